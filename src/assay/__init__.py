@@ -1,0 +1,1 @@
+"""Assay: the cheapest number format that is provably good enough, on the machine that will serve it."""

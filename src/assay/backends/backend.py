@@ -1,0 +1,94 @@
+"""The protocol that every runtime's adapter keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from assay.core.plan import IntegerDialect, Plan
+from assay.core.precision import CastStyle, Precision
+from assay.core.session import Session
+from assay.core.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether a runtime can be used here.
+
+    Attributes:
+        available: it can.
+        version: of the runtime, empty where it is missing.
+        devices: what it can run on (``cpu``, ``cuda:0``).
+        missing: what is missing, in words; empty where nothing is.
+        remedy: how to get it.
+    """
+
+    available: bool
+    version: str = ""
+    devices: tuple[str, ...] = ()
+    missing: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """Whether a runtime can realise a plan; ``reason`` says why not."""
+
+    supported: bool
+    reason: str = ""
+
+
+class Backend(Protocol):
+    """One runtime: compiles what ``graph`` wrote, runs it, and says what it really executed."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the table."""
+        ...
+
+    def probe(self) -> Availability:
+        """Whether it is installed and what it can use; never raises."""
+        ...
+
+    def dialects(self, target: Target) -> tuple[IntegerDialect, ...]:
+        """Forms of INT8 graph that it executes as integers on the target, the one expected fastest first."""
+        ...
+
+    def cast_style(self, precision: Precision, target: Target) -> CastStyle:
+        """How it wants a 16-bit float plan written."""
+        ...
+
+    def rests(self, target: Target) -> tuple[Precision, ...]:
+        """Formats in which it can run what an INT8 plan leaves in floats, the one expected fastest first."""
+        ...
+
+    def supports(self, plan: Plan, target: Target) -> Support:
+        """Whether it can realise the plan, or the reason why not; asks the runtime where it can."""
+        ...
+
+    def build(self, model: Path, into: Path, plan: Plan, target: Target) -> None:
+        """Compile an ONNX model, as ``graph`` realised the plan, into an existing empty folder.
+
+        The folder must be all that ``open`` needs, also on another machine of the same kind.
+
+        Raises:
+            BackendUnavailable: the runtime is missing.
+            UnsupportedPlan: the runtime cannot realise the plan.
+            BuildFailed: the runtime refused the model; names the node where it tells.
+        """
+        ...
+
+    def open(self, built: Path, target: Target) -> Session:
+        """Open a built folder for running.
+
+        Raises:
+            BackendUnavailable: the runtime is missing.
+            BuildFailed: the runtime cannot load what was built.
+        """
+        ...
+
+    def versions(self) -> Mapping[str, str]:
+        """Name -> version of every tool that shapes an artifact."""
+        ...

@@ -1,0 +1,89 @@
+"""Plans: which precision and quantization scheme the tensors get; and dialects: how a runtime wants them written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from assay.core.precision import CastStyle, IntegerFormat, Placement, Precision, RangeMethod
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerDialect:
+    """One form of quantize/dequantize graph that a runtime executes as integers.
+
+    Attributes:
+        activation: encoding of activations.
+        symmetric: the zero point must be the middle of the code range (0 for s8).
+        weight: encoding of weights, always symmetric with zero point 0.
+        per_channel: one weight scale per output channel instead of one per tensor.
+        integer_bias: biases are int32 with scale ``activation scale * weight scale``; otherwise they stay FP32.
+        chain_operators: ONNX operators beside Conv, MatMul and Gemm that the runtime executes on integers.
+        reduced_range: weights use 7 bits (-64..64), for CPUs whose u8 x s8 product saturates in 16 bits.
+    """
+
+    activation: IntegerFormat
+    symmetric: bool
+    weight: IntegerFormat = IntegerFormat.S8
+    per_channel: bool = True
+    integer_bias: bool = False
+    chain_operators: frozenset[str] = frozenset()
+    reduced_range: bool = False
+
+    @property
+    def name(self) -> str:
+        """Activation and weight encodings, such as ``u8s8``."""
+        return f"{self.activation}{self.weight}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How an INT8 plan quantizes: a dialect, a placement and a range method."""
+
+    dialect: IntegerDialect
+    placement: Placement
+    ranges: RangeMethod
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Number formats for a whole model; knows no runtime.
+
+    Attributes:
+        precision: format of the operators that do the arithmetic (Conv, MatMul, Gemm).
+        rest: format of everything else in an INT8 plan (FP32, or BF16/FP16 where the runtime has them).
+        scheme: set for INT8 plans only.
+        cast: set for FP16 and BF16 plans only.
+        overrides: node name -> format that differs from ``precision``.
+    """
+
+    precision: Precision
+    rest: Precision = Precision.FP32
+    scheme: Scheme | None = None
+    cast: CastStyle | None = None
+    overrides: tuple[tuple[str, Precision], ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """Short text that tells plans apart in one study, such as ``int8-u8s8-chain-mse-bf16``."""
+        if self.scheme is None:
+            return str(self.precision)
+        scheme = self.scheme
+        parts = [str(self.precision), scheme.dialect.name, str(scheme.placement), str(scheme.ranges).replace("-", "")]
+        if self.rest is not Precision.FP32:
+            parts.append(str(self.rest))
+        if self.overrides:
+            parts.append(f"{len(self.overrides)}kept")
+        return "-".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A plan for one runtime: what a trial tries."""
+
+    runtime: str
+    plan: Plan
+
+    @property
+    def id(self) -> str:
+        """Identifier of the trial, unique in a study, such as ``openvino.int8-u8s8-chain-mse``."""
+        return f"{self.runtime}.{self.plan.name}"

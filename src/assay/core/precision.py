@@ -1,0 +1,73 @@
+"""The one enumeration of number formats, and what describes an integer encoding."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Precision(StrEnum):
+    """Number format in which a tensor is stored or an operator computes."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+    @property
+    def bits(self) -> int:
+        """Width of one element in bits."""
+        return {Precision.FP32: 32, Precision.BF16: 16, Precision.FP16: 16, Precision.INT8: 8}[self]
+
+    @property
+    def largest(self) -> float:
+        """Largest finite magnitude (IEEE 754-2019; bfloat16: 8 exponent and 7 fraction bits)."""
+        return {
+            Precision.FP32: 3.4028234663852886e38,
+            Precision.BF16: 3.3895313892515355e38,
+            Precision.FP16: 65504.0,
+            Precision.INT8: 127.0,
+        }[self]
+
+
+class IntegerFormat(StrEnum):
+    """Eight-bit integer encoding of a quantized tensor."""
+
+    U8 = "u8"
+    S8 = "s8"
+
+    @property
+    def lowest(self) -> int:
+        """Smallest code."""
+        return 0 if self is IntegerFormat.U8 else -128
+
+    @property
+    def highest(self) -> int:
+        """Largest code."""
+        return 255 if self is IntegerFormat.U8 else 127
+
+
+class RangeMethod(StrEnum):
+    """How the clipping range of an activation is solved from its statistics."""
+
+    MIN_MAX = "min-max"
+    MSE = "mse"
+
+
+class Placement(StrEnum):
+    """Where quantize/dequantize pairs stand in the graph."""
+
+    OPERANDS = "operands"
+    """On the inputs of Conv, MatMul and Gemm only: what transformers want."""
+
+    CHAIN = "chain"
+    """Also on outputs, Add and pools, so that activations stay integer between layers: what CNNs want."""
+
+
+class CastStyle(StrEnum):
+    """How a runtime is told to compute in a 16-bit float."""
+
+    TYPED = "typed"
+    """The ONNX graph itself is typed: 16-bit tensors with Cast nodes around what stays FP32."""
+
+    HINT = "hint"
+    """The graph stays FP32 at its interfaces, weights are stored in 16 bits, and the runtime is asked to compute so."""

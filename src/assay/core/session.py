@@ -1,0 +1,160 @@
+"""The seams between the floors: a running artifact, a data set, a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.core.audit import ExecutionAudit
+from assay.core.tensor import Array, Feeds, Outputs, Signature
+
+
+class Session(Protocol):
+    """An opened artifact that can run: a context manager."""
+
+    @property
+    def signature(self) -> Signature:
+        """Inputs and outputs as the runtime sees them."""
+        ...
+
+    def run(self, feeds: Feeds) -> Outputs:
+        """One call: all inputs by name in, all outputs by name out.
+
+        The arrays given back stay valid after the next call.
+
+        Raises:
+            RunFailed: the runtime refused the feeds or failed.
+        """
+        ...
+
+    def stream(self, batches: Iterable[Feeds]) -> Iterator[Outputs]:
+        """Outputs of many calls in the order of the calls, as many under way at once as the runtime takes."""
+        ...
+
+    def executed(self, feeds: Feeds) -> ExecutionAudit:
+        """Precision and kernel per node while running these feeds, as the runtime reports it."""
+        ...
+
+    def close(self) -> None:
+        """Give the runtime's resources back; closing twice does nothing."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Enter the context."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some items of a data set.
+
+    Attributes:
+        feeds: model inputs by name, each ``[n, ...]``.
+        targets: labels ``[n, ...]``, or None where the data has none.
+        start: index of the first item in the data set.
+    """
+
+    feeds: Feeds
+    targets: Array | None
+    start: int
+
+    @property
+    def size(self) -> int:
+        """Number of items."""
+        return len(next(iter(self.feeds.values())))
+
+
+class Dataset(Protocol):
+    """Items in a fixed order, streamed; iterating twice gives the same items."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Content hash of the items and their preprocessing."""
+        ...
+
+    @property
+    def labelled(self) -> bool:
+        """Whether batches carry targets."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of items."""
+        ...
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All items in order, ``size`` at a time; the last batch may be smaller.
+
+        Raises:
+            DataError: an item cannot be read, naming the file and the item.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric of a task.
+
+    Attributes:
+        name: as written in a tolerance.
+        higher_is_better: direction.
+        labelled: needs targets.
+    """
+
+    name: str
+    higher_is_better: bool
+    labelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a task keeps of a model's outputs, item by item.
+
+    Attributes:
+        metrics: metric name -> ``[n] float64`` item scores whose mean is the metric.
+        predictions: ``[n] int64`` what the model says of each item, for flips and agreement.
+    """
+
+    metrics: Mapping[str, NDArray[np.float64]]
+    predictions: NDArray[np.int64]
+
+
+class Task(Protocol):
+    """Turns outputs and targets into item scores."""
+
+    @property
+    def name(self) -> str:
+        """As written in a request."""
+        ...
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What can be measured; the first one is the default."""
+        ...
+
+    def check(self, signature: Signature, sample: Batch, outputs: Outputs) -> None:
+        """Refuse a model or data that do not fit the task, before anything is measured.
+
+        Raises:
+            ModelError: the outputs have the wrong number, rank or type.
+            DataError: targets are missing, of the wrong type or out of range.
+        """
+        ...
+
+    def score(self, outputs: Outputs, targets: Array | None) -> Scores:
+        """Item scores of one batch.
+
+        Raises:
+            DataError: a target is out of range.
+        """
+        ...

@@ -1,0 +1,132 @@
+"""A trial: one candidate with its evidence, or the reason why it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from assay.core.audit import ExecutionAudit
+from assay.core.estimate import Estimate
+from assay.core.plan import Candidate
+
+
+class TrialStatus(StrEnum):
+    """How a trial ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """The metric of a variant beside the reference's, on the same items.
+
+    Attributes:
+        metric: name of the metric (``top1``).
+        higher_is_better: direction of the metric.
+        reference: the reference's value.
+        value: the variant's value.
+        difference: ``value - reference``, in the metric's own unit (fraction, not percent).
+        low: lower bound of the difference at one-sided ``confidence``.
+        high: upper bound of the difference at one-sided ``confidence``.
+        n: paired items.
+        flips_lost: items right under the reference and wrong under the variant.
+        flips_won: items wrong under the reference and right under the variant.
+        agreement: share of items on which both predict the same.
+        method: name of the interval's method.
+    """
+
+    metric: str
+    higher_is_better: bool
+    reference: float
+    value: float
+    difference: float
+    low: float
+    high: float
+    confidence: float
+    n: int
+    flips_lost: int
+    flips_won: int
+    agreement: float
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Percentiles of the time of one call, in milliseconds, each with a distribution-free interval."""
+
+    p50: Estimate
+    p95: Estimate
+    p99: Estimate
+    batch: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What an artifact costs to keep and to open, measured in a fresh process.
+
+    Attributes:
+        size_bytes: files on disk.
+        peak_memory_bytes: highest resident set of the process minus nothing: runtime included.
+        model_memory_bytes: rise of the resident set from before the artifact was opened to the peak.
+        load_ms: from files to a session that can run, compile included.
+        first_run_ms: the first call after loading.
+    """
+
+    size_bytes: int
+    peak_memory_bytes: int
+    model_memory_bytes: int
+    load_ms: float
+    first_run_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that was measured of an artifact.
+
+    Attributes:
+        throughput: items per second with the runtime's throughput mode at the study's batch.
+        speedup: ratio of the FP32 reference's latency to this one's, paired by round.
+        cpu_seconds: CPU time per item.
+        energy: joules per item, or None where the machine cannot tell.
+        energy_note: why energy is None.
+        flags: disagreements between what was asked and what ran, in words.
+    """
+
+    quality: Quality | None
+    latency: Latency
+    throughput: Estimate
+    speedup: Estimate
+    footprint: Footprint
+    audit: ExecutionAudit
+    cpu_seconds: Estimate
+    energy: Estimate | None = None
+    energy_note: str = ""
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A candidate with its evidence (status ``ok``), or the reason why it has none.
+
+    Attributes:
+        artifact: content address of the built files, empty where nothing was built.
+        versions: name -> version of the tools that built and ran it.
+        reference: this trial is the FP32 model that the others are compared with.
+    """
+
+    candidate: Candidate
+    status: TrialStatus
+    reason: str = ""
+    evidence: Evidence | None = None
+    artifact: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    reference: bool = False
+
+    @property
+    def id(self) -> str:
+        """Identifier, unique in a study."""
+        return self.candidate.id

@@ -1,0 +1,4 @@
+"""Draws a stored study as HTML, Markdown and JSON.
+
+Must not know: how to make a study.
+"""
