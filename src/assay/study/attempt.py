@@ -1,0 +1,153 @@
+"""One candidate on its way to a trial: realised, built, opened, scored; stored as soon as it is whole."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from assay.calibrate.ranges import solve_ranges
+from assay.core.calibration import TensorRange
+from assay.core.errors import BackendError, StoreError, UnsupportedPlan
+from assay.core.plan import Candidate, Plan
+from assay.core.precision import Precision
+from assay.core.session import Scores
+from assay.core.trial import TrialStatus
+from assay.graph.realise import needed_tensors, realise
+from assay.graph.save import save_model
+from assay.measure.quality import score_dataset
+from assay.study.building import Built, build_artifact, probe_artifact
+from assay.study.worker import Probe
+from assay.study.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is known of a candidate before the artifacts are timed together.
+
+    Attributes:
+        reason: why it failed or is unsupported.
+        address: of the artifact in the store, empty where nothing was built.
+        probe: what the first opening showed.
+        nonfinite: output values that were NaN or infinite over the evaluation.
+    """
+
+    candidate: Candidate
+    status: TrialStatus
+    reason: str = ""
+    address: str = ""
+    probe: Probe | None = None
+    nonfinite: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def attempt_candidate(space: Workspace, candidate: Candidate) -> Attempt:
+    """Try a candidate, or read how it went; a runtime's failure is its result.
+
+    Raises:
+        StoreError: the store cannot be written; nothing that was finished is lost.
+    """
+    stored = space.store.read(f"trials/{candidate.id}", Attempt)
+    if stored is not None and (stored.status is not TrialStatus.OK or has_scores(space, candidate)):
+        space.progress.say(f"{candidate.id}: known from an earlier run")
+        return stored
+    try:
+        attempt = make_attempt(space, candidate)
+    except UnsupportedPlan as error:
+        attempt = Attempt(candidate, TrialStatus.UNSUPPORTED, str(error))
+    except BackendError as error:
+        attempt = Attempt(candidate, TrialStatus.FAILED, str(error))
+    space.store.write(f"trials/{candidate.id}", attempt)
+    return attempt
+
+
+def has_scores(space: Workspace, candidate: Candidate) -> bool:
+    """Whether the item scores of a candidate are stored."""
+    return space.store.read_arrays(f"scores/{candidate.id}") is not None
+
+
+def make_attempt(space: Workspace, candidate: Candidate) -> Attempt:
+    """Realise, build, open and score a candidate.
+
+    Raises:
+        BackendError: the runtime refused, crashed or hung.
+    """
+    backend = space.backends[candidate.runtime]
+    target = space.target(candidate.runtime)
+    support = backend.supports(candidate.plan, target)
+    if not support.supported:
+        raise UnsupportedPlan(support.reason)
+    built = build_candidate(space, candidate)
+    probe = probe_artifact(built, space.sample, target, space.request.trial_seconds)
+    nonfinite = score_candidate(space, candidate, built.folder)
+    versions = dict(backend.versions()) | dict(space.versions)
+    return Attempt(candidate, TrialStatus.OK, "", built.address, probe, nonfinite, versions)
+
+
+def build_candidate(space: Workspace, candidate: Candidate) -> Built:
+    """Realise a candidate's plan as ONNX and build it.
+
+    Raises:
+        BackendError: the runtime refused, crashed or hung.
+    """
+    backend = space.backends[candidate.runtime]
+    target = space.target(candidate.runtime)
+    ranges = solve_plan_ranges(space, candidate.plan)
+    realised = realise(space.subject.prepared, candidate.plan, space.calibration, ranges)
+    with tempfile.TemporaryDirectory(prefix=".realised.", dir=space.store.measurements) as name:
+        path = Path(name, "model.onnx")
+        save_model(realised, path)
+        return build_artifact(space.store, path, candidate, target, backend.versions(), space.request.trial_seconds)
+
+
+def solve_plan_ranges(space: Workspace, plan: Plan) -> Mapping[str, TensorRange] | None:
+    """Clipping ranges that an INT8 plan needs; None for other plans."""
+    if plan.scheme is None:
+        return None
+    if space.calibration is None:
+        raise UnsupportedPlan("INT8 needs calibration data", "give --calibration")
+    needed = needed_tensors(space.subject.prepared, plan)
+    return solve_ranges(space.calibration, plan.scheme, needed)
+
+
+def score_candidate(space: Workspace, candidate: Candidate, built: Path) -> int:
+    """Score an artifact over the evaluation items and store the scores; returns the non-finite output values.
+
+    Raises:
+        BackendError: the runtime failed on an item.
+    """
+    backend = space.backends[candidate.runtime]
+    space.progress.start(f"{candidate.id}: scoring", len(space.evaluation))
+    try:
+        with backend.open(built, space.scoring_target(candidate.runtime)) as session:
+            scored = score_dataset(session, space.evaluation, space.task, space.scoring_batch, space.progress.advance)
+    finally:
+        space.progress.finish()
+    arrays = {f"metric.{name}": values for name, values in scored.scores.metrics.items()}
+    space.store.write_arrays(f"scores/{candidate.id}", {"predictions": scored.scores.predictions, **arrays})
+    return scored.nonfinite
+
+
+def read_scores(space: Workspace, candidate: Candidate) -> Scores:
+    """Stored item scores of a candidate.
+
+    Raises:
+        StoreError: they are missing.
+    """
+    arrays = space.store.read_arrays(f"scores/{candidate.id}")
+    if arrays is None:
+        raise StoreError(f"the scores of {candidate.id} are missing", "run the study again")
+    metrics = {
+        name.removeprefix("metric."): values.astype(np.float64)
+        for name, values in arrays.items()
+        if name.startswith("metric.")
+    }
+    return Scores(metrics=metrics, predictions=arrays["predictions"].astype(np.int64))
+
+
+def is_reduced(attempt: Attempt) -> bool:
+    """Whether a candidate computes in less than FP32."""
+    return attempt.candidate.plan.precision is not Precision.FP32

@@ -1,0 +1,150 @@
+"""From the keys of a study file or of flags to a checked request."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from assay.backends.table import BACKENDS
+from assay.core.errors import RequestError
+from assay.core.precision import Precision, RangeMethod
+from assay.core.requirements import Constraint, Objective, Requirements, Tolerance
+from assay.data.source import DataSource, Preprocess
+from assay.study.config import DataSection, PreprocessSection, StudyFile
+from assay.study.request import DEFAULT_RUNTIMES, StudyRequest
+
+Choice = TypeVar("Choice", bound=StrEnum)
+MINIMIZED = (Objective.LATENCY, Objective.MEMORY, Objective.SIZE, Objective.COST)
+MAXIMIZED = (Objective.THROUGHPUT,)
+
+
+def compose_request(keys: StudyFile) -> StudyRequest:
+    """A request from all keys.
+
+    Raises:
+        RequestError: a key is missing, unknown, or contradicts another.
+    """
+    evaluation = compose_source("evaluation", keys.evaluation, keys.preprocess)
+    if evaluation is None:
+        raise RequestError("no evaluation data is named", "give --evaluation, or [evaluation] path in the study file")
+    given = {
+        "batch": keys.batch,
+        "threads": keys.threads,
+        "latency_seconds": keys.latency_seconds,
+        "trial_seconds": keys.trial_seconds,
+        "calibration_items": keys.calibration.items if keys.calibration else None,
+        "title": keys.title,
+    }
+    return StudyRequest(
+        model=Path(require(keys.model, "model", "the ONNX file")),
+        output=Path(require(keys.output, "output", "the study's folder")),
+        task=require(keys.task, "task", "such as classification"),
+        evaluation=evaluation,
+        requirements=compose_requirements(keys),
+        calibration=compose_source("calibration", keys.calibration, keys.preprocess),
+        runtimes=choose_names("runtime", keys.runtimes, tuple(BACKENDS)) or DEFAULT_RUNTIMES,
+        precisions=choose("precision", keys.precisions, Precision) or tuple(Precision),
+        ranges=choose("range method", keys.ranges, RangeMethod) or tuple(RangeMethod),
+        **{key: value for key, value in given.items() if value is not None},  # type: ignore[arg-type] # checked by the struct
+    )
+
+
+def require(value: str | None, key: str, what: str) -> str:
+    """A value that must be there.
+
+    Raises:
+        RequestError: it is not.
+    """
+    if not value:
+        raise RequestError(f"no {key} is named", f"give {key}: {what}")
+    return value
+
+
+def compose_requirements(keys: StudyFile) -> Requirements:
+    """Tolerance, constraints and objective.
+
+    Raises:
+        RequestError: one of them cannot be read, or they contradict each other.
+    """
+    return Requirements(
+        tolerance=Tolerance.parse(require(keys.tolerance, "tolerance", "such as 'top1: 0.5pp'")),
+        objective=compose_objective(keys.minimize, keys.maximize),
+        constraints=tuple(Constraint.parse(text) for text in keys.constraints or ()),
+        confidence=0.95 if keys.confidence is None else keys.confidence,
+        price_per_hour=keys.price_per_hour,
+    )
+
+
+def compose_objective(minimize: str | None, maximize: str | None) -> Objective:
+    """The one objective of a request.
+
+    Raises:
+        RequestError: two are named, or one in the wrong direction.
+    """
+    if minimize is not None and maximize is not None:
+        message = f"two objectives are named: minimize {minimize} and maximize {maximize}"
+        raise RequestError(message, "keep one, and bound the other by a constraint")
+    allowed = MINIMIZED if maximize is None else MAXIMIZED
+    name = maximize or minimize or Objective.LATENCY
+    chosen = choose("objective", (name,), Objective)[0]
+    if chosen not in allowed:
+        verb = "maximized" if chosen in MAXIMIZED else "minimized"
+        raise RequestError(f"objective {name!r} can only be {verb}", f"use {verb.removesuffix('d')} = {name!r}")
+    return chosen
+
+
+def choose(what: str, names: Iterable[str] | None, kind: type[Choice]) -> tuple[Choice, ...]:
+    """Members of an enumeration by name.
+
+    Raises:
+        RequestError: a name is unknown; the hint has the nearest.
+    """
+    return tuple(kind(name) for name in choose_names(what, names, tuple(kind)))
+
+
+def choose_names(what: str, names: Iterable[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Names out of those known.
+
+    Raises:
+        RequestError: a name is unknown; the hint has the nearest.
+    """
+    chosen = tuple(names or ())
+    for name in chosen:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise RequestError(f"{what} {name!r} is unknown", hint)
+    return chosen
+
+
+def compose_source(key: str, section: DataSection | None, shared: PreprocessSection | None) -> DataSource | None:
+    """A data source with its own preprocessing, or the study's.
+
+    Raises:
+        RequestError: the table has no path, or its preprocessing is contradictory.
+    """
+    if section is None:
+        return None
+    path = require(section.path, f"{key}.path", "an .npz file, an image folder, a Parquet file or module:function")
+    declared = section.preprocess or shared
+    preprocess = None if declared is None else compose_preprocess(declared)
+    limit = section.items if key == "evaluation" else None
+    return DataSource(path=path, preprocess=preprocess, limit=limit, target=section.target or "target")
+
+
+def compose_preprocess(section: PreprocessSection) -> Preprocess:
+    """Declared preprocessing, with the keys that are set; a lone number stands for every channel."""
+    set_keys = {
+        field.name: getattr(section, field.name)
+        for field in msgspec.structs.fields(PreprocessSection)
+        if getattr(section, field.name) is not None
+    }
+    for key in ("mean", "std"):
+        if isinstance(set_keys.get(key), int | float):
+            set_keys[key] = (float(set_keys[key]),)
+    return Preprocess(**set_keys)

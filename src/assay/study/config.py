@@ -1,0 +1,157 @@
+"""The study file: TOML to a request, every mistake named with its key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+
+from assay.core.errors import RequestError
+from assay.data.source import Channels, Layout, Resample
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A table of the study file: unknown keys are errors."""
+
+
+class PreprocessSection(Section, frozen=True):
+    """Declared preprocessing: see ``assay.data.source.Preprocess`` for each key."""
+
+    input: str | None = None
+    resize: int | tuple[int, int] | None = None
+    resample: Resample | None = None
+    crop: int | tuple[int, int] | None = None
+    channels: Channels | None = None
+    background: tuple[int, int, int] | None = None
+    layout: Layout | None = None
+    stored_layout: Layout | None = None
+    scale: float | None = None
+    mean: float | tuple[float, ...] | None = None
+    std: float | tuple[float, ...] | None = None
+    dtype: str | None = None
+
+
+class DataSection(Section, frozen=True):
+    """Where items come from."""
+
+    path: str | None = None
+    items: int | None = None
+    target: str | None = None
+    preprocess: PreprocessSection | None = None
+
+
+class StudyFile(Section, frozen=True):
+    """A study file; flags of the command line override it."""
+
+    model: str | None = None
+    output: str | None = None
+    title: str | None = None
+    task: str | None = None
+    tolerance: str | None = None
+    confidence: float | None = None
+    minimize: str | None = None
+    maximize: str | None = None
+    constraints: tuple[str, ...] | None = None
+    price_per_hour: float | None = None
+    runtimes: tuple[str, ...] | None = None
+    precisions: tuple[str, ...] | None = None
+    ranges: tuple[str, ...] | None = None
+    batch: int | None = None
+    threads: int | None = None
+    latency_seconds: float | None = None
+    trial_seconds: float | None = None
+    calibration: DataSection | None = None
+    evaluation: DataSection | None = None
+    preprocess: PreprocessSection | None = None
+
+
+def read_study_file(path: Path) -> StudyFile:
+    """Read a study file.
+
+    Raises:
+        RequestError: it is missing, not TOML, or a key or value is wrong, naming the key and the nearest one.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"cannot read the study file {path}: {error.strerror}", "`assay init` writes one") from error
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{path} is not a text file in UTF-8", "`assay init` writes a study file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RequestError(f"{path} is not valid TOML: {error}", "mend that line") from error
+    try:
+        return msgspec.convert(content, StudyFile, strict=True)
+    except msgspec.ValidationError as error:
+        raise explain_mistake(path, str(error)) from error
+
+
+def explain_mistake(path: Path, text: str) -> RequestError:
+    """A validation error in our words: the key's path, and the nearest key for a typo."""
+    where = re.search(r" - at `\$\.?(?P<path>[^`]*)`", text)
+    place = where["path"] if where else ""
+    unknown = re.search(r"unknown field `(?P<key>[^`]*)`", text)
+    if unknown is None:
+        return RequestError(f"{path}: key {place!r}: {text.split(' - at', maxsplit=1)[0].lower()}", "mend its value")
+    key = unknown["key"]
+    known = keys_at(place)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    full = f"{place}.{key}" if place else key
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
+    return RequestError(f"{path}: key {full!r} is unknown", hint)
+
+
+def keys_at(place: str) -> tuple[str, ...]:
+    """Keys that the table at a dotted path may have."""
+    kind: type[msgspec.Struct] = StudyFile
+    for part in filter(None, place.split(".")):
+        field = next((f for f in msgspec.structs.fields(kind) if f.name == part), None)
+        inner = [t for t in get_args(field.type) if isinstance(t, type)] if field else []
+        found = next((t for t in inner if issubclass(t, msgspec.Struct)), None)
+        if found is None:
+            break
+        kind = found
+    return tuple(field.name for field in msgspec.structs.fields(kind))
+
+
+def anchor(file: StudyFile, folder: Path) -> StudyFile:
+    """The study file with its relative paths made relative to the folder it lies in."""
+
+    def moved(path: str | None) -> str | None:
+        is_function = path is not None and re.fullmatch(r"[\w.]+:\w+", path) is not None
+        return path if path is None or is_function else str(folder / path)
+
+    def section(data: DataSection | None) -> DataSection | None:
+        return None if data is None else msgspec.structs.replace(data, path=moved(data.path))
+
+    return msgspec.structs.replace(
+        file,
+        model=moved(file.model),
+        output=moved(file.output),
+        calibration=section(file.calibration),
+        evaluation=section(file.evaluation),
+    )
+
+
+def override(file: StudyFile, flags: StudyFile) -> StudyFile:
+    """The study file with every key that the flags set taken from them; data tables merge key by key."""
+    values: dict[str, object] = {}
+    for field in msgspec.structs.fields(StudyFile):
+        below, above = getattr(file, field.name), getattr(flags, field.name)
+        if isinstance(below, DataSection) and isinstance(above, DataSection):
+            values[field.name] = merge_data(below, above)
+        else:
+            values[field.name] = below if above is None else above
+    if flags.minimize is not None or flags.maximize is not None:
+        values |= {"minimize": flags.minimize, "maximize": flags.maximize}
+    return msgspec.convert(values, StudyFile)
+
+
+def merge_data(below: DataSection, above: DataSection) -> DataSection:
+    """One data table over another."""
+    names = [field.name for field in msgspec.structs.fields(DataSection)]
+    set_above = {name: getattr(above, name) for name in names if getattr(above, name) is not None}
+    return msgspec.structs.replace(below, **set_above)

@@ -1,0 +1,102 @@
+"""What a study is asked to do, checked and complete."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from assay.core.errors import RequestError
+from assay.core.precision import Precision, RangeMethod
+from assay.core.requirements import Requirements
+from assay.data.source import DataSource
+
+DEFAULT_RUNTIMES = ("onnxruntime", "openvino")
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRequest:
+    """Everything that decides what a study does.
+
+    Attributes:
+        model: the ONNX file.
+        output: the study's folder.
+        calibration: items that INT8 ranges are solved from; None where no INT8 is wanted.
+        evaluation: labelled items that quality is measured on.
+        runtimes: names in the table of backends, in order of preference.
+        precisions: formats to try; FP32 is always measured, as the reference.
+        batch: items per call at which latency is measured.
+        threads: compute threads of the deployment.
+        calibration_items: at most so many calibration items are used.
+        latency_seconds: budget of the interleaved latency measurement.
+        trial_seconds: a build or a first run that takes longer fails its trial.
+    """
+
+    model: Path
+    output: Path
+    task: str
+    evaluation: DataSource
+    requirements: Requirements
+    calibration: DataSource | None = None
+    runtimes: tuple[str, ...] = DEFAULT_RUNTIMES
+    precisions: tuple[Precision, ...] = tuple(Precision)
+    ranges: tuple[RangeMethod, ...] = tuple(RangeMethod)
+    batch: int = 1
+    threads: int = 1
+    calibration_items: int = 300
+    latency_seconds: float = 60.0
+    trial_seconds: float = 600.0
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what can never work.
+
+        Raises:
+            RequestError: naming the key and its value.
+        """
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        for key, value in (("batch", self.batch), ("threads", self.threads), ("items", self.calibration_items)):
+            if value < 1:
+                raise RequestError(f"{key} = {value} is not positive", "give 1 or more")
+        if self.threads > cores:
+            raise RequestError(f"threads = {self.threads}, but this machine has {cores}", f"give at most {cores}")
+        for key, seconds in (("latency_seconds", self.latency_seconds), ("trial_seconds", self.trial_seconds)):
+            if not seconds > 0:
+                raise RequestError(f"{key} = {seconds} is not positive", "give a number of seconds")
+        if not self.runtimes:
+            raise RequestError("no runtime is named", "name one or more, such as --runtimes onnxruntime,openvino")
+        if len(set(self.runtimes)) < len(self.runtimes):
+            raise RequestError(f"a runtime is named twice: {', '.join(self.runtimes)}", "name each once")
+        if Precision.INT8 in self.precisions and self.calibration is None:
+            hint = "give --calibration, or leave int8 out of --precisions"
+            raise RequestError("INT8 needs calibration data and none is named", hint)
+
+    def measurement_key(self, model_sha256: str, calibration: str, evaluation: str, environment: str) -> str:
+        """Content address of all that the measurements depend on; requirements are not part of it.
+
+        Args:
+            model_sha256: content hash of the model.
+            calibration: fingerprint of the calibration data.
+            evaluation: fingerprint of the evaluation data.
+            environment: machine and tool versions.
+
+        So a new tolerance, constraint or objective is decided from stored trials, without new inference.
+        """
+        parts = (
+            model_sha256,
+            calibration,
+            evaluation,
+            environment,
+            self.task,
+            self.runtimes,
+            sorted(self.precisions),
+            sorted(self.ranges),
+            self.batch,
+            self.threads,
+            self.calibration_items,
+            self.latency_seconds,
+        )
+        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()

@@ -1,0 +1,97 @@
+"""The model under study: checked, prepared, described."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from assay.core.tensor import Signature, TensorSpec
+from assay.decide.propose import ModelTraits
+from assay.graph.arithmetic import count_macs
+from assay.graph.ingest import load_model
+from assay.graph.prepare import prepare
+from assay.graph.signature import describe_signature
+from assay.study.files import hash_file
+from assay.study.record import ModelProvenance
+
+CONVOLUTIONS = {"Conv", "ConvTranspose"}
+TRANSFORMER_MARKS = {"LayerNormalization", "Softmax", "SimplifiedLayerNormalization", "Attention", "RMSNormalization"}
+PRODUCTS = {"MatMul", "Gemm"}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The model under study.
+
+    Attributes:
+        prepared: folded and named, the source of every plan's graph.
+        fixed_batch: the batch axis where the model fixes it, else None.
+    """
+
+    prepared: ir.Model
+    signature: Signature
+    provenance: ModelProvenance
+    traits: ModelTraits
+    fixed_batch: int | None
+
+
+def hash_with_data(path: Path, model: ir.Model) -> tuple[str, int]:
+    """Content hash and bytes of a model file with its external data files."""
+    files = {path}
+    for value in model.graph.initializers.values():
+        if isinstance(value.const_value, ir.ExternalTensor):
+            files.add(Path(value.const_value.path))
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(bytes.fromhex(hash_file(file)))
+    content = hash_file(path) if len(files) == 1 else digest.hexdigest()
+    return content, sum(file.stat().st_size for file in files)
+
+
+def describe_spec(spec: TensorSpec) -> str:
+    """A tensor in words, such as ``image float32 [batch, 3, 224, 224]``."""
+    shape = "of any rank" if spec.shape is None else f"[{', '.join(str(axis or '?') for axis in spec.shape)}]"
+    return f"{spec.name} {spec.dtype} {shape}"
+
+
+def find_traits(model: ir.Model) -> ModelTraits:
+    """What the proposer wants to know of a model."""
+    operators = {node.op_type for node in model.graph.all_nodes()}
+    return ModelTraits(
+        has_convolutions=bool(operators & CONVOLUTIONS),
+        has_attention_or_norms=bool(operators & TRANSFORMER_MARKS) and bool(operators & PRODUCTS),
+    )
+
+
+def find_fixed_batch(signature: Signature) -> int | None:
+    """The batch size where an input fixes its first axis."""
+    for spec in signature.inputs:
+        if spec.shape and isinstance(spec.shape[0], int):
+            return spec.shape[0]
+    return None
+
+
+def load_subject(path: Path) -> Subject:
+    """Read, check and prepare a model.
+
+    Raises:
+        ModelError: naming the file and the node.
+    """
+    model = load_model(path)
+    signature = describe_signature(model)
+    content, size_bytes = hash_with_data(path, model)
+    prepared = prepare(model)
+    provenance = ModelProvenance(
+        file=path.name,
+        sha256=content,
+        opset=model.opset_imports.get("", 0),
+        parameters=sum(v.const_value.size for v in model.graph.initializers.values() if v.const_value is not None),
+        size_bytes=size_bytes,
+        macs=sum(count_macs(prepared).values()),
+        inputs=tuple(describe_spec(spec) for spec in signature.inputs),
+        outputs=tuple(describe_spec(spec) for spec in signature.outputs),
+    )
+    return Subject(prepared, signature, provenance, find_traits(prepared), find_fixed_batch(signature))

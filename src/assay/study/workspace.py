@@ -1,0 +1,63 @@
+"""Everything that a study holds open while it runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from assay.backends.backend import Backend
+from assay.core.calibration import Calibration
+from assay.core.session import Dataset, Task
+from assay.core.target import ServingMode, Target
+from assay.core.tensor import Feeds
+from assay.study.progress import Progress
+from assay.study.request import StudyRequest
+from assay.study.store import StudyStore
+from assay.study.subject import Subject
+
+SCORING_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """What every step of a study needs.
+
+    Attributes:
+        backends: the runtimes that are available here, by name, in the order of the request.
+        missing: runtime -> why it is not available.
+        evaluation: labelled items.
+        calibration: statistics of the activations; None where no plan needs them.
+        sample: feeds of one call at the study's batch.
+        versions: of Assay and what it stands on.
+    """
+
+    request: StudyRequest
+    progress: Progress
+    store: StudyStore
+    subject: Subject
+    task: Task
+    backends: Mapping[str, Backend]
+    missing: Mapping[str, str]
+    evaluation: Dataset
+    calibration: Calibration | None
+    sample: Feeds
+    versions: Mapping[str, str]
+
+    def target(self, runtime: str, mode: ServingMode = ServingMode.LATENCY) -> Target:
+        """The deployment that is measured."""
+        return Target(runtime=runtime, threads=self.request.threads, batch=self.request.batch, mode=mode)
+
+    def scoring_target(self, runtime: str) -> Target:
+        """The same runtime with all cores, for scoring items; threads do not change what is computed."""
+        return Target(runtime=runtime, threads=count_cores(), batch=self.scoring_batch)
+
+    @property
+    def scoring_batch(self) -> int:
+        """Items per call while scoring."""
+        return self.subject.fixed_batch or SCORING_BATCH
+
+
+def count_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
