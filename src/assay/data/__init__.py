@@ -1,4 +1,5 @@
-"""Labelled items streamed from npz files, image folders, Parquet or a function.
+"""Labelled inputs streamed in constant memory from npz files, image folders, Parquet, Arrow or a function.
 
-Must not know: models, runtimes, metrics.
+Must not know: models, runtimes, metrics, how a request is written.
+Public: ``open.open_dataset``, ``source.DataSource``, ``source.Preprocess``, ``cache.remember``, ``subset.first``.
 """

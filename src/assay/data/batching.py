@@ -1,0 +1,126 @@
+"""Items into batches, and batches into batches of another size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from assay.core.errors import DataError, RequestError
+from assay.core.session import Batch
+from assay.core.tensor import Array, Feeds
+from assay.data.validation import Locate
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item: model inputs by name without the item axis, and its label ``[...]`` or None."""
+
+    feeds: Feeds
+    target: Array | None
+
+
+def check_size(size: int) -> None:
+    """Refuse an impossible batch size.
+
+    Raises:
+        RequestError: the size is below 1.
+    """
+    if size < 1:
+        raise RequestError(f"the batch size is {size}", "give 1 or more")
+
+
+def collate(items: Iterable[Item], size: int, locate: Locate) -> Iterator[Batch]:
+    """Stack items, ``size`` at a time; the last batch may be smaller.
+
+    Raises:
+        DataError: items of one batch differ in names, shapes or types, or some lack a label.
+    """
+    held: list[Item] = []
+    start = 0
+    for item in items:
+        held.append(item)
+        if len(held) == size:
+            yield _stack(held, start, locate)
+            start += size
+            held = []
+    if held:
+        yield _stack(held, start, locate)
+
+
+def slice_batch(batch: Batch, low: int, high: int) -> Batch:
+    """Items ``low`` to ``high`` (exclusive) of a batch, counted from its start, as views."""
+    feeds = {name: array[low:high] for name, array in batch.feeds.items()}
+    targets = None if batch.targets is None else batch.targets[low:high]
+    return Batch(feeds=feeds, targets=targets, start=batch.start + low)
+
+
+def rebatch(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """The same items, ``size`` at a time, numbered from the first one; copies only where a batch spans two.
+
+    Raises:
+        DataError: items that fall into one batch differ in shape.
+    """
+    parts: list[Batch] = []
+    held = 0
+    start = 0
+    for batch in batches:
+        low = 0
+        while low < batch.size:
+            high = min(batch.size, low + size - held)
+            parts.append(slice_batch(batch, low, high))
+            held += high - low
+            low = high
+            if held == size:
+                yield _join(parts, start)
+                start += held
+                parts, held = [], 0
+    if parts:
+        yield _join(parts, start)
+
+
+Rows: TypeAlias = list[Array]
+
+
+def _stack(items: list[Item], start: int, locate: Locate) -> Batch:
+    first = items[0]
+    for offset, item in enumerate(items):
+        where = locate(start + offset)
+        if item.feeds.keys() != first.feeds.keys():
+            message = f"{where} has the inputs {sorted(item.feeds)}, {locate(start)} has {sorted(first.feeds)}"
+            raise DataError(message, "give every item the same inputs")
+        if (item.target is None) is not (first.target is None):
+            raise DataError(f"{where} and {locate(start)}: one has a label, the other none", "label all items or none")
+    feeds = {name: _stack_rows(name, [item.feeds[name] for item in items], start, locate) for name in first.feeds}
+    labels: Rows = [item.target for item in items if item.target is not None]
+    targets = _stack_rows("target", labels, start, locate) if labels else None
+    return Batch(feeds=feeds, targets=targets, start=start)
+
+
+def _stack_rows(name: str, rows: Rows, start: int, locate: Locate) -> Array:
+    for offset, row in enumerate(rows):
+        if row.shape != rows[0].shape or row.dtype != rows[0].dtype:
+            message = (
+                f"{name!r} is {row.dtype} {list(row.shape)} in {locate(start + offset)} and "
+                f"{rows[0].dtype} {list(rows[0].shape)} in {locate(start)}"
+            )
+            raise DataError(message, "bring items to one shape and type (crop, pad), or use batches of 1")
+    return np.stack(rows)
+
+
+def _join(parts: list[Batch], start: int) -> Batch:
+    if len(parts) == 1:
+        return Batch(feeds=parts[0].feeds, targets=parts[0].targets, start=start)
+    feeds = {name: _concatenate(name, [part.feeds[name] for part in parts], start) for name in parts[0].feeds}
+    labels: Rows = [part.targets for part in parts if part.targets is not None]
+    targets = _concatenate("target", labels, start) if labels else None
+    return Batch(feeds=feeds, targets=targets, start=start)
+
+
+def _concatenate(name: str, rows: Rows, start: int) -> Array:
+    if len({array.shape[1:] for array in rows}) > 1:
+        message = f"{name!r} has items of different shapes in the batch that starts at item {start}"
+        raise DataError(message, "bring items to one shape (crop, pad), or use batches of 1")
+    return np.concatenate(rows)

@@ -1,0 +1,124 @@
+"""The data set made of a reader: limited, prepared, checked, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from difflib import get_close_matches
+from functools import cached_property
+from itertools import islice
+
+import numpy as np
+
+from assay.core.errors import DataError, RequestError
+from assay.core.session import Batch
+from assay.core.tensor import Array, Signature
+from assay.data.arithmetic import prepare_array
+from assay.data.batching import check_size, slice_batch
+from assay.data.reader import Reader
+from assay.data.source import DataSource, Layout, Preprocess
+from assay.data.validation import ItemCheck, find_dtype
+
+
+class StreamedDataset:
+    """A `Dataset` that reads its items anew on every pass.
+
+    Raises:
+        DataError: the first item cannot be read or does not fit the model.
+        RequestError: the preprocessing does not say which input it is for, or does not fit arrays.
+    """
+
+    def __init__(self, reader: Reader, source: DataSource, signature: Signature) -> None:
+        self._reader = reader
+        self._limit = source.limit
+        self._check = ItemCheck(signature)
+        self._preprocess = source.preprocess
+        self._prepared = find_prepared_input(source.preprocess, signature)
+        if source.preprocess is not None and source.preprocess.pictorial and reader.encoded != self._prepared:
+            message = f"{source.path} holds arrays, and resize, crop, channels and background are for encoded images"
+            raise RequestError(message, "store the arrays in the model's size, or the images in a folder")
+        specs = {spec.name: spec for spec in signature.inputs}
+        declared = source.preprocess.dtype if source.preprocess is not None else ""
+        dtype = find_dtype(specs[self._prepared]) if self._prepared else None
+        self._dtype = np.dtype(declared) if dtype is not None and declared else dtype
+
+    @property
+    def labelled(self) -> bool:
+        """Whether batches carry targets."""
+        return self._reader.labelled
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the content, the preprocessing and the number of items; not over the path."""
+        declared = None if self._preprocess is None else asdict(self._preprocess)
+        text = json.dumps([self._reader.digest(), declared, len(self)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def __len__(self) -> int:
+        """Number of items."""
+        stored = len(self._reader)
+        return stored if self._limit is None else min(stored, self._limit)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All items in order, ``size`` at a time; the last batch may be smaller.
+
+        Raises:
+            DataError: an item cannot be read or does not fit, naming the file and the item.
+        """
+        check_size(size)
+        return self._stream(size)
+
+    def peek(self) -> Batch:
+        """The first item as a batch of one.
+
+        Raises:
+            DataError: there is none, or it cannot be read or does not fit.
+        """
+        for batch in islice(self._stream(1), 1):
+            return batch
+        raise DataError(f"{self._reader.locate(0)}: there are no items", "give at least one item")
+
+    def _stream(self, size: int) -> Iterator[Batch]:
+        with closing(self._reader.read(size)) as stored:
+            for batch in stored:
+                whole = self._limit is None or batch.start + batch.size <= self._limit
+                kept = batch if whole else slice_batch(batch, 0, (self._limit or 0) - batch.start)
+                ready = Batch(feeds=self._prepare(kept), targets=kept.targets, start=kept.start)
+                self._check.check(ready, self._reader.locate)
+                yield ready
+                if self._limit is not None and ready.start + ready.size >= self._limit:
+                    return
+
+    def _prepare(self, batch: Batch) -> Mapping[str, Array]:
+        name = self._prepared
+        if self._preprocess is None or self._dtype is None or name not in batch.feeds:
+            return batch.feeds
+        stored = Layout.NHWC if self._reader.encoded == name else self._preprocess.stored_layout
+        where = f"{self._reader.locate(batch.start)}: input {name!r}"
+        array = prepare_array(
+            batch.feeds[name], self._preprocess, stored or self._preprocess.layout, self._dtype, where
+        )
+        return {**batch.feeds, name: array}
+
+
+def find_prepared_input(preprocess: Preprocess | None, signature: Signature) -> str:
+    """Name of the model input that the preprocessing is for; empty where none is declared.
+
+    Raises:
+        RequestError: the declared input does not exist, or none is declared and there are several.
+    """
+    if preprocess is None:
+        return ""
+    names = [spec.name for spec in signature.inputs]
+    if preprocess.input in names:
+        return preprocess.input
+    if preprocess.input:
+        nearest = get_close_matches(preprocess.input, names, n=1) or names
+        message = f"preprocess.input is {preprocess.input!r}, which is no input of the model"
+        raise RequestError(message, f"did you mean {nearest[0]!r}?" if nearest else "")
+    if len(names) != 1:
+        raise RequestError(f"the model has the inputs {names}", "say which one is prepared: preprocess.input")
+    return names[0]

@@ -1,0 +1,143 @@
+"""Items that a function of the user yields, one by one.
+
+``module:function`` is called without arguments, once per pass, and gives an iterable of mappings: every model input by
+name, without the item axis, and optionally the label under the target's name. Every pass must give the same items.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from assay.core.errors import DataError, RequestError
+from assay.core.session import Batch
+from assay.core.tensor import Array, Signature
+from assay.data.batching import Item, collate
+from assay.data.source import DataSource
+from assay.data.validation import check_names
+
+_Hash = type(hashlib.sha256())
+
+
+class FunctionReader:
+    """Items of ``module:function``. The first question for their number or hash runs through all of them.
+
+    Raises:
+        RequestError: the module cannot be imported or has no such function.
+    """
+
+    def __init__(self, source: DataSource, signature: Signature) -> None:
+        self._name = source.path
+        self._signature = signature
+        self._target = source.target
+        self._limit = source.limit
+        self._function = _find_function(source.path)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the first item has a label."""
+        return self._first_labelled
+
+    @property
+    def encoded(self) -> str:
+        """Functions yield arrays, never encoded images."""
+        return ""
+
+    def __len__(self) -> int:
+        """Number of items, counted in a pass of its own."""
+        return self._survey[0]
+
+    def locate(self, item: int) -> str:
+        """Function and item."""
+        return f"{self._name}, item {item}"
+
+    def digest(self) -> str:
+        """SHA-256 over names, types, shapes and values of all items."""
+        return self._survey[1]
+
+    def read(self, size: int) -> Generator[Batch, None, None]:
+        """All items in order, ``size`` at a time.
+
+        Raises:
+            DataError: the function failed, gave something else than items, or gave other items than before.
+        """
+        digest = hashlib.sha256()
+        yield from collate(self._items(digest.update), size, self.locate)
+        surveyed = self.__dict__.get("_survey")
+        if surveyed is not None and surveyed[1] != digest.hexdigest():
+            message = f"{self._name} gave other items than the first time"
+            raise DataError(message, "yield the same items in the same order on every call: shuffle with a fixed seed")
+
+    @cached_property
+    def _first_labelled(self) -> bool:
+        return any(item.target is not None for item in islice(self._items(lambda _: None), 1))
+
+    @cached_property
+    def _survey(self) -> tuple[int, str]:
+        digest = hashlib.sha256()
+        return sum(1 for _ in self._items(digest.update)), digest.hexdigest()
+
+    def _items(self, update: Callable[[bytes], None]) -> Iterator[Item]:
+        for index, given in enumerate(islice(self._call(), self._limit)):
+            where = self.locate(index)
+            if not isinstance(given, Mapping):
+                message = f"{where} is {type(given).__name__}, not a mapping"
+                raise DataError(message, "yield {input name: array, 'target': label}")
+            check_names((str(name) for name in given), self._signature, self._target, where, extra=False)
+            arrays = {str(name): _convert(value, f"{where}: {name!r}") for name, value in given.items()}
+            for name in sorted(arrays):
+                array = arrays[name]
+                role = "" if name == self._target else name
+                update(f"{role}:{array.dtype.str}:{array.shape}".encode())
+                update(array.tobytes())
+            target = arrays.pop(self._target, None)
+            yield Item(feeds=arrays, target=target)
+
+    def _call(self) -> Iterator[object]:
+        count = 0
+        try:
+            for item in self._function():
+                yield item
+                count += 1
+        except Exception as err:
+            message = f"{self.locate(count)}: {type(err).__name__}: {err}"
+            raise DataError(message, "the function raised this") from err
+
+
+def _find_function(path: str) -> Callable[[], Iterable[object]]:
+    module_name, _, name = path.partition(":")
+    here = str(Path.cwd())
+    added = here not in sys.path
+    if added:
+        # an installed command does not look into the working directory, where the user's module lies
+        sys.path.insert(0, here)
+    try:
+        module = import_module(module_name)
+    except Exception as err:
+        message = f"{path}: module {module_name!r} cannot be imported: {type(err).__name__}: {err}"
+        raise RequestError(message, "it must lie in the working directory or be installed") from err
+    finally:
+        if added:
+            sys.path.remove(here)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise RequestError(f"{path}: module {module_name!r} has no function {name!r}", "name one that yields items")
+    found: Callable[[], Iterable[object]] = function
+    return found
+
+
+def _convert(value: object, where: str) -> Array:
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as err:
+        raise DataError(f"{where} is no array: {err}", "yield numbers or NumPy arrays") from err
+    if array.dtype.hasobject:
+        raise DataError(f"{where} is {type(value).__name__}, no array of numbers", "yield numbers or NumPy arrays")
+    return array

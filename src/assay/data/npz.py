@@ -1,0 +1,219 @@
+"""Reads ``.npz`` files row by row, without ever holding a whole array.
+
+Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html, in the members of a zip archive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import math
+import zipfile
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from assay.core.errors import DataError
+from assay.core.session import Batch
+from assay.core.tensor import Array, Signature
+from assay.data.source import DataSource
+from assay.data.validation import check_names
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArray:
+    """Where and how one array lies in the archive.
+
+    Attributes:
+        name: name without ``.npy``.
+        offset: bytes of the header in front of the data.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    offset: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one item."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+
+class NpzReader:
+    """Items of an ``.npz`` file: one array per model input, first axis the items.
+
+    Raises:
+        DataError: the file is missing or damaged, or its arrays do not fit the model or each other.
+    """
+
+    def __init__(self, source: DataSource, signature: Signature) -> None:
+        self._path = Path(source.path)
+        with _open_archive(self._path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            check_names(names, signature, source.target, str(self._path), extra=False)
+            arrays = {name: self._read_header(archive, name) for name in names}
+        self._inputs = tuple(arrays[spec.name] for spec in signature.inputs)
+        self._target = arrays.get(source.target)
+        self._check_lengths()
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is a target array."""
+        return self._target is not None
+
+    @property
+    def encoded(self) -> str:
+        """Arrays are never encoded images."""
+        return ""
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return self._inputs[0].shape[0]
+
+    def locate(self, item: int) -> str:
+        """File and item."""
+        return f"{self._path}, item {item}"
+
+    def digest(self) -> str:
+        """SHA-256 over names, types, shapes and values, independent of the compression."""
+        total = hashlib.sha256()
+        stored = [*self._inputs] if self._target is None else [*self._inputs, self._target]
+        with _open_archive(self._path) as archive:
+            for role, array in enumerate(stored):
+                name = "" if array is self._target else array.name
+                total.update(f"{role}:{name}:{array.dtype.str}:{array.shape}".encode())
+                where = f"array {array.name!r} of {self._path}"
+                with self._open_rows(archive, array) as member, _name_damage(where):
+                    while chunk := member.read(_CHUNK_BYTES):
+                        total.update(chunk)
+        return total.hexdigest()
+
+    def read(self, size: int) -> Generator[Batch, None, None]:
+        """All items in order, ``size`` at a time.
+
+        Raises:
+            DataError: the file is damaged or shorter than it says.
+        """
+        with ExitStack() as stack:
+            archive = stack.enter_context(_open_archive(self._path))
+            inputs = [(array, stack.enter_context(self._open_rows(archive, array))) for array in self._inputs]
+            labels = None if self._target is None else stack.enter_context(self._open_rows(archive, self._target))
+            for start in range(0, len(self), size):
+                count = min(size, len(self) - start)
+                feeds = {array.name: self._read_rows(array, member, start, count) for array, member in inputs}
+                targets = None
+                if self._target is not None and labels is not None:
+                    targets = self._read_rows(self._target, labels, start, count)
+                yield Batch(feeds=feeds, targets=targets, start=start)
+
+    def _read_header(self, archive: zipfile.ZipFile, name: str) -> StoredArray:
+        where = f"array {name!r} of {self._path}"
+        member = f"{name}.npy"
+        if member not in archive.namelist():
+            raise DataError(f"{where} is not in NumPy's .npy format", "write the file with numpy.savez")
+        with _name_damage(where), archive.open(member) as file:
+            shape, fortran, dtype = _read_npy_header(file, where)
+            offset = file.tell()
+        if dtype.hasobject:
+            raise DataError(f"{where} holds Python objects, which are never loaded", "store numbers")
+        if fortran and len(shape) > 1:
+            message = f"{where} is in Fortran order, which cannot be streamed item by item"
+            raise DataError(message, "store numpy.ascontiguousarray(array)")
+        if not shape:
+            raise DataError(f"{where} is a single number", "the first axis of every array is the items")
+        stored = archive.getinfo(member).file_size - offset
+        if stored != math.prod(shape) * dtype.itemsize:
+            message = f"{where} holds {stored} bytes, its header promises {math.prod(shape) * dtype.itemsize}"
+            raise DataError(message, "the file is damaged; write it again")
+        return StoredArray(name=name, shape=shape, dtype=dtype, offset=offset)
+
+    def _check_lengths(self) -> None:
+        first = self._inputs[0]
+        if len(self) == 0:
+            raise DataError(f"{self._path} holds zero items: {first.name!r} has the shape {list(first.shape)}")
+        for array in self._inputs[1:]:
+            if array.shape[0] != len(self):
+                message = f"{self._path}: {first.name!r} has {len(self)} items and {array.name!r} {array.shape[0]}"
+                raise DataError(message, "the first axis of every array is the items")
+        if self._target is not None and self._target.shape[0] != len(self):
+            count = self._target.shape[0]
+            comparison = "fewer" if count < len(self) else "more"
+            message = (
+                f"{self._path} has {comparison} labels than items: {count} in {self._target.name!r}, {len(self)} items"
+            )
+            raise DataError(message, "give exactly one label per item")
+
+    @contextmanager
+    def _open_rows(self, archive: zipfile.ZipFile, array: StoredArray) -> Iterator[IO[bytes]]:
+        with _name_damage(f"array {array.name!r} of {self._path}"):
+            member = archive.open(f"{array.name}.npy")
+            member.read(array.offset)
+        with member:
+            yield member
+
+    def _read_rows(self, array: StoredArray, member: IO[bytes], start: int, count: int) -> Array:
+        rows = np.empty((count, *array.shape[1:]), dtype=array.dtype)
+        where = f"array {array.name!r} of {self._path}, item {start}"
+        with _name_damage(where):
+            _fill(rows, member, where)
+        return rows if rows.dtype.isnative else rows.astype(rows.dtype.newbyteorder("="))
+
+
+def _fill(rows: Array, member: IO[bytes], where: str) -> None:
+    buffer = rows.reshape(-1).view(np.uint8).data
+    filled = 0
+    while filled < len(buffer):
+        chunk = member.read(min(_CHUNK_BYTES, len(buffer) - filled))
+        if not chunk:
+            raise DataError(f"{where}: the file ends early", "the file is truncated; write it again")
+        buffer[filled : filled + len(chunk)] = chunk
+        filled += len(chunk)
+
+
+def _read_npy_header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    version = npy.read_magic(file)
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    if version not in readers:
+        raise DataError(f"{where} has .npy version {version}", "store plain numbers, not records")
+    shape, fortran, dtype = readers[version](file)
+    return shape, fortran, dtype
+
+
+@contextmanager
+def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist or is no file", "name an .npz file")
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as err:
+        with path.open("rb") as file:
+            magic = file.read(6)
+        if magic.startswith(b"PK\x03\x04"):
+            raise DataError(f"{path} is truncated: its table of contents is missing", "copy or write it again") from err
+        hint = "store it with numpy.savez, under the input's name" if magic == b"\x93NUMPY" else "use numpy.savez"
+        kind = "a single .npy array" if magic == b"\x93NUMPY" else "not an .npz (zip) file"
+        raise DataError(f"{path} is {kind}", hint) from err
+    except OSError as err:
+        raise DataError(f"{path} cannot be read: {err.strerror}") from err
+    with archive:
+        yield archive
+
+
+@contextmanager
+def _name_damage(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError) as err:
+        raise DataError(f"{where} is damaged: {err}", "copy or write the file again") from err
+    except (RuntimeError, NotImplementedError) as err:
+        # zipfile's way to say that a member is encrypted or compressed by an unknown method
+        raise DataError(f"{where} cannot be unpacked: {err}", "write the file with numpy.savez") from err

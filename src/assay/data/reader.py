@@ -1,0 +1,57 @@
+"""The seam between a file format and the data set made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Protocol
+
+from assay.core.session import Batch
+from assay.core.tensor import Signature
+from assay.data.source import DataSource
+
+
+class Reader(Protocol):
+    """Stored items in a fixed order, before preprocessing."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether batches carry targets."""
+        ...
+
+    @property
+    def encoded(self) -> str:
+        """Name of the model input that was decoded from images (``[n, H, W, C] uint8``), or empty."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of items (>= 1)."""
+        ...
+
+    def digest(self) -> str:
+        """SHA-256 over the content, independent of where it lies, in hexadecimal."""
+        ...
+
+    def locate(self, item: int) -> str:
+        """Where an item lies, in words, for messages."""
+        ...
+
+    def read(self, size: int) -> Generator[Batch, None, None]:
+        """All items in order, ``size`` at a time.
+
+        Raises:
+            DataError: an item cannot be read.
+        """
+        ...
+
+
+class OpenReader(Protocol):
+    """Opens a file format, checking all that can be checked without reading the items."""
+
+    def __call__(self, source: DataSource, signature: Signature) -> Reader:
+        """Open.
+
+        Raises:
+            DataError: the file cannot be read, or does not hold what the model needs.
+            RequestError: the declaration does not fit the format.
+        """
+        ...

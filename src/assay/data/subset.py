@@ -1,0 +1,83 @@
+"""Parts of a data set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.core.errors import RequestError
+from assay.core.session import Batch, Dataset
+from assay.data.batching import check_size, rebatch
+
+
+def first(dataset: Dataset, n: int) -> Dataset:
+    """The first ``n`` items, or all where there are fewer.
+
+    Raises:
+        RequestError: ``n`` is below 1.
+    """
+    if n < 1:
+        raise RequestError(f"{n} items are asked for", "give 1 or more")
+    return dataset if n >= len(dataset) else Subset(dataset, range(n))
+
+
+def every(dataset: Dataset, indices: Sequence[int]) -> Dataset:
+    """The items at ``indices``, in the data set's order, numbered anew from 0.
+
+    Raises:
+        RequestError: the indices do not rise strictly, or one is out of range.
+    """
+    return Subset(dataset, indices)
+
+
+class Subset:
+    """A `Dataset` of some items of another one; reads no further than the last of them.
+
+    Raises:
+        RequestError: the indices do not rise strictly, or one is out of range.
+    """
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+        chosen = np.asarray(indices, dtype=np.int64)
+        if chosen.size == 0 or chosen[0] < 0 or chosen[-1] >= len(dataset) or bool((np.diff(chosen) <= 0).any()):
+            message = f"a subset of {len(dataset)} items needs rising indices from 0 to {len(dataset) - 1}"
+            raise RequestError(message)
+        self._dataset = dataset
+        self._indices: NDArray[np.int64] = chosen
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the data set behind and the chosen indices."""
+        return hashlib.sha256(self._dataset.fingerprint.encode() + self._indices.tobytes()).hexdigest()
+
+    @property
+    def labelled(self) -> bool:
+        """Whether batches carry targets."""
+        return self._dataset.labelled
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return len(self._indices)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All items in order, ``size`` at a time; the last batch may be smaller.
+
+        Raises:
+            DataError: an item cannot be read.
+        """
+        check_size(size)
+        return rebatch(self._choose(size), size)
+
+    def _choose(self, size: int) -> Iterator[Batch]:
+        for batch in self._dataset.batches(size):
+            low, high = np.searchsorted(self._indices, [batch.start, batch.start + batch.size])
+            rows = self._indices[low:high] - batch.start
+            if rows.size:
+                feeds = {name: array[rows] for name, array in batch.feeds.items()}
+                targets = None if batch.targets is None else batch.targets[rows]
+                yield Batch(feeds=feeds, targets=targets, start=int(low))
+            if high == len(self._indices):
+                return
