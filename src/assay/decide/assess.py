@@ -1,0 +1,228 @@
+"""Whether a trial meets each requirement: proven, proven not, or not to be told from the data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from assay.core.estimate import Estimate
+from assay.core.precision import Precision
+from assay.core.requirements import Bounded, Constraint, Requirements
+from assay.core.trial import Evidence, Quality, Trial
+from assay.decide import words
+
+QUANTILES = {Bounded.P50: 0.50, Bounded.P95: 0.95, Bounded.P99: 0.99}
+NEGLIGIBLE_SHARE = 0.005
+"""Share of the arithmetic in another format below which FP32 still counts as FP32."""
+
+
+class Verdict(StrEnum):
+    """Answer of one gate."""
+
+    MEETS = "meets"
+    FAILS = "fails"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """How much worse than the reference, in the metric's own unit, whatever its direction; negative is better.
+
+    Attributes:
+        lower: bound at the quality's one-sided confidence.
+        upper: bound at the quality's one-sided confidence.
+        margin: tolerated loss.
+    """
+
+    point: float
+    lower: float
+    upper: float
+    margin: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Certified within the margin, proven beyond it, or neither."""
+        if self.upper <= self.margin:
+            return Verdict.MEETS
+        return Verdict.FAILS if self.lower > self.margin else Verdict.UNDECIDED
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one requirement says of a trial.
+
+    Attributes:
+        words: with the measured numbers and the limit.
+        excess: measured over limit where it fails or is undecided; 1 where it meets the requirement.
+    """
+
+    verdict: Verdict
+    words: str
+    excess: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """A measured trial beside the requirements.
+
+    Attributes:
+        loss: None where no quality was measured against the reference.
+    """
+
+    trial: Trial
+    evidence: Evidence
+    quality: Finding
+    constraints: tuple[Finding, ...]
+    loss: Loss | None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Quality first, then the constraints in the user's order."""
+        return (self.quality, *self.constraints)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Fails if one gate fails, meets if all meet, else undecided."""
+        verdicts = {finding.verdict for finding in self.findings}
+        if Verdict.FAILS in verdicts:
+            return Verdict.FAILS
+        return Verdict.UNDECIDED if Verdict.UNDECIDED in verdicts else Verdict.MEETS
+
+
+def assess(requirements: Requirements, trial: Trial) -> Assessment | None:
+    """A trial beside every requirement; None where it has no evidence."""
+    evidence = trial.evidence
+    if evidence is None:
+        return None
+    loss = None if evidence.quality is None else measure_loss(requirements, evidence.quality)
+    return Assessment(
+        trial=trial,
+        evidence=evidence,
+        quality=_judge_quality(requirements, trial, evidence, loss),
+        constraints=tuple(_judge_constraint(constraint, evidence) for constraint in requirements.constraints),
+        loss=loss,
+    )
+
+
+def measure_loss(requirements: Requirements, quality: Quality) -> Loss:
+    """Loss of a metric with its bounds, turned so that positive is worse."""
+    margin = requirements.tolerance.margin(quality.reference)
+    if quality.higher_is_better:
+        return Loss(-quality.difference, -quality.high, -quality.low, margin)
+    return Loss(quality.difference, quality.low, quality.high, margin)
+
+
+def is_model_itself(trial: Trial) -> bool:
+    """The trial computes in FP32 what the user gave: nothing was reduced, neither asked for nor in what ran."""
+    if trial.candidate.plan.precision is not Precision.FP32:
+        return False
+    if trial.reference or trial.evidence is None:
+        return True
+    shares = trial.evidence.audit.shares()
+    return sum(share for precision, share in shares.items() if precision is not Precision.FP32) <= NEGLIGIBLE_SHARE
+
+
+def describe_loss(quality: Quality, loss: Loss) -> str:
+    """The loss with its bounds and the tolerance, in words."""
+    lost = words.format_loss(quality, loss.point)
+    confidence = words.format_confidence(quality.confidence)
+    upper = words.format_metric(quality, loss.upper)
+    tolerated = f"against the tolerated {words.format_metric(quality, loss.margin)}"
+    if loss.verdict is Verdict.FAILS:
+        lower = words.format_metric(quality, loss.lower)
+        return f"{lost} ({confidence} bounds {lower} and {upper}) {tolerated}"
+    return f"{lost} ({confidence} bound {upper}) {tolerated}"
+
+
+def _judge_quality(requirements: Requirements, trial: Trial, evidence: Evidence, loss: Loss | None) -> Finding:
+    """The quality gate: FP32 is the model itself and passes unless it is proven worse."""
+    if trial.reference:
+        return Finding(Verdict.MEETS, "the FP32 reference")
+    quality = evidence.quality
+    itself = is_model_itself(trial)
+    if quality is None or loss is None:
+        if itself:
+            return Finding(Verdict.MEETS, "FP32, the model itself")
+        return Finding(Verdict.UNDECIDED, "the quality was not measured", math.inf)
+    wanted = requirements.tolerance.metric
+    if quality.metric != wanted:
+        return Finding(Verdict.UNDECIDED, f"{quality.metric} was measured where {wanted} is bounded", math.inf)
+    text = describe_loss(quality, loss)
+    if quality.confidence < requirements.confidence and loss.verdict is Verdict.MEETS and not itself:
+        asked = words.format_confidence(requirements.confidence)
+        return Finding(Verdict.UNDECIDED, f"{text}, but {asked} confidence was asked for")
+    verdict = Verdict.MEETS if itself and loss.verdict is not Verdict.FAILS else loss.verdict
+    excess = 1.0 if verdict is Verdict.MEETS else _ratio(loss.point, loss.margin)
+    return Finding(verdict, text, max(1.0, excess))
+
+
+def _judge_constraint(constraint: Constraint, evidence: Evidence) -> Finding:
+    """One constraint, held against the bound of the interval that counts."""
+    quantity = constraint.quantity
+    if quantity is Bounded.MEMORY:
+        return _judge_size(constraint, "peak memory", evidence.footprint.peak_memory_bytes)
+    if quantity is Bounded.SIZE:
+        return _judge_size(constraint, "size", evidence.footprint.size_bytes)
+    if quantity is Bounded.THROUGHPUT:
+        return _judge_throughput(constraint, evidence.throughput)
+    latency = evidence.latency
+    estimates = {Bounded.P50: latency.p50, Bounded.P95: latency.p95, Bounded.P99: latency.p99}
+    return _judge_percentile(constraint, estimates[quantity])
+
+
+def _judge_size(constraint: Constraint, name: str, measured: int) -> Finding:
+    """Memory and size are counted, not sampled: they have no interval."""
+    meets = measured <= constraint.limit
+    relation = "keeps" if meets else "misses"
+    text = f"{name} {words.format_bytes(measured)} {relation} '{constraint.text}'"
+    if meets:
+        return Finding(Verdict.MEETS, text)
+    return Finding(Verdict.FAILS, text, _ratio(measured, constraint.limit))
+
+
+def _judge_percentile(constraint: Constraint, estimate: Estimate) -> Finding:
+    """A percentile of the latency, by its upper bound."""
+    value = words.format_ms(estimate.value)
+    excess = max(1.0, _ratio(estimate.value, constraint.limit))
+    if estimate.low is not None and estimate.low > constraint.limit:
+        text = f"{constraint.quantity} {value} (at least {words.format_ms(estimate.low)}) misses '{constraint.text}'"
+        return Finding(Verdict.FAILS, text, excess)
+    if estimate.high is None:
+        needed = count_samples_needed(QUANTILES[constraint.quantity], estimate.confidence)
+        calls = f"{words.format_count(estimate.n)} calls give no upper bound, {words.format_count(needed)} are needed"
+        text = f"{constraint.quantity} {value} cannot be held to '{constraint.text}': {calls}"
+        return Finding(Verdict.UNDECIDED, text, excess)
+    bound = f"{constraint.quantity} {value} (at most {words.format_ms(estimate.high)})"
+    if estimate.high <= constraint.limit:
+        return Finding(Verdict.MEETS, f"{bound} keeps '{constraint.text}'")
+    return Finding(Verdict.UNDECIDED, f"{bound} may miss '{constraint.text}'", excess)
+
+
+def _judge_throughput(constraint: Constraint, estimate: Estimate) -> Finding:
+    """Throughput, by its lower bound."""
+    value = f"throughput {words.format_significant(estimate.value)}/s"
+    excess = max(1.0, _ratio(constraint.limit, estimate.value))
+    if estimate.high is not None and estimate.high < constraint.limit:
+        text = f"{value} (at most {words.format_significant(estimate.high)}/s) misses '{constraint.text}'"
+        return Finding(Verdict.FAILS, text, excess)
+    if estimate.low is None:
+        return Finding(Verdict.UNDECIDED, f"{value} has no lower bound to hold to '{constraint.text}'", excess)
+    bound = f"{value} (at least {words.format_significant(estimate.low)}/s)"
+    if estimate.low >= constraint.limit:
+        return Finding(Verdict.MEETS, f"{bound} keeps '{constraint.text}'")
+    return Finding(Verdict.UNDECIDED, f"{bound} may miss '{constraint.text}'", excess)
+
+
+def count_samples_needed(quantile: float, confidence: float) -> int:
+    """Fewest samples whose largest bounds a quantile from above at a one-sided confidence.
+
+    The largest of n samples lies below the quantile q with probability q^n, so n = ln(1 - confidence) / ln(q)
+    (David and Nagaraja, Order Statistics, section 7.1).
+    """
+    return math.ceil(math.log(1 - confidence) / math.log(quantile))
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    """A quotient that is infinite where nothing is allowed."""
+    return numerator / denominator if denominator > 0 else math.inf

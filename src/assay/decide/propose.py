@@ -1,0 +1,160 @@
+"""Which candidates a study tries next: every form first, then the neighbours of the fastest INT8 form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from assay.core.plan import Candidate, IntegerDialect, Plan, Scheme
+from assay.core.precision import CastStyle, Placement, Precision, RangeMethod
+
+HALF_PRECISIONS = (Precision.FP16, Precision.BF16)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What one runtime can be asked for on the target.
+
+    Attributes:
+        name: of the runtime, as in the table of backends.
+        dialects: INT8 graphs that it runs as integers, the one expected fastest first.
+        rests: formats for what an INT8 plan leaves in floats, the one expected fastest first.
+        casts: how it wants FP16 and BF16 plans written; typed where it does not say.
+    """
+
+    name: str
+    dialects: tuple[IntegerDialect, ...] = ()
+    rests: tuple[Precision, ...] = (Precision.FP32,)
+    casts: Mapping[Precision, CastStyle] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTraits:
+    """What of a model decides where quantize/dequantize pairs should stand.
+
+    Attributes:
+        has_convolutions: at least one convolution.
+        has_attention_or_norms: attention, softmax between products, or layer norms: like a transformer.
+            Batch norms do not count: they fold into the convolution before them.
+    """
+
+    has_convolutions: bool
+    has_attention_or_norms: bool = False
+
+    @property
+    def placements(self) -> tuple[Placement, ...]:
+        """Placements of the first round, the one expected fastest first."""
+        if self.has_convolutions and self.has_attention_or_norms:
+            return (Placement.CHAIN, Placement.OPERANDS)
+        return (Placement.CHAIN,) if self.has_convolutions else (Placement.OPERANDS,)
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """A candidate that was tried.
+
+    Attributes:
+        latency_ms: of one call, or None where it could not be built or run.
+    """
+
+    candidate: Candidate
+    latency_ms: float | None
+
+
+def propose(
+    capabilities: Sequence[Capabilities],
+    traits: ModelTraits,
+    precisions: Sequence[Precision],
+    ranges: Sequence[RangeMethod],
+    tried: Sequence[Screened],
+) -> tuple[Candidate, ...]:
+    """Candidates to try next, in a fixed order; empty when nothing remains.
+
+    The first round has, for each runtime, FP32, FP16, BF16, and INT8 in every dialect with every rest. Later rounds
+    take each runtime's fastest INT8 form and vary the range method and the placement, until nothing new follows.
+
+    Args:
+        capabilities: one per runtime, in the order of the trials.
+        traits: of the model.
+        precisions: what the user allows; FP32 is always tried.
+        ranges: range methods that the user allows.
+        tried: every candidate tried so far, also those that failed.
+    """
+    known = {screened.candidate.id for screened in tried}
+    allowed = frozenset(precisions) | {Precision.FP32}
+    first = [c for runtime in capabilities for c in _opening(runtime, traits, allowed, ranges)]
+    fresh = _unseen(first, known)
+    if fresh or not ranges or Precision.INT8 not in allowed:
+        return fresh
+    return _unseen([c for runtime in capabilities for c in _neighbours(runtime, first, ranges, tried)], known)
+
+
+def _unseen(candidates: Sequence[Candidate], known: set[str]) -> tuple[Candidate, ...]:
+    """Candidates that are not known, each id once, in order."""
+    return tuple({c.id: c for c in reversed(candidates) if c.id not in known}.values())[::-1]
+
+
+def _opening(
+    runtime: Capabilities, traits: ModelTraits, allowed: frozenset[Precision], ranges: Sequence[RangeMethod]
+) -> Iterator[Candidate]:
+    """First round of one runtime."""
+    yield Candidate(runtime.name, Plan(Precision.FP32))
+    for precision in HALF_PRECISIONS:
+        if precision in allowed:
+            cast = runtime.casts.get(precision, CastStyle.TYPED)
+            yield Candidate(runtime.name, Plan(precision, cast=cast))
+    if Precision.INT8 not in allowed or not ranges:
+        return
+    rests = [rest for rest in runtime.rests if rest in allowed] or [Precision.FP32]
+    for dialect in runtime.dialects:
+        for placement in traits.placements:
+            for rest in rests:
+                scheme = Scheme(dialect, placement, _preferred(ranges))
+                yield Candidate(runtime.name, Plan(Precision.INT8, rest=rest, scheme=scheme))
+
+
+def _preferred(ranges: Sequence[RangeMethod]) -> RangeMethod:
+    """Range method that is tried first."""
+    return RangeMethod.MSE if RangeMethod.MSE in ranges else ranges[0]
+
+
+def _neighbours(
+    runtime: Capabilities,
+    first: Sequence[Candidate],
+    ranges: Sequence[RangeMethod],
+    tried: Sequence[Screened],
+) -> Iterator[Candidate]:
+    """The fastest INT8 form of a runtime with the other range methods, and in the other placement.
+
+    Where no INT8 form ran, the first one is tried in the other placement only: a runtime that refuses a chain of
+    integers may still take integer operands.
+    """
+    ours = [c for c in first if c.runtime == runtime.name and c.plan.scheme is not None]
+    if not ours:
+        return
+    latencies = {screened.candidate.id: screened.latency_ms for screened in tried}
+    ran = [
+        (latency, screened.candidate)
+        for screened in tried
+        if (latency := latencies[screened.candidate.id]) is not None
+        and math.isfinite(latency)
+        and screened.candidate.runtime == runtime.name
+        and screened.candidate.plan.scheme is not None
+        and not screened.candidate.plan.overrides
+    ]
+    start = min(ran, key=lambda pair: (pair[0], pair[1].id))[1] if ran else ours[0]
+    if ran:
+        for method in ranges:
+            yield _vary(start, ranges=method)
+    for placement in Placement:
+        yield _vary(start, placement=placement, ranges=_preferred(ranges))
+
+
+def _vary(candidate: Candidate, *, placement: Placement | None = None, ranges: RangeMethod | None = None) -> Candidate:
+    """The same candidate in another placement or with another range method."""
+    scheme = candidate.plan.scheme
+    if scheme is None:
+        return candidate
+    varied = replace(scheme, placement=placement or scheme.placement, ranges=ranges or scheme.ranges)
+    return replace(candidate, plan=replace(candidate.plan, scheme=varied))

@@ -1,0 +1,61 @@
+"""How many evaluation items would settle whether a loss is within the tolerance."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+from assay.core.trial import Quality
+
+POWER = 0.8
+MOST_ITEMS = 10_000_000
+"""Beyond this, more items are no answer."""
+
+
+def plan_items(quality: Quality, margin: float, confidence: float, power: float = POWER) -> int | None:
+    """Items after which the bound is expected to fall on one side of the margin.
+
+    Normal approximation: n = ((z_confidence + z_power) * s / (margin - loss))^2, with s the standard deviation of the
+    paired item difference (Connor, Sample size for testing differences in proportions for the paired-sample design,
+    Biometrics 43, 1987). For right/wrong metrics s comes from the flips, with half a flip added each way; for
+    others from the width of the interval.
+
+    Args:
+        quality: as measured on the items at hand.
+        margin: tolerated loss in the metric's own unit.
+        confidence: one-sided confidence of the statement.
+        power: chance that so many items settle it, should the measured loss be the true one.
+
+    Returns:
+        More items than were measured, or None where no sensible number would settle it: the loss lies on the
+        margin itself.
+    """
+    loss = -quality.difference if quality.higher_is_better else quality.difference
+    gap = abs(margin - loss)
+    deviation = _deviation(quality)
+    if deviation is None or not math.isfinite(gap) or gap <= 0:
+        return None
+    normal = NormalDist()
+    needed = ((normal.inv_cdf(confidence) + normal.inv_cdf(power)) * deviation / gap) ** 2
+    if loss <= margin < 1:
+        # No flip at all in n items still bounds the loss by 1 - (1 - confidence)^(1/n) only.
+        needed = max(needed, math.log(1 - confidence) / math.log(1 - margin)) if margin > 0 else needed
+    if not math.isfinite(needed) or needed > MOST_ITEMS:
+        return None
+    return max(math.ceil(needed), quality.n + 1)
+
+
+def _deviation(quality: Quality) -> float | None:
+    """Standard deviation of the paired item difference; None where the measurement does not give one."""
+    n = quality.n
+    if n < 1:
+        return None
+    if math.isclose(abs(quality.difference), abs(quality.flips_won - quality.flips_lost) / n, abs_tol=1e-9):
+        lost = (quality.flips_lost + 0.5) / (n + 1)
+        won = (quality.flips_won + 0.5) / (n + 1)
+        return math.sqrt(lost + won - (lost - won) ** 2)
+    quantile = NormalDist().inv_cdf(quality.confidence)
+    width = quality.high - quality.low
+    if quantile <= 0 or not 0 < width < math.inf:
+        return None
+    return width / 2 / quantile * math.sqrt(n)

@@ -1,0 +1,128 @@
+"""The decision in one sentence for a human."""
+
+from __future__ import annotations
+
+from assay.core.decision import DecisionStatus
+from assay.core.precision import Precision
+from assay.core.requirements import Objective
+from assay.core.trial import Quality
+from assay.decide import words
+from assay.decide.assess import Assessment, Verdict, is_model_itself
+from assay.decide.field import Field
+from assay.decide.objective import SUPERLATIVES, describe_cost
+from assay.decide.outcome import Outcome
+
+
+def phrase(field: Field, outcome: Outcome) -> str:
+    """One sentence with runtime, precision, speed-up, loss, their bounds, the confidence and n."""
+    if outcome.status is DecisionStatus.NONE:
+        return _phrase_none(outcome.leader)
+    if outcome.status is DecisionStatus.UNDECIDED:
+        return _phrase_undecided(field, outcome)
+    if is_model_itself(outcome.leader.trial):
+        return _phrase_whole(field, outcome)
+    return _phrase_reduced(field, outcome)
+
+
+def _phrase_reduced(field: Field, outcome: Outcome) -> str:
+    """A reduced precision is chosen."""
+    chosen = outcome.leader
+    text = f"{name(chosen)} {_speed(field, chosen)}{_objective(field, chosen)}"
+    quality, loss = chosen.evidence.quality, chosen.loss
+    if quality is not None and loss is not None:
+        text += (
+            f", and {words.format_loss(quality, loss.point)} of {quality.metric} ({_bound(quality, loss.upper)}, "
+            f"{words.format_count(quality.n)} items), within the tolerated {words.format_metric(quality, loss.margin)}"
+        )
+    return f"{text}{_mention_contender(field, outcome)}."
+
+
+def _phrase_whole(field: Field, outcome: Outcome) -> str:
+    """FP32 itself is chosen: reduced precision does not pay, and why."""
+    chosen = outcome.leader
+    start = f"{name(chosen)} stays the best that meets every requirement{_objective(field, chosen)}"
+    if not chosen.trial.reference:
+        start += f" and {_speed(field, chosen)}"
+    reduced = field.by_cost(a for a in field.assessments if a.trial.candidate.plan.precision is not Precision.FP32)
+    if not reduced:
+        return f"{start}; no reduced precision could be measured here."
+    return f"{start}: reduced precision does not pay here, {_why_not(field, chosen, reduced[0])}."
+
+
+def _why_not(field: Field, chosen: Assessment, rival: Assessment) -> str:
+    """Why the best reduced precision by the objective lost to FP32."""
+    said = f"for the best of it, {name(rival)}, {_speed(field, rival)}"
+    if not field.beats(rival, chosen):
+        return f"{said} at {describe_cost(field.requirements, rival.evidence)}, no gain beyond noise"
+    failed = [f.words for f in rival.findings if f.verdict is not Verdict.MEETS]
+    return f"{said} but {'; '.join(failed)}" if failed else said
+
+
+def _phrase_undecided(field: Field, outcome: Outcome) -> str:
+    """The data cannot tell."""
+    contender = outcome.contender or outcome.leader
+    open_points = "; ".join(f.words for f in contender.findings if f.verdict is Verdict.UNDECIDED)
+    text = (
+        f"The data cannot tell whether {name(contender)}, which {_speed(field, contender)}, meets every requirement: "
+    )
+    text += open_points
+    quality = contender.evidence.quality
+    if contender.quality.verdict is Verdict.UNDECIDED and quality is not None:
+        text += f", from {words.format_count(quality.n)} items"
+    if outcome.items_needed is not None:
+        text += f"; about {words.format_count(outcome.items_needed)} items would settle it"
+    if contender is outcome.leader:
+        return f"{text}; nothing else is known to meet every requirement."
+    return f"{text}; until then {name(outcome.leader)} is the best that meets every requirement."
+
+
+def _phrase_none(best: Assessment) -> str:
+    """Nothing fits."""
+    failed = "; ".join(f.words for f in best.findings if f.verdict is Verdict.FAILS)
+    return f"No variant meets every requirement; the best so far is {name(best)}: {failed}."
+
+
+def name(assessment: Assessment) -> str:
+    """Precision and runtime."""
+    candidate = assessment.trial.candidate
+    return f"{candidate.plan.precision.upper()} on {candidate.runtime}"
+
+
+def _speed(field: Field, assessment: Assessment) -> str:
+    """Speed-up over the reference with its interval."""
+    if assessment.trial.reference:
+        return "is the FP32 reference"
+    speedup = assessment.evidence.speedup
+    text = f"is {words.format_ratio(speedup.value)} as fast as {name(field.reference)}"
+    if speedup.low is None or speedup.high is None:
+        return text
+    return f"{text} ({words.format_ratio(speedup.low)} to {words.format_ratio(speedup.high)})"
+
+
+def _objective(field: Field, assessment: Assessment) -> str:
+    """The objective's number, where it is not the latency that the speed-up already tells."""
+    objective = field.requirements.objective
+    if objective is Objective.LATENCY:
+        return ""
+    superlative = SUPERLATIVES[objective].removeprefix("the ")
+    return f", with {superlative} {describe_cost(field.requirements, assessment.evidence)}"
+
+
+def _bound(quality: Quality, upper: float) -> str:
+    """The loss's upper bound."""
+    confidence = words.format_confidence(quality.confidence)
+    if upper < 0:
+        return f"a gain of at least {words.format_metric(quality, -upper)} with {confidence} confidence"
+    return f"at most {words.format_metric(quality, upper)} with {confidence} confidence"
+
+
+def _mention_contender(field: Field, outcome: Outcome) -> str:
+    """A better trial that the data cannot certify."""
+    contender = outcome.contender
+    if contender is None:
+        return ""
+    cost = describe_cost(field.requirements, contender.evidence)
+    text = f"; {name(contender)} would be better ({cost}) but is undecided"
+    if outcome.items_needed is None:
+        return text
+    return f"{text}, which about {words.format_count(outcome.items_needed)} items would settle"

@@ -1,0 +1,104 @@
+"""Numbers in words: percentage points, milliseconds, bytes, ratios."""
+
+from __future__ import annotations
+
+import math
+
+from assay.core.plan import Candidate
+from assay.core.precision import Precision
+from assay.core.trial import Quality
+
+MS_PER_S = 1000.0
+US_PER_MS = 1000.0
+BYTE_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def format_significant(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits, never in exponent form between 1e-4 and 1e9."""
+    if not math.isfinite(value):
+        return "infinite" if math.isinf(value) else "not a number"
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if not -5 < exponent < 9:  # noqa: PLR2004 - the range that the docstring names
+        return f"{value:.{digits - 1}e}"
+    decimals = max(0, digits - 1 - exponent)
+    return f"{value:,.{decimals}f}"
+
+
+def format_points(fraction: float) -> str:
+    """A share in percentage points: 0.005 is ``0.50 pp``."""
+    points = fraction * 100
+    smallest = 0.01
+    if points and abs(points) < smallest:
+        return f"{format_significant(points, 1)} pp"
+    return f"{points + 0.0:.2f} pp"
+
+
+def format_ms(milliseconds: float) -> str:
+    """A duration in the unit that fits it."""
+    if milliseconds >= MS_PER_S:
+        return f"{format_significant(milliseconds / MS_PER_S)} s"
+    if 0 < milliseconds < 0.1:  # noqa: PLR2004 - below, microseconds read better
+        return f"{format_significant(milliseconds * US_PER_MS)} us"
+    return f"{format_significant(milliseconds)} ms"
+
+
+def format_bytes(size: float) -> str:
+    """A size in decimal units."""
+    for factor, unit in BYTE_UNITS:
+        if size >= factor:
+            return f"{format_significant(size / factor)} {unit}"
+    return f"{size:.0f} B"
+
+
+def format_ratio(ratio: float) -> str:
+    """A factor, such as ``9.13x``."""
+    decimals = 2 if ratio < 10 else 1 if ratio < 100 else 0  # noqa: PLR2004 - three significant digits
+    return f"{ratio:,.{decimals}f}x"
+
+
+def format_count(count: int) -> str:
+    """A number of things, thousands apart."""
+    return f"{count:,}"
+
+
+def format_confidence(confidence: float) -> str:
+    """A confidence in percent."""
+    return f"{confidence * 100:g}%"
+
+
+def format_metric(quality: Quality, amount: float) -> str:
+    """An amount of a metric: percentage points for a share where higher is better, else its own unit."""
+    if quality.higher_is_better and 0 <= quality.reference <= 1:
+        return format_points(amount)
+    return format_significant(amount)
+
+
+def format_loss(quality: Quality, loss: float) -> str:
+    """What happened to the metric: ``lost 0.12 pp``, ``gained 0.03 pp`` or ``lost nothing``."""
+    if loss == 0:
+        return "lost nothing"
+    return f"{'lost' if loss > 0 else 'gained'} {format_metric(quality, abs(loss))}"
+
+
+def name_candidate(candidate: Candidate) -> str:
+    """A candidate for a reader: ``INT8 on openvino (u8s8, chain, mse, rest in BF16)``."""
+    plan = candidate.plan
+    text = f"{plan.precision.upper()} on {candidate.runtime}"
+    if plan.scheme is None:
+        return text
+    return f"{text} ({describe_form(candidate)})"
+
+
+def describe_form(candidate: Candidate) -> str:
+    """The form of an INT8 plan, such as ``u8s8, chain, mse``; empty for the others."""
+    plan = candidate.plan
+    if plan.scheme is None:
+        return ""
+    parts = [plan.scheme.dialect.name, str(plan.scheme.placement), str(plan.scheme.ranges)]
+    if plan.rest is not Precision.FP32:
+        parts.append(f"rest in {plan.rest.upper()}")
+    if plan.overrides:
+        parts.append(f"{len(plan.overrides)} nodes kept")
+    return ", ".join(parts)
