@@ -1,0 +1,104 @@
+"""ONNX Runtime as a backend of Assay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnxruntime as ort
+
+from assay.backends.backend import Availability, Support
+from assay.backends.model_files import MODEL_FILE, copy_model
+from assay.backends.onnxruntime.capabilities import machine_saturates, make_dialect, refuse_reason
+from assay.backends.onnxruntime.options import PROVIDERS, Settings, find_provider, read_settings, write_settings
+from assay.backends.onnxruntime.session import OnnxRuntimeSession
+from assay.core.errors import BackendUnavailable, UnsupportedPlan
+from assay.core.plan import IntegerDialect, Plan
+from assay.core.precision import CastStyle, Precision
+from assay.core.session import Session
+from assay.core.target import Target
+
+
+class OnnxRuntimeBackend:
+    """ONNX Runtime on the CPU.
+
+    Args:
+        optimise: off builds artifacts that run every node as it stands (``ORT_DISABLE_ALL``): the exact semantics
+            of a quantize/dequantize graph, to compare with.
+    """
+
+    def __init__(self, *, optimise: bool = True) -> None:
+        self._settings = Settings(optimise=optimise)
+
+    @property
+    def name(self) -> str:
+        """Its name in the table."""
+        return "onnxruntime"
+
+    def probe(self) -> Availability:
+        """The installed version and its devices."""
+        providers = ort.get_available_providers()
+        devices = tuple(device for device, provider in PROVIDERS.items() if provider in providers)
+        return Availability(available=bool(devices), version=ort.__version__, devices=devices)
+
+    def dialects(self, target: Target) -> tuple[IntegerDialect, ...]:
+        """u8 asymmetric activations and s8 per-channel weights: s8 activations are slower than FP32."""
+        find_provider(target.device)
+        return (make_dialect(saturates=machine_saturates()),)
+
+    def cast_style(self, precision: Precision, target: Target) -> CastStyle:
+        """Graphs that are typed themselves."""
+        del precision, target
+        return CastStyle.TYPED
+
+    def rests(self, target: Target) -> tuple[Precision, ...]:
+        """FP32 alone: 16-bit floats run as FP32 between casts."""
+        del target
+        return (Precision.FP32,)
+
+    def supports(self, plan: Plan, target: Target) -> Support:
+        """Whether the runtime has kernels for the plan's formats; for 16-bit floats it is asked with a tiny model."""
+        try:
+            find_provider(target.device)
+        except BackendUnavailable as err:
+            return Support(supported=False, reason=str(err))
+        if plan.cast is CastStyle.HINT:
+            return Support(supported=False, reason="ONNX Runtime takes 16-bit floats as typed graphs, not as a hint")
+        if plan.precision is Precision.INT8 and plan.rest not in self.rests(target):
+            reason = f"ONNX Runtime would run the {plan.rest} rest of an INT8 plan in fp32 between casts"
+            return Support(supported=False, reason=reason)
+        for precision in {plan.precision, *(kept for _, kept in plan.overrides)} & {Precision.FP16, Precision.BF16}:
+            refused = refuse_reason(precision, target.device)
+            if refused:
+                return Support(supported=False, reason=f"ONNX Runtime has no {precision} kernels: {refused}")
+        return Support(supported=True)
+
+    def build(self, model: Path, into: Path, plan: Plan, target: Target) -> None:
+        """Copy the model with its external data, and prove that it loads.
+
+        Raises:
+            BackendUnavailable: the device is missing.
+            UnsupportedPlan: the runtime has no kernel for the plan's formats.
+            BuildFailed: the runtime refused the model.
+        """
+        find_provider(target.device)
+        support = self.supports(plan, target)
+        if not support.supported:
+            raise UnsupportedPlan(support.reason, "choose another precision or runtime")
+        copy_model(model, into)
+        write_settings(self._settings, into)
+        self.open(into, target).close()
+
+    def open(self, built: Path, target: Target) -> Session:
+        """Open a built folder.
+
+        Raises:
+            BackendUnavailable: the device is missing.
+            BuildFailed: the folder is incomplete or damaged, or the runtime refused the model.
+            UnsupportedPlan: the runtime has no kernel for an operator in its number format.
+        """
+        return OnnxRuntimeSession(built / MODEL_FILE, target, read_settings(built))
+
+    def versions(self) -> Mapping[str, str]:
+        """ONNX Runtime's version."""
+        return {"onnxruntime": ort.__version__}

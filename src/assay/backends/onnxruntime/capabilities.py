@@ -1,0 +1,89 @@
+"""What ONNX Runtime can do with number formats on this machine: asked of the machine and of the runtime itself."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper
+
+from assay.backends.onnxruntime.errors import VENDOR_ERRORS, describe
+from assay.backends.onnxruntime.options import QUIET, find_provider
+from assay.core.plan import IntegerDialect
+from assay.core.precision import IntegerFormat, Precision
+
+CHAIN_OPERATORS = frozenset(
+    {
+        "Add", "Mul", "Concat", "Where", "Sigmoid", "LeakyRelu", "Softmax", "AveragePool", "GlobalAveragePool",
+        "MaxPool", "ReduceMax", "ReduceMin", "Resize", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze",
+        "Slice", "Gather", "DepthToSpace", "SpaceToDepth",
+    }
+)  # fmt: skip
+"""Operators that the optimiser keeps on integers between a DequantizeLinear and a QuantizeLinear."""
+
+WIDE_PRODUCT_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "avx512vnni", "avxvnni"})
+"""CPU flags of instructions that add u8 x s8 products in 32 bits; without them a pair of products saturates in 16."""
+
+ELEMENT_TYPES = {Precision.FP16: TensorProto.FLOAT16, Precision.BF16: TensorProto.BFLOAT16}
+
+
+def make_dialect(*, saturates: bool) -> IntegerDialect:
+    """The form of INT8 graph that ONNX Runtime's CPU kernels execute as integers."""
+    return IntegerDialect(
+        activation=IntegerFormat.U8,
+        symmetric=False,
+        integer_bias=True,
+        chain_operators=CHAIN_OPERATORS,
+        reduced_range=saturates,
+    )
+
+
+def product_saturates(machine: str, flags: frozenset[str]) -> bool:
+    """Whether the u8 x s8 product of this CPU saturates in 16 bits.
+
+    Args:
+        machine: architecture, as ``platform.machine()`` names it.
+        flags: of ``/proc/cpuinfo``; empty where the system does not tell, which is taken as the worst.
+    """
+    return machine.lower() in {"x86_64", "amd64", "i686", "x86"} and not flags & WIDE_PRODUCT_FLAGS
+
+
+@cache
+def machine_saturates() -> bool:
+    """``product_saturates`` of this machine."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    return product_saturates(platform.machine(), frozenset(flags))
+
+
+@cache
+def refuse_reason(precision: Precision, device: str) -> str:
+    """Why ONNX Runtime refuses to multiply in a 16-bit format, in its own words; empty where it does not."""
+    options = ort.SessionOptions()
+    options.log_severity_level = QUIET
+    model = _make_product(ELEMENT_TYPES[precision])
+    try:
+        ort.InferenceSession(model.SerializeToString(), options, providers=[find_provider(device)])
+    except VENDOR_ERRORS as err:
+        return describe(err)
+    return ""
+
+
+def _make_product(element: int) -> onnx.ModelProto:
+    """A typed convolution and matrix product, in FP32 at the interface."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["narrow"], "cast_in", to=element),
+        helper.make_node("Cast", ["w"], ["weight"], "cast_weight", to=element),
+        helper.make_node("Conv", ["narrow", "weight"], ["features"], "conv"),
+        helper.make_node("MatMul", ["features", "features"], ["product"], "matmul"),
+        helper.make_node("Cast", ["product"], ["y"], "cast_out", to=TensorProto.FLOAT),
+    ]
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, (1, 1, 1, 1)) for n in ("x", "w", "y")]
+    graph = helper.make_graph(nodes, "product", values[:2], values[2:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)

@@ -1,0 +1,83 @@
+"""How ONNX Runtime is set up for a target, and what a built folder says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import onnxruntime as ort
+
+from assay.core.errors import BackendUnavailable, BuildFailed
+from assay.core.target import ServingMode, Target
+
+SETTINGS_FILE = "settings.json"
+SCHEMA = 1
+QUIET = 4
+"""Log nothing but fatal messages: every error comes as an exception already, and warnings are not for the user."""
+
+PROVIDERS = {"cpu": "CPUExecutionProvider"}
+"""Device kind -> execution provider. A further device is one entry here and its dialects in ``capabilities``."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What ``settings.json`` in a built folder holds.
+
+    Attributes:
+        schema: version of this structure.
+        optimise: let ONNX Runtime rewrite the graph; off gives the exact semantics of every node.
+    """
+
+    schema: int = SCHEMA
+    optimise: bool = True
+
+
+def write_settings(settings: Settings, folder: Path) -> None:
+    """Store the settings of a built folder."""
+    (folder / SETTINGS_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(settings), indent=2))
+
+
+def read_settings(folder: Path) -> Settings:
+    """Read the settings of a built folder.
+
+    Raises:
+        BuildFailed: they are missing, damaged, or of a newer schema.
+    """
+    path = folder / SETTINGS_FILE
+    try:
+        settings = msgspec.json.decode(path.read_bytes(), type=Settings)
+    except (OSError, msgspec.MsgspecError) as err:
+        raise BuildFailed(f"{path} cannot be read: {err}", "build the artifact again") from err
+    if settings.schema != SCHEMA:
+        raise BuildFailed(f"{path} has schema {settings.schema}, not {SCHEMA}", "build the artifact again")
+    return settings
+
+
+def find_provider(device: str) -> str:
+    """Execution provider of a device (``cpu``).
+
+    Raises:
+        BackendUnavailable: ONNX Runtime cannot use the device here.
+    """
+    provider = PROVIDERS.get(device.partition(":")[0])
+    if provider is None or provider not in ort.get_available_providers():
+        raise BackendUnavailable(
+            f"ONNX Runtime cannot use the device {device!r}", f"devices are {', '.join(PROVIDERS)}"
+        )
+    return provider
+
+
+def make_options(target: Target, settings: Settings) -> ort.SessionOptions:
+    """Session options of a target.
+
+    In throughput mode a call has one thread, and as many calls run at once as the target has threads.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = QUIET
+    options.intra_op_num_threads = target.threads if target.mode is ServingMode.LATENCY else 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    # Workers that spin after a call has ended would take their cores from the next session's call.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if not settings.optimise:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return options
