@@ -13,6 +13,8 @@ from assay.core.session import Batch
 from assay.core.tensor import Array, Feeds
 from assay.data.validation import Locate
 
+Rows: TypeAlias = list[Array]
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -81,9 +83,6 @@ def rebatch(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
         yield _join(parts, start)
 
 
-Rows: TypeAlias = list[Array]
-
-
 def _stack(items: list[Item], start: int, locate: Locate) -> Batch:
     first = items[0]
     for offset, item in enumerate(items):
@@ -93,13 +92,24 @@ def _stack(items: list[Item], start: int, locate: Locate) -> Batch:
             raise DataError(message, "give every item the same inputs")
         if (item.target is None) is not (first.target is None):
             raise DataError(f"{where} and {locate(start)}: one has a label, the other none", "label all items or none")
-    feeds = {name: _stack_rows(name, [item.feeds[name] for item in items], start, locate) for name in first.feeds}
+    feeds = {name: stack_rows(name, [item.feeds[name] for item in items], start, locate) for name in first.feeds}
     labels: Rows = [item.target for item in items if item.target is not None]
-    targets = _stack_rows("target", labels, start, locate) if labels else None
+    targets = stack_rows("target", labels, start, locate) if labels else None
     return Batch(feeds=feeds, targets=targets, start=start)
 
 
-def _stack_rows(name: str, rows: Rows, start: int, locate: Locate) -> Array:
+def stack_rows(name: str, rows: Rows, start: int, locate: Locate) -> Array:
+    """Arrays of one shape and type, stacked to ``[n, ...]``.
+
+    Args:
+        name: the input, for messages.
+        rows: one array per item.
+        start: index of the first item.
+        locate: for messages.
+
+    Raises:
+        DataError: an item differs from the first one, naming both.
+    """
     for offset, row in enumerate(rows):
         if row.shape != rows[0].shape or row.dtype != rows[0].dtype:
             message = (

@@ -37,9 +37,7 @@ class StreamedDataset:
         self._check = ItemCheck(signature)
         self._preprocess = source.preprocess
         self._prepared = find_prepared_input(source.preprocess, signature)
-        if source.preprocess is not None and source.preprocess.pictorial and reader.encoded != self._prepared:
-            message = f"{source.path} holds arrays, and resize, crop, channels and background are for encoded images"
-            raise RequestError(message, "store the arrays in the model's size, or the images in a folder")
+        _refuse_unused(source, encoded=bool(reader.encoded))
         specs = {spec.name: spec for spec in signature.inputs}
         declared = source.preprocess.dtype if source.preprocess is not None else ""
         dtype = find_dtype(specs[self._prepared]) if self._prepared else None
@@ -122,3 +120,14 @@ def find_prepared_input(preprocess: Preprocess | None, signature: Signature) -> 
     if len(names) != 1:
         raise RequestError(f"the model has the inputs {names}", "say which one is prepared: preprocess.input")
     return names[0]
+
+
+def _refuse_unused(source: DataSource, *, encoded: bool) -> None:
+    declared = source.preprocess
+    if declared is None:
+        return
+    if declared.pictorial and not encoded:
+        message = f"{source.path} holds arrays, and resize, crop, channels and background are for encoded images"
+        raise RequestError(message, "store the arrays in the model's size, or the images in a folder")
+    if declared.stored_layout is not None and encoded:
+        raise RequestError(f"preprocess.stored_layout is for arrays, and {source.path} holds images", "leave it out")

@@ -23,8 +23,6 @@ from assay.data.batching import Item, collate
 from assay.data.source import DataSource
 from assay.data.validation import check_names
 
-_Hash = type(hashlib.sha256())
-
 
 class FunctionReader:
     """Items of ``module:function``. The first question for their number or hash runs through all of them.
@@ -39,6 +37,7 @@ class FunctionReader:
         self._target = source.target
         self._limit = source.limit
         self._function = _find_function(source.path)
+        self._surveyed: tuple[int, str] | None = None
 
     @property
     def labelled(self) -> bool:
@@ -52,7 +51,7 @@ class FunctionReader:
 
     def __len__(self) -> int:
         """Number of items, counted in a pass of its own."""
-        return self._survey[0]
+        return self._survey()[0]
 
     def locate(self, item: int) -> str:
         """Function and item."""
@@ -60,7 +59,7 @@ class FunctionReader:
 
     def digest(self) -> str:
         """SHA-256 over names, types, shapes and values of all items."""
-        return self._survey[1]
+        return self._survey()[1]
 
     def read(self, size: int) -> Generator[Batch, None, None]:
         """All items in order, ``size`` at a time.
@@ -69,20 +68,28 @@ class FunctionReader:
             DataError: the function failed, gave something else than items, or gave other items than before.
         """
         digest = hashlib.sha256()
-        yield from collate(self._items(digest.update), size, self.locate)
-        surveyed = self.__dict__.get("_survey")
-        if surveyed is not None and surveyed[1] != digest.hexdigest():
+        held: Batch | None = None
+        for batch in collate(self._items(digest.update), size, self.locate):
+            if held is not None:
+                yield held
+            held = batch
+        # before the last batch, because nobody asks for one more after it
+        if self._surveyed is not None and self._surveyed[1] != digest.hexdigest():
             message = f"{self._name} gave other items than the first time"
             raise DataError(message, "yield the same items in the same order on every call: shuffle with a fixed seed")
+        if held is not None:
+            yield held
 
     @cached_property
     def _first_labelled(self) -> bool:
         return any(item.target is not None for item in islice(self._items(lambda _: None), 1))
 
-    @cached_property
     def _survey(self) -> tuple[int, str]:
-        digest = hashlib.sha256()
-        return sum(1 for _ in self._items(digest.update)), digest.hexdigest()
+        if self._surveyed is None:
+            digest = hashlib.sha256()
+            count = sum(1 for _ in self._items(digest.update))
+            self._surveyed = (count, digest.hexdigest())
+        return self._surveyed
 
     def _items(self, update: Callable[[bytes], None]) -> Iterator[Item]:
         for index, given in enumerate(islice(self._call(), self._limit)):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 from assay.core.errors import DataError, RequestError
@@ -39,10 +40,20 @@ def open_dataset(source: DataSource, signature: Signature) -> Dataset:
         RequestError: the declaration is wrong, or an extra is not installed.
     """
     module, _, name = _find_reader(source.path).partition(":")
-    open_reader = cast("OpenReader", getattr(import_module(module), name))
+    open_reader = cast("OpenReader", getattr(_import_reader(module, source.path), name))
     dataset = StreamedDataset(open_reader(source, signature), source, signature)
     dataset.peek()
     return dataset
+
+
+def _import_reader(module: str, path: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as err:
+        if (err.name or "").partition(".")[0] != "pyarrow":
+            raise
+        message = f"{path} needs pyarrow, which is not installed"
+        raise RequestError(message, "pip install 'assay-precision[parquet]'") from err
 
 
 def _find_reader(path: str) -> str:
