@@ -1,4 +1,5 @@
-"""Tasks and item scores, paired statistics, load generation, memory, energy.
+"""Tasks and item scores, paired statistics, load generation, memory, energy, the machine.
 
 Must not know: how an artifact was made.
+Public: ``tasks.table``, ``statistics.*``, ``quality``, ``latency``, ``throughput``, ``memory``, ``energy``, ``machine``
 """

@@ -1,0 +1,161 @@
+"""Item scores of an artifact over a data set, streamed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.core.errors import DataError, ModelError, RequestError, RunFailed
+from assay.core.session import Batch, Dataset, Metric, Scores, Session, Task
+from assay.core.tensor import Array, Feeds, Outputs, Signature
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredDataset:
+    """Scores of all items, and what was wrong with the outputs.
+
+    Attributes:
+        nonfinite: output values that were NaN or infinite.
+        nonfinite_items: items with at least one such value.
+    """
+
+    scores: Scores
+    nonfinite: int
+    nonfinite_items: int
+
+
+def score_dataset(
+    session: Session, dataset: Dataset, task: Task, batch: int, on_items: Callable[[int], None]
+) -> ScoredDataset:
+    """Run every item and keep its scores only: memory grows by a few numbers per item.
+
+    A model with a fixed batch axis gets batches of that size, the last one filled up with its own last item.
+
+    Args:
+        session: opened artifact.
+        dataset: items, with or without targets.
+        task: turns outputs into scores.
+        batch: items per call.
+        on_items: told the number of items done, after each batch.
+
+    Raises:
+        DataError: there are no items, they cannot be read, or a target is out of range.
+        ModelError: the outputs do not fit the task.
+        RunFailed: the runtime failed, or gave fewer outputs than it was given batches.
+    """
+    fixed = fixed_batch(session.signature)
+    waiting: deque[Batch] = deque()
+    scored: list[Scores] = []
+    nonfinite = nonfinite_items = 0
+    for outputs in session.stream(_feed(dataset, fixed or batch, fixed, waiting)):
+        done = waiting.popleft()
+        kept = _trim(outputs, done.size, fixed)
+        scored.append(_score(task, kept, done))
+        values, items = _count_nonfinite(kept, done.size)
+        nonfinite += values
+        nonfinite_items += items
+        on_items(done.size)
+    if waiting:
+        raise RunFailed(f"the runtime gave no outputs for {len(waiting)} batches from item {waiting[0].start} on")
+    if not scored:
+        raise DataError("the data set has zero items", "give at least one item")
+    return ScoredDataset(_concatenate(scored), nonfinite, nonfinite_items)
+
+
+def check_task(session: Session, dataset: Dataset, task: Task, metric: Metric) -> None:
+    """Refuse a model, data or metric that do not fit together, from one small call.
+
+    Raises:
+        DataError: there are no items, or targets are missing or wrong.
+        ModelError: the outputs do not fit the task.
+        RequestError: the metric does not exist for this model.
+        RunFailed: the runtime failed.
+    """
+    if metric.labelled and not dataset.labelled:
+        raise DataError(
+            f"the data has no targets, and metric {metric.name!r} needs them",
+            "add an array 'target', or use a metric without labels, such as 'agreement'",
+        )
+    fixed = fixed_batch(session.signature)
+    waiting: deque[Batch] = deque()
+    feeds = next(_feed(dataset, fixed or 8, fixed, waiting), None)
+    if feeds is None:
+        raise DataError("the data set has zero items", "give at least one item")
+    sample = waiting.popleft()
+    outputs = _trim(session.run(feeds), sample.size, fixed)
+    task.check(session.signature, sample, outputs)
+    scores = _score(task, outputs, sample)
+    if metric.labelled and metric.name not in scores.metrics:
+        raise RequestError(
+            f"metric {metric.name!r} does not exist for this model", f"it has {', '.join(scores.metrics) or 'none'}"
+        )
+
+
+def fixed_batch(signature: Signature) -> int | None:
+    """Size of the first axis where the model fixes it for all its inputs, else None."""
+    sizes = {spec.shape[0] if spec.shape else None for spec in signature.inputs}
+    size = sizes.pop() if len(sizes) == 1 else None
+    return size if isinstance(size, int) else None
+
+
+def _feed(dataset: Dataset, size: int, fixed: int | None, waiting: deque[Batch]) -> Iterator[Feeds]:
+    """Feeds of all batches; each batch waits in the queue for its outputs."""
+    for batch in dataset.batches(size):
+        # Only the size, the start and the targets are needed later: the feeds must not wait in memory.
+        name, first = next(iter(batch.feeds.items()))
+        waiting.append(Batch({name: np.empty(len(first), dtype=np.bool_)}, batch.targets, batch.start))
+        short = 0 if fixed is None else fixed - batch.size
+        yield batch.feeds if short <= 0 else {key: _fill_up(value, short) for key, value in batch.feeds.items()}
+
+
+def _fill_up(value: Array, count: int) -> Array:
+    """The array with its last item repeated ``count`` times."""
+    return np.concatenate([value, np.repeat(value[-1:], count, axis=0)])
+
+
+def _trim(outputs: Outputs, size: int, fixed: int | None) -> Outputs:
+    """Outputs without the rows of filled-up items."""
+    if fixed is None or fixed == size:
+        return outputs
+    return {name: value[:size] if value.ndim and len(value) == fixed else value for name, value in outputs.items()}
+
+
+def _score(task: Task, outputs: Outputs, batch: Batch) -> Scores:
+    """Scores of one batch; an error names the batch's place in the data set."""
+    try:
+        scores = task.score(outputs, batch.targets)
+    except DataError as error:
+        place = f"items {batch.start} to {batch.start + batch.size - 1}, counted from {batch.start}"
+        raise DataError(f"{place}: {error.message}", error.hint) from error
+    if len(scores.predictions) != batch.size:
+        message = f"the model gave {len(scores.predictions)} predictions for {batch.size} items"
+        raise ModelError(message, "the first axis of its outputs must be the items")
+    return scores
+
+
+def _count_nonfinite(outputs: Outputs, size: int) -> tuple[int, int]:
+    """Values that are NaN or infinite, and items with at least one, over all floating-point outputs."""
+    total = 0
+    items: NDArray[np.bool_] = np.zeros(size, dtype=np.bool_)
+    for value in outputs.values():
+        # bfloat16 comes as an extension type of NumPy, whose kind is not "f".
+        if value.dtype.kind != "f" and value.dtype.name != "bfloat16":
+            continue
+        broken = ~np.isfinite(value)
+        count = int(np.count_nonzero(broken))
+        total += count
+        if count and broken.ndim and len(broken) == size:
+            items |= broken.reshape(size, -1).any(axis=1)
+    return total, int(np.count_nonzero(items))
+
+
+def _concatenate(scored: list[Scores]) -> Scores:
+    names = scored[0].metrics
+    return Scores(
+        metrics={name: np.concatenate([part.metrics[name] for part in scored]) for name in names},
+        predictions=np.concatenate([part.predictions for part in scored]),
+    )
