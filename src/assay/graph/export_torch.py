@@ -1,0 +1,110 @@
+"""Exports a PyTorch module to ONNX; torch is an extra and imported only here, when asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.core.errors import ModelError, RequestError, StoreError
+
+if TYPE_CHECKING:
+    import torch
+
+EXPORT_OPSET = 18
+"""The opset that torch.onnx's own operator library is written in: nothing is converted afterwards."""
+
+
+def export_module(
+    module: torch.nn.Module | torch.export.ExportedProgram,
+    example_inputs: tuple[torch.Tensor, ...],
+    path: Path,
+    *,
+    dynamic_batch: bool = True,
+) -> Path:
+    """Export a module, in evaluation mode, or an exported program as it is.
+
+    Args:
+        module: a module comes back in the mode it was in; an exported program keeps the dynamic axes it has.
+        example_inputs: one tensor per positional input, the first axis the items.
+        path: the ``.onnx`` file to write; weights too large for it lie beside it in ``<name>.data``.
+        dynamic_batch: let the first axis of every input that has axes vary.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        RequestError: torch is not installed, or ``module`` is neither kind.
+        ModelError: torch cannot export it, with torch's reason.
+        StoreError: the file cannot be written.
+    """
+    path = Path(path)
+    torch = import_torch()
+    if not isinstance(module, torch.nn.Module | torch.export.ExportedProgram):
+        message = f"a {type(module).__name__} is neither a torch.nn.Module nor an ExportedProgram"
+        raise RequestError(message, "give the module itself, or what torch.export.export returned")
+    program = trace_module(torch, module, example_inputs, dynamic_batch=dynamic_batch)
+    write_program(program, path)
+    return path
+
+
+def import_torch() -> Any:  # noqa: ANN401 torch is optional and has no types here
+    """The torch package.
+
+    Raises:
+        RequestError: it is not installed, or too old to export.
+    """
+    try:
+        import torch  # noqa: PLC0415 an extra
+        import torch.onnx  # noqa: PLC0415 an extra
+    except ImportError as err:
+        message = f"exporting a PyTorch module needs torch: {err}"
+        raise RequestError(message, "pip install 'assay-precision[torch]'") from err
+    return torch
+
+
+def trace_module(torch: Any, module: Any, example_inputs: tuple[Any, ...], *, dynamic_batch: bool) -> Any:  # noqa: ANN401 the same
+    """Torch's ONNX program of a module or exported program."""
+    is_module = isinstance(module, torch.nn.Module)
+    dynamic = [{0: "batch"} if dynamic_batch and tensor.ndim else {} for tensor in example_inputs]
+    training = [part for part in module.modules() if part.training] if is_module else []
+    try:
+        if is_module:
+            module.eval()
+        return torch.onnx.export(
+            module,
+            example_inputs if is_module else (),
+            dynamo=True,
+            opset_version=EXPORT_OPSET,
+            dynamic_shapes=tuple(dynamic) if is_module else None,
+            verbose=False,
+        )
+    except Exception as err:
+        # Tracing runs the user's own code: whatever it raises is the reason why it cannot be exported.
+        reason = str(err).strip().partition("\n")[0]
+        message = f"torch cannot export {type(module).__name__}: {reason or type(err).__name__}"
+        raise ModelError(message, "torch.export.export must trace the module: see the chained error") from err
+    finally:
+        for part in training:
+            part.training = True
+
+
+def write_program(program: Any, path: Path) -> None:  # noqa: ANN401 the same
+    """Write an ONNX program beside its place and move it there.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            program.save(str(scratch / path.name))
+            for written in sorted(scratch.iterdir(), key=lambda file: file.name == path.name):
+                os.replace(written, path.with_name(written.name))  # noqa: PTH105 the name of the atomic operation
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as err:
+        message = f"cannot write {path}: {err.strerror or err}"
+        raise StoreError(message, "check that the folder exists, is writable and has space") from err
