@@ -1,0 +1,142 @@
+"""Scales and zero points of integer encodings, for activations, weights and biases.
+
+``real = scale * (code - zero_point)``. Source: ONNX operators QuantizeLinear and DequantizeLinear; Jacob et al. 2018,
+"Quantization and training of neural networks for efficient integer-arithmetic-only inference", section 2.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.core.calibration import TensorRange
+from assay.core.precision import IntegerFormat, RangeMethod
+
+STEPS = 255
+POSITIVE_CODES = 127
+REDUCED_CODES = 64
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+"""Below it lie denormals, which a CPU may flush to zero: a division by zero."""
+LARGEST_BIAS_CODE = 2**31 - 2**16
+"""A margin below 2**31, for the rounding of the float32 scales."""
+
+WEIGHT_SHRINKS = np.linspace(1.0, 0.625, 16)
+BLOCK = 1 << 16
+"""Weights searched at once, so that the temporaries stay in the cache."""
+
+Codes = NDArray[np.int8] | NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Scale and zero point of an activation; both are per tensor."""
+
+    scale: np.float32
+    zero_point: int
+    format: IntegerFormat
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedWeight:
+    """A weight as integers with zero point 0.
+
+    Attributes:
+        codes: int8 or uint8, of the weight's shape.
+        scale: ``[C] float32`` along ``axis``, or ``[] float32`` for the whole tensor.
+        axis: of the output channels, or None for one scale.
+    """
+
+    codes: Codes
+    scale: NDArray[np.float32]
+    axis: int | None
+
+
+def encode_activation(
+    limits: TensorRange,
+    activation: IntegerFormat,
+    symmetric: bool,  # noqa: FBT001 the dialect's own field
+) -> Encoding:
+    """Scale and zero point of a clipping range; zero is exactly representable, an empty range has scale 1."""
+    low, high = min(limits.low, 0.0), max(limits.high, 0.0)
+    if symmetric:
+        middle = 0 if activation is IntegerFormat.S8 else (STEPS + 1) // 2
+        return Encoding(_guard_scale(max(-low, high) / POSITIVE_CODES), middle, activation)
+    scale = _guard_scale((high - low) / STEPS)
+    zero_point = round(activation.lowest - low / float(scale))
+    return Encoding(scale, min(max(zero_point, activation.lowest), activation.highest), activation)
+
+
+def _guard_scale(scale: float) -> np.float32:
+    """A scale that is positive and normal as float32."""
+    return np.float32(max(scale, SMALLEST_SCALE) if scale else 1.0)
+
+
+def encode_weight(
+    weight: NDArray[np.float32], axis: int | None, method: RangeMethod, largest_code: int, floor: NDArray[np.float64]
+) -> EncodedWeight:
+    """Symmetric integers of a weight.
+
+    Args:
+        weight: any shape.
+        axis: of the output channels, or None for one scale.
+        method: MIN_MAX takes the largest magnitude, MSE the scale of least squared error.
+        largest_code: 127, or 64 for a dialect with a reduced range.
+        floor: ``[C]`` or ``[1] float64``, smallest allowed scales (see ``find_bias_floor``).
+    """
+    rows = weight.reshape(1, -1) if axis is None else np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
+    widest = np.abs(rows).max(axis=1, initial=0.0).astype(np.float64) / largest_code
+    scales = widest if method is RangeMethod.MIN_MAX else _search_scales(rows, widest, largest_code)
+    scales = np.maximum(np.where(scales > 0, np.maximum(scales, SMALLEST_SCALE), 1.0), floor)
+    scale = scales.astype(np.float32)
+    if axis is None:
+        return EncodedWeight(_round_codes(weight, scale[0], largest_code), scale.reshape(()), None)
+    shape = [1] * weight.ndim
+    shape[axis] = -1
+    return EncodedWeight(_round_codes(weight, scale.reshape(shape), largest_code), scale, axis)
+
+
+def _round_codes(
+    weight: NDArray[np.float32], scale: NDArray[np.float32] | np.float32, largest: int
+) -> NDArray[np.int8]:
+    """Nearest codes in ``-largest..largest``; ties go to even, as QuantizeLinear has it."""
+    return np.clip(np.rint(weight / scale), -largest, largest).astype(np.int8)
+
+
+def _search_scales(rows: NDArray[np.float32], widest: NDArray[np.float64], largest_code: int) -> NDArray[np.float64]:
+    """Scale of least squared error for every row, among shrunken ones of its largest magnitude.
+
+    Args:
+        rows: ``[C, K]``.
+        widest: ``[C]``, scales that clip nothing.
+        largest_code: codes lie in ``-largest_code..largest_code``.
+    """
+    found = widest.copy()
+    step = max(1, BLOCK // max(1, rows.shape[1]))
+    for start in range(0, len(rows), step):
+        block, limit = rows[start : start + step], widest[start : start + step]
+        best = np.full(len(block), np.inf)
+        for shrink in WEIGHT_SHRINKS:
+            scale = np.maximum(limit * shrink, SMALLEST_SCALE).astype(np.float32)[:, None]
+            error = block - scale * np.clip(np.rint(block / scale), -largest_code, largest_code)
+            cost = np.square(error, dtype=np.float64).sum(axis=1)
+            better = cost < best
+            best[better] = cost[better]
+            found[start : start + step][better] = (limit * shrink)[better]
+    return found
+
+
+def find_bias_floor(bias: NDArray[np.float32], input_scale: np.float32) -> NDArray[np.float64]:
+    """Smallest weight scales at which ``bias / (input_scale * weight_scale)`` fits an int32.
+
+    A channel with tiny weights and an ordinary bias, such as a dead one after folding a batch normalization, needs
+    it; its weights then round to fewer codes, which costs nothing beside its bias.
+    """
+    return np.abs(bias).astype(np.float64) / (float(input_scale) * LARGEST_BIAS_CODE)
+
+
+def encode_bias(bias: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Nearest int32 codes of a ``[C]`` bias at ``scale = input_scale * weight_scale``."""
+    limit = 2**31 - 1
+    return np.clip(np.rint(bias.astype(np.float64) / scale), -limit, limit).astype(np.int32)
