@@ -22,7 +22,7 @@ class QuantizeLinear(QuantizeLinear_25):
 
     op_domain = ""
 
-    def _run(
+    def _run(  # type: ignore[override]  # as the evaluator's own class overrides its ancestor
         self,
         *args: NDArray[Any] | None,
         axis: int = 1,
@@ -36,8 +36,14 @@ class QuantizeLinear(QuantizeLinear_25):
         kind = np.dtype(tensor_dtype_to_np_dtype(output_dtype or TensorProto.UINT8))
         kind = kind if zero_point is None else zero_point.dtype
         if x is None or scale is None or scale.ndim > 1 or kind not in SATURATING or block_size or precision:
-            options = {"axis": axis, "saturate": saturate, "block_size": block_size, "output_dtype": output_dtype}
-            result: tuple[NDArray[Any]] = super()._run(*args, precision=precision, **options)
+            result: tuple[NDArray[Any]] = super()._run(
+                *args,
+                axis=axis,
+                saturate=saturate,
+                block_size=block_size,
+                output_dtype=output_dtype,
+                precision=precision,
+            )
             return result
         return (quantize_linear(x, scale, zero_point, kind, axis),)
 
