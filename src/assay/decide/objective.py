@@ -90,6 +90,11 @@ def describe_cost(requirements: Requirements, evidence: Evidence) -> str:
     return words.format_bytes(cost)
 
 
+def near_words(objective: Objective) -> str:
+    """How two are called that the objective cannot tell apart: a size is counted, so it has no noise."""
+    return "level with" if objective is Objective.SIZE else "within noise of"
+
+
 def compare_costs(requirements: Requirements, loser: Evidence, winner: Evidence) -> str:
     """How much the loser loses by, such as ``2.10x slower than``, to be followed by the winner's name."""
     objective = requirements.objective

@@ -9,7 +9,7 @@ from assay.core.trial import Trial, TrialStatus
 from assay.decide import words
 from assay.decide.assess import Assessment, Verdict
 from assay.decide.field import Field, count_flips
-from assay.decide.objective import SUPERLATIVES, compare_costs, describe_cost
+from assay.decide.objective import SUPERLATIVES, compare_costs, describe_cost, near_words
 from assay.decide.outcome import Outcome
 
 
@@ -62,7 +62,7 @@ def _explain_chosen(field: Field, chosen: Assessment) -> str:
         return f"chosen: {among} every requirement ({mine}); {chosen.quality.words}"
     theirs = describe_cost(field.requirements, quickest.evidence)
     return (
-        f"chosen: within noise of {superlative} ({mine} against {theirs}) with {_advantage(chosen, quickest)}; "
+        f"chosen: {near_words(field.requirements.objective)} {superlative} ({mine} against {theirs}) with {_advantage(chosen, quickest)}; "
         f"{chosen.quality.words}"
     )
 
@@ -81,7 +81,7 @@ def _explain_undecided(field: Field, outcome: Outcome, assessment: Assessment) -
     open_points = "; ".join(f.words for f in assessment.findings if f.verdict is Verdict.UNDECIDED)
     text = f"undecided: {open_points}"
     if assessment is outcome.contender and outcome.items_needed is not None:
-        return f"{text}; about {words.format_count(outcome.items_needed)} items would settle it"
+        return f"{text}; {words.format_about(outcome.items_needed)} items would settle it"
     leader = outcome.leader
     if assessment is not leader and not field.beats(assessment, leader):
         return f"{text}; it would not beat {_title(outcome)} anyway"
@@ -100,7 +100,8 @@ def _explain_beaten(field: Field, outcome: Outcome, assessment: Assessment) -> s
             return f"meets every requirement, but {comparison} {title} ({mine} against {theirs})"
     theirs = describe_cost(field.requirements, leader.evidence)
     return (
-        f"meets every requirement, within noise of {_title(outcome)} ({mine} against {theirs}), "
+        f"meets every requirement, {near_words(field.requirements.objective)} {_title(outcome)} "
+        f"({mine} against {theirs}), "
         f"which has {_advantage(leader, assessment)}"
     )
 

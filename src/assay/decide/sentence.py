@@ -31,7 +31,7 @@ def _phrase_reduced(field: Field, outcome: Outcome) -> str:
     quality, loss = chosen.evidence.quality, chosen.loss
     if quality is not None and loss is not None:
         text += (
-            f", and {words.format_loss(quality, loss.point)} of {quality.metric} ({_bound(quality, loss.upper)}, "
+            f" and {words.format_loss(quality, loss.point)} of {quality.metric} ({_bound(quality, loss.upper)}, "
             f"{words.format_count(quality.n)} items), within the tolerated {words.format_metric(quality, loss.margin)}"
         )
     return f"{text}{_mention_contender(field, outcome)}."
@@ -70,7 +70,7 @@ def _phrase_undecided(field: Field, outcome: Outcome) -> str:
     if contender.quality.verdict is Verdict.UNDECIDED and quality is not None:
         text += f", from {words.format_count(quality.n)} items"
     if outcome.items_needed is not None:
-        text += f"; about {words.format_count(outcome.items_needed)} items would settle it"
+        text += f"; {words.format_about(outcome.items_needed)} items would settle it"
     if contender is outcome.leader:
         return f"{text}; nothing else is known to meet every requirement."
     return f"{text}; until then {name(outcome.leader)} is the best that meets every requirement."
@@ -104,8 +104,7 @@ def _objective(field: Field, assessment: Assessment) -> str:
     objective = field.requirements.objective
     if objective is Objective.LATENCY:
         return ""
-    superlative = SUPERLATIVES[objective].removeprefix("the ")
-    return f", with {superlative} {describe_cost(field.requirements, assessment.evidence)}"
+    return f", has {SUPERLATIVES[objective]} ({describe_cost(field.requirements, assessment.evidence)})"
 
 
 def _bound(quality: Quality, upper: float) -> str:
@@ -122,7 +121,10 @@ def _mention_contender(field: Field, outcome: Outcome) -> str:
     if contender is None:
         return ""
     cost = describe_cost(field.requirements, contender.evidence)
-    text = f"; {name(contender)} would be better ({cost}) but is undecided"
+    called = name(contender)
+    if called == name(outcome.leader):
+        called = words.name_candidate(contender.trial.candidate)
+    text = f"; {called} would be better ({cost}) but is undecided"
     if outcome.items_needed is None:
         return text
-    return f"{text}, which about {words.format_count(outcome.items_needed)} items would settle"
+    return f"{text}, which {words.format_about(outcome.items_needed)} items would settle"

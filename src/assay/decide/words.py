@@ -63,6 +63,12 @@ def format_count(count: int) -> str:
     return f"{count:,}"
 
 
+def format_about(count: int) -> str:
+    """A planned number of things, rounded up to two digits: 16,045 is ``about 17,000``."""
+    step = 10 ** max(0, len(str(count)) - 2)
+    return f"about {-(-count // step) * step:,}"
+
+
 def format_confidence(confidence: float) -> str:
     """A confidence in percent."""
     return f"{confidence * 100:g}%"
