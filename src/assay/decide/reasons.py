@@ -61,8 +61,9 @@ def _explain_chosen(field: Field, chosen: Assessment) -> str:
         among = "the only one that meets" if count == 1 else f"{superlative} of the {count} that meet"
         return f"chosen: {among} every requirement ({mine}); {chosen.quality.words}"
     theirs = describe_cost(field.requirements, quickest.evidence)
+    near = near_words(field.requirements.objective)
     return (
-        f"chosen: {near_words(field.requirements.objective)} {superlative} ({mine} against {theirs}) with {_advantage(chosen, quickest)}; "
+        f"chosen: {near} {superlative} ({mine} against {theirs}) with {_advantage(chosen, quickest)}; "
         f"{chosen.quality.words}"
     )
 

@@ -40,22 +40,23 @@ def _phrase_reduced(field: Field, outcome: Outcome) -> str:
 def _phrase_whole(field: Field, outcome: Outcome) -> str:
     """FP32 itself is chosen: reduced precision does not pay, and why."""
     chosen = outcome.leader
-    start = f"{name(chosen)} stays the best that meets every requirement{_objective(field, chosen)}"
+    start = f"{name(chosen)} stays the choice"
     if not chosen.trial.reference:
         start += f" and {_speed(field, chosen)}"
     reduced = field.by_cost(a for a in field.assessments if a.trial.candidate.plan.precision is not Precision.FP32)
     if not reduced:
-        return f"{start}; no reduced precision could be measured here."
-    return f"{start}: reduced precision does not pay here, {_why_not(field, chosen, reduced[0])}."
+        return f"{start}: no reduced precision could be measured here."
+    return f"{start}: no reduced precision pays here, since {_why_not(field, chosen, reduced[0])}."
 
 
 def _why_not(field: Field, chosen: Assessment, rival: Assessment) -> str:
     """Why the best reduced precision by the objective lost to FP32."""
-    said = f"for the best of it, {name(rival)}, {_speed(field, rival)}"
+    best = SUPERLATIVES[field.requirements.objective]
+    said = f"the one with {best}, {name(rival)}, {_speed(field, rival)}"
     if not field.beats(rival, chosen):
-        return f"{said} at {describe_cost(field.requirements, rival.evidence)}, no gain beyond noise"
-    failed = [f.words for f in rival.findings if f.verdict is not Verdict.MEETS]
-    return f"{said} but {'; '.join(failed)}" if failed else said
+        mine, theirs = (describe_cost(field.requirements, a.evidence) for a in (rival, chosen))
+        return f"{said}, which is no gain beyond noise ({mine} against {theirs})"
+    return f"{said} but {'; '.join(f.words for f in rival.findings if f.verdict is not Verdict.MEETS)}"
 
 
 def _phrase_undecided(field: Field, outcome: Outcome) -> str:

@@ -91,7 +91,7 @@ def test_fp32_stays_where_reduced_precision_does_not_pay() -> None:
     decision = conclude(make_requirements(), [make_reference(), make_trial(FP16, 60.0, GOOD)])
     assert decision.chosen == "openvino.fp32"
     assert decision.fallbacks == ()
-    assert "does not pay" in decision.sentence
+    assert "no reduced precision pays" in decision.sentence
     assert "0.67x" in decision.sentence
 
 
