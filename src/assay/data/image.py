@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from io import BytesIO
 
@@ -38,11 +37,8 @@ def decode_image(encoded: bytes, preprocess: Preprocess, where: str) -> NDArray[
         DataError: the image cannot be decoded, or is smaller than the crop.
     """
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of pictures over 89 megapixels that could be bombs: refused like those it raises for
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(encoded)) as image:
-                picture = _convert(ImageOps.exif_transpose(image), preprocess, where)
+        with Image.open(BytesIO(encoded)) as image:
+            picture = _convert(ImageOps.exif_transpose(image), preprocess, where)
     except UnidentifiedImageError as err:
         raise DataError(f"{where} is not an image, or is damaged", "repair or remove it") from err
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as err:

@@ -113,9 +113,11 @@ class ArrowRows:
                 for low in range(0, chosen.num_rows, size):
                     yield chosen.slice(low, size)
 
-    def _open(self, file: pa.NativeFile) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
+    @staticmethod
+    def _open(file: pa.NativeFile) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
         magic = b"ARROW1"
-        is_file = self._path.open("rb").read(len(magic)) == magic
+        is_file = file.read(len(magic)) == magic
+        file.seek(0)
         return pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
 
     def _record_batches(self, file: pa.NativeFile) -> Iterator[pa.RecordBatch]:
