@@ -13,10 +13,9 @@ from assay.calibrate.ranges import solve_ranges
 from assay.core.calibration import TensorRange
 from assay.core.errors import BackendError, StoreError, UnsupportedPlan
 from assay.core.plan import Candidate, Plan
-from assay.core.precision import Precision
 from assay.core.session import Scores
 from assay.core.trial import TrialStatus
-from assay.graph.realise import needed_tensors, realise
+from assay.graph.realise import realise
 from assay.graph.save import save_model
 from assay.measure.quality import score_dataset
 from assay.study.building import Built, build_artifact, probe_artifact
@@ -109,8 +108,7 @@ def solve_plan_ranges(space: Workspace, plan: Plan) -> Mapping[str, TensorRange]
         return None
     if space.calibration is None:
         raise UnsupportedPlan("INT8 needs calibration data", "give --calibration")
-    needed = needed_tensors(space.subject.prepared, plan)
-    return solve_ranges(space.calibration, plan.scheme, needed)
+    return solve_ranges(space.calibration, plan.scheme)
 
 
 def score_candidate(space: Workspace, candidate: Candidate, built: Path) -> int:
@@ -146,8 +144,3 @@ def read_scores(space: Workspace, candidate: Candidate) -> Scores:
         if name.startswith("metric.")
     }
     return Scores(metrics=metrics, predictions=arrays["predictions"].astype(np.int64))
-
-
-def is_reduced(attempt: Attempt) -> bool:
-    """Whether a candidate computes in less than FP32."""
-    return attempt.candidate.plan.precision is not Precision.FP32

@@ -62,7 +62,7 @@ def calibrate_model(
         backend.build(model, built, Plan(Precision.FP32), target)
         with backend.open(built, target) as session:
             batch = fixed_batch or fit_batch(session, dataset)
-            calibration = observe(session, dataset, tensors, batch, progress.advance)
+            calibration = observe(session, dataset, tensors, batch, lambda _items: progress.advance(batch))
     progress.finish()
     store.write_arrays("calibration", pack(calibration))
     return calibration

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from assay.core.decision import Decision
 from assay.core.requirements import Requirements
 from assay.core.trial import Trial
+from assay.data.source import Preprocess
 
 RECORD_SCHEMA = 1
 
@@ -63,6 +64,7 @@ class StudyRecord:
         latency_samples: trial id -> milliseconds of each timed call.
         seconds: wall time that the study has taken, over all its runs.
         warnings: what the reader must know before trusting the decision.
+        preprocess: how stored items become model inputs, as the request declared it.
     """
 
     schema: int
@@ -82,3 +84,4 @@ class StudyRecord:
     latency_samples: Mapping[str, tuple[float, ...]]
     seconds: float
     warnings: tuple[str, ...] = field(default=())
+    preprocess: Preprocess | None = None

@@ -21,6 +21,7 @@ from assay.core.plan import Plan
 from assay.core.session import Session
 from assay.core.target import Target
 from assay.core.tensor import Feeds
+from assay.measure.memory import read_current_bytes, read_peak_bytes
 
 QUICK_RUNS = 15
 QUICK_SECONDS = 2.0
@@ -79,15 +80,6 @@ class Reply(msgspec.Struct, frozen=True):
     probe: Probe | None = None
 
 
-def read_status_bytes(key: str) -> int:
-    """A memory figure of this process from ``/proc/self/status``, in bytes (``VmHWM``: peak resident set)."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        name, _, value = line.partition(":")
-        if name == key:
-            return int(value.split()[0]) * 1024
-    return 0
-
-
 def time_quickly(session: Session, feeds: Feeds) -> float:
     """Median milliseconds of a few calls."""
     samples: list[float] = []
@@ -104,7 +96,7 @@ def probe_artifact(job: ProbeJob) -> Probe:
     with np.load(job.feeds, allow_pickle=False) as archive:
         feeds = {name: archive[name] for name in archive.files}
     backend = load_backend(job.target.runtime)
-    before = read_status_bytes("VmRSS")
+    before = read_current_bytes()
     begin = time.perf_counter_ns()
     session = backend.open(Path(job.built), job.target)
     loaded = time.perf_counter_ns()
@@ -112,7 +104,7 @@ def probe_artifact(job: ProbeJob) -> Probe:
         session.run(feeds)
         first = time.perf_counter_ns()
         quick_ms = time_quickly(session, feeds)
-        peak = read_status_bytes("VmHWM")
+        peak = read_peak_bytes()
         audit = session.executed(feeds)
     return Probe(
         load_ms=(loaded - begin) / 1e6,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from assay.backends.backend import Backend
 from assay.core.calibration import Calibration
-from assay.core.session import Dataset, Task
+from assay.core.session import Dataset, Metric, Task
 from assay.core.target import ServingMode, Target
 from assay.core.tensor import Feeds
 from assay.study.progress import Progress
@@ -37,6 +37,7 @@ class Workspace:
     store: StudyStore
     subject: Subject
     task: Task
+    metric: Metric
     backends: Mapping[str, Backend]
     missing: Mapping[str, str]
     evaluation: Dataset
@@ -51,6 +52,11 @@ class Workspace:
     def scoring_target(self, runtime: str) -> Target:
         """The same runtime with all cores, for scoring items; threads do not change what is computed."""
         return Target(runtime=runtime, threads=count_cores(), batch=self.scoring_batch)
+
+    @property
+    def title(self) -> str:
+        """Heading of the report."""
+        return self.request.title or f"{self.request.model.stem}: {self.request.task}"
 
     @property
     def scoring_batch(self) -> int:

@@ -1,0 +1,83 @@
+"""The ``assay`` program: its commands by name, loaded only when called, and what happens to errors."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module, metadata
+from typing import cast
+
+import click
+import msgspec
+from rich.console import Console
+
+from assay.core.errors import AssayError
+
+COMMANDS = {
+    "doctor": "assay.cli.doctor:doctor",
+    "init": "assay.cli.init:init",
+    "release": "assay.cli.release:release",
+    "report": "assay.cli.report:report",
+    "run": "assay.cli.run:run",
+    "show": "assay.cli.show:show",
+    "study": "assay.cli.study:study",
+    "verify": "assay.cli.verify:verify",
+}
+INTERRUPTED = 130
+
+
+class Program(click.Group):
+    """Loads a command's module when it is called, so that help and errors come at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands."""
+        del ctx
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by name."""
+        path = COMMANDS.get(cmd_name)
+        if path is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = path.partition(":")
+        return cast("click.Command", getattr(import_module(module), attribute))
+
+
+@click.command(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(metadata.version("assay-precision"), prog_name="assay")
+def program() -> None:
+    """Find the cheapest number format that is provably good enough for a model on this machine."""
+
+
+def main() -> None:
+    """Run the program; every error that Assay raises ends in one message and its own exit status."""
+    asked_json = "--json" in sys.argv
+    try:
+        status = program.main(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except click.ClickException as error:
+        fail(error.format_message(), f"see `assay {' '.join(sys.argv[1:2])} --help`", error.exit_code, asked_json)
+    except AssayError as error:
+        fail(error.message, error.hint, error.exit_code, asked_json)
+    except (KeyboardInterrupt, click.Abort):
+        fail("interrupted", "what was finished is kept: run the same command again to resume", INTERRUPTED, asked_json)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def fail(message: str, hint: str, status: int, as_json: bool) -> None:  # noqa: FBT001 - two forms of one message
+    """Print an error, for a person or for a program, and leave."""
+    if as_json:
+        sys.stdout.write(
+            msgspec.json.encode({"error": {"message": message, "hint": hint, "exit": status}}).decode() + "\n"
+        )
+    console = Console(stderr=True, highlight=False)
+    console.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    if hint:
+        console.print(f"[bold]hint:[/] {escape(hint)}", soft_wrap=True)
+    sys.exit(status)
+
+
+def escape(text: str) -> str:
+    """Text in which square brackets are no markup."""
+    return text.replace("[", r"\[")

@@ -1,0 +1,83 @@
+"""``assay study``: measure every format, decide, keep everything."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from assay.cli.drawing import TerminalProgress
+from assay.cli.printing import print_json
+from assay.report.console import print_study
+from assay.report.document import show_document
+from assay.report.write import write_report
+from assay.study.compose import compose_request
+from assay.study.config import DataSection, StudyFile, anchor, override, read_study_file
+from assay.study.loop import run_study
+from assay.study.store import load_record
+
+
+def split_names(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """Names between commas."""
+    return None if value is None else tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+@click.command()
+@click.argument("subject", metavar="MODEL.onnx|STUDY.toml", type=click.Path(path_type=Path))
+@click.option("--task", help="What the model does, such as classification.")
+@click.option(
+    "--calibration", metavar="DATA", help="Items for INT8 ranges: .npz, image folder, .parquet, mod:function."
+)
+@click.option("--evaluation", metavar="DATA", help="Labelled items that quality is measured on.")
+@click.option("--tolerance", metavar="TEXT", help="Tolerated drop: 'top1: 0.5pp', 'top1: 0.005' or 'top1: 1%'.")
+@click.option("--confidence", type=float, help="One-sided confidence of every bound (default 0.95).")
+@click.option("--minimize", metavar="NAME", help="latency, memory, size or cost (default latency).")
+@click.option("--maximize", metavar="NAME", help="throughput.")
+@click.option("--constraint", "constraints", multiple=True, metavar="TEXT", help="'p99 <= 10ms'; may be repeated.")
+@click.option("--price-per-hour", type=float, help="Of the serving machine, in your currency.")
+@click.option("--runtimes", callback=split_names, metavar="A,B", help="Default onnxruntime,openvino.")
+@click.option("--precisions", callback=split_names, metavar="A,B", help="Out of fp32,bf16,fp16,int8 (default all).")
+@click.option("--ranges", callback=split_names, metavar="A,B", help="Out of min-max,mse (default both).")
+@click.option("--batch", type=int, help="Items per call at which latency is measured (default 1).")
+@click.option("--threads", type=int, help="Compute threads of the deployment (default 1).")
+@click.option("--latency-seconds", type=float, help="Budget of the latency measurement (default 60).")
+@click.option("--trial-seconds", type=float, help="A build or first run that takes longer fails (default 600).")
+@click.option("--output", metavar="FOLDER", help="The study's folder.")
+@click.option("--title", help="Heading of the report.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON (schema 1).")
+def study(subject: Path, as_json: bool, **flags: object) -> int:  # noqa: FBT001 - a flag of the command line
+    """Find the cheapest number format of a model that is good enough.
+
+    Give the model with flags, or a study file (`assay init` writes one); flags override the file. The same command
+    again resumes an interrupted study, and does nothing where all is done.
+
+    Exit status: 0 chosen, 10 nothing meets the requirements, 11 the data cannot tell, 2 wrong input,
+    3 the reference cannot run, 5 the folder cannot be written.
+    """
+    request = compose_request(collect_keys(subject, flags))
+    console = Console(stderr=True)
+    with TerminalProgress(console) as progress:
+        record = run_study(request, progress)
+    written = write_report(record, request.output)
+    if as_json:
+        print_json(show_document(load_record(request.output)))
+    else:
+        print_study(record, Console())
+        Console().print(f"report: {written[0]}", highlight=False, soft_wrap=True)
+    sys.stdout.flush()
+    return record.decision.status.exit_code
+
+
+def collect_keys(subject: Path, flags: dict[str, object]) -> StudyFile:
+    """All keys of a call: the study file's, if one is given, under the flags'."""
+    data = {
+        name: DataSection(path=str(flags.pop(name))) if flags[name] else flags.pop(name)
+        for name in ("calibration", "evaluation")
+    }
+    flags["constraints"] = flags["constraints"] or None
+    above = StudyFile(**flags, **data)  # type: ignore[arg-type] # the options above have the keys' types
+    if subject.suffix == ".toml":
+        return override(anchor(read_study_file(subject), subject.parent), above)
+    return override(StudyFile(model=str(subject)), above)

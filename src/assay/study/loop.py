@@ -1,0 +1,128 @@
+"""The loop of a study: check everything, propose, try, time together, decide, record."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from assay.core.errors import BuildFailed
+from assay.core.plan import Candidate, Plan
+from assay.core.precision import Precision
+from assay.core.trial import TrialStatus
+from assay.decide.propose import Capabilities, Screened, propose
+from assay.study.attempt import Attempt, attempt_candidate
+from assay.study.concluding import conclude_study
+from assay.study.opening import open_workspace
+from assay.study.progress import Progress
+from assay.study.record import StudyRecord
+from assay.study.request import StudyRequest
+from assay.study.store import locked
+from assay.study.timing import time_attempts
+from assay.study.workspace import Workspace
+
+HALF_PRECISIONS = (Precision.FP16, Precision.BF16)
+
+
+def run_study(request: StudyRequest, progress: Progress) -> StudyRecord:
+    """Run a study, or what is left of it, to its decision.
+
+    Raises:
+        InputError: the model, the data or the request is wrong.
+        BackendError: the FP32 reference cannot be run.
+        StoreError: the folder cannot be written; what was finished is kept.
+    """
+    started = time.monotonic()
+    with locked(request.output):
+        space = open_workspace(request, progress)
+        known = find_finished(space)
+        if known is not None:
+            progress.say("nothing to do: this study is finished, its record stands")
+            space.store.finish(known)
+            return known
+        attempts = try_candidates(space)
+        timings = time_attempts(space, attempts)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        record = conclude_study(space, attempts, timings, created, time.monotonic() - started)
+        space.store.write("finished", record)
+        space.store.finish(record)
+        return record
+
+
+def find_finished(space: Workspace) -> StudyRecord | None:
+    """The record of an earlier run of the very same study, or None."""
+    known = space.store.read("finished", StudyRecord)
+    if known is None:
+        return None
+    if known.requirements == space.request.requirements and known.title == space.title:
+        return known
+    space.progress.say("all is measured: deciding anew for the new requirements")
+    return None
+
+
+def try_candidates(space: Workspace) -> tuple[Attempt, ...]:
+    """Try everything that is proposed, round by round; the reference comes first.
+
+    Raises:
+        BackendError: no runtime can run the FP32 model.
+    """
+    attempts = [lack(name, reason) for name, reason in space.missing.items()]
+    capabilities = [describe_runtime(space, name) for name in space.backends]
+    request = space.request
+    while fresh := propose(
+        capabilities, space.subject.traits, request.precisions, request.ranges, [screen(a) for a in attempts]
+    ):
+        for candidate in sorted(fresh, key=lambda c: c.plan.precision is not Precision.FP32):
+            attempt = attempt_candidate(space, candidate)
+            attempts.append(attempt)
+            space.progress.say(describe_attempt(attempt))
+        check_reference(attempts)
+    return tuple(attempts)
+
+
+def check_reference(attempts: list[Attempt]) -> None:
+    """Refuse to go on when no runtime runs the FP32 model.
+
+    Raises:
+        BuildFailed: with the reason of the first runtime.
+    """
+    full = [a for a in attempts if a.candidate.plan.precision is Precision.FP32]
+    if not any(a.status is TrialStatus.OK for a in full):
+        reasons = "; ".join(f"{a.candidate.runtime}: {a.reason}" for a in full)
+        raise BuildFailed(
+            f"no runtime can run the FP32 model, so there is no reference: {reasons}", "see `assay doctor`"
+        )
+
+
+def lack(runtime: str, reason: str) -> Attempt:
+    """The attempt of a runtime that is not here."""
+    return Attempt(Candidate(runtime, Plan(Precision.FP32)), TrialStatus.UNSUPPORTED, reason)
+
+
+def describe_runtime(space: Workspace, name: str) -> Capabilities:
+    """What a runtime can be asked for."""
+    backend, target = space.backends[name], space.target(name)
+    return Capabilities(
+        name=name,
+        dialects=backend.dialects(target),
+        rests=usable_rests(backend.rests(target), space.request.precisions),
+        casts={precision: backend.cast_style(precision, target) for precision in HALF_PRECISIONS},
+    )
+
+
+def usable_rests(rests: tuple[Precision, ...], wanted: tuple[Precision, ...]) -> tuple[Precision, ...]:
+    """Formats for what an INT8 plan leaves in floats, without those that the user left out."""
+    return tuple(rest for rest in rests if rest is Precision.FP32 or rest in wanted)
+
+
+def screen(attempt: Attempt) -> Screened:
+    """What the proposer is told of an attempt."""
+    return Screened(attempt.candidate, attempt.probe.quick_ms if attempt.probe else None)
+
+
+def describe_attempt(attempt: Attempt) -> str:
+    """One line on an attempt."""
+    if attempt.probe is None:
+        return f"{attempt.candidate.id}: {attempt.status}: {attempt.reason}"
+    shares = {str(p): share for p, share in attempt.probe.audit.shares().items() if share > 0}
+    ran = ", ".join(f"{share:.0%} {name}" for name, share in shares.items()) or "no multiplications"
+    return f"{attempt.candidate.id}: about {attempt.probe.quick_ms:.2f} ms a call; executed {ran}"

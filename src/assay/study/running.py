@@ -1,0 +1,68 @@
+"""A whole ``.npz`` through a release, item by item in bounded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from assay.core.errors import RequestError
+from assay.core.tensor import Array
+from assay.data.open import open_dataset
+from assay.data.source import DataSource
+from assay.study.files import write_arrays
+from assay.study.loaded import LoadedRelease
+from assay.study.progress import Progress
+
+BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """What a run of a release did.
+
+    Attributes:
+        trial: id of the trial whose artifact ran last.
+        failures: trial id -> why it was passed over.
+    """
+
+    items: int
+    trial: str
+    output: str
+    failures: Mapping[str, str]
+
+
+def run_file(folder: Path, source: str, destination: Path, preprocess: bool, progress: Progress) -> RunOutcome:  # noqa: FBT001 - a flag of the command line, passed on
+    """Run all items of a file and write all outputs.
+
+    Args:
+        folder: the release.
+        source: items, one array per model input.
+        destination: the ``.npz`` to write, one array per model output.
+        preprocess: prepare stored arrays as the study declared it.
+        progress: is told of every item.
+
+    Raises:
+        DataError: the items do not fit the model.
+        RequestError: the study declared no preprocessing, or the destination is no ``.npz``.
+        RunFailed: every artifact of the chain failed.
+        StoreError: the folder is no release, or the output cannot be written.
+    """
+    if destination.suffix != ".npz":
+        raise RequestError(f"{destination} does not end in .npz", "outputs are written as an .npz file")
+    with LoadedRelease(folder) as release:
+        declared = release.manifest.preprocess if preprocess else None
+        if preprocess and declared is None:
+            raise RequestError("the study declared no preprocessing", "leave --preprocess out")
+        dataset = open_dataset(DataSource(path=source, preprocess=declared), release.signature)
+        progress.start(f"running {release.active}", len(dataset))
+        parts: list[Mapping[str, Array]] = []
+        for batch in dataset.batches(BATCH):
+            parts.append(release.run(batch.feeds))
+            progress.advance(batch.size)
+        progress.finish()
+        outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        write_arrays(destination, outputs)
+        return RunOutcome(len(dataset), release.active, str(destination), dict(release.failures))

@@ -1,0 +1,45 @@
+"""The study file that ``assay init`` writes: every key, with what it means."""
+
+STUDY_TEMPLATE = """\
+# A study: which number format of this model is the cheapest that is good enough, on this machine?
+# Run it with `assay study study.toml`. Relative paths start at this file's folder. Flags override keys.
+
+model = "model.onnx"            # ONNX, opset 13 or newer (older ones are converted where they can be)
+output = "STUDY"                # everything is kept here; the same command resumes
+task = "classification"         # what the model does
+
+# How much worse than FP32 is tolerated: "top1: 0.5pp" (percentage points), "top1: 0.005", or
+# "top1: 1%" (of FP32's own value). The bound, not the point estimate, has to keep it.
+tolerance = "top1: 0.5pp"
+confidence = 0.95               # one-sided, of every bound
+
+minimize = "latency"            # latency, memory, size or cost; or maximize = "throughput"
+# constraints = ["p99 <= 10ms", "throughput >= 200/s", "memory <= 512MiB", "size <= 5MB"]
+# price_per_hour = 0.40         # of the serving machine, in your currency; gives the cost per million
+
+runtimes = ["onnxruntime", "openvino"]
+precisions = ["fp32", "bf16", "fp16", "int8"]
+ranges = ["min-max", "mse"]     # how INT8 clipping ranges are solved
+batch = 1                       # items per call at which latency is measured
+threads = 1                     # compute threads of the deployment
+# latency_seconds = 60          # budget of the interleaved latency measurement
+# trial_seconds = 600           # a build or a first run that takes longer fails its trial
+
+[calibration]                   # representative inputs, no labels needed
+path = "calibration.npz"        # .npz (one array per model input), image folder, .parquet, module:function
+# items = 300                   # use at most so many
+
+[evaluation]                    # labelled inputs: array `target`, class folders, ...
+path = "evaluation.npz"
+# items = 10000
+
+# How stored items become model inputs; leave out where they are stored as the model takes them.
+# [preprocess]
+# resize = 256                  # short side, or [width, height]
+# crop = 224
+# layout = "nchw"
+# channels = "rgb"
+# scale = 255                   # x / scale, then (x - mean) / std per channel
+# mean = [0.485, 0.456, 0.406]
+# std = [0.229, 0.224, 0.225]
+"""

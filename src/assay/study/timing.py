@@ -1,0 +1,157 @@
+"""Timing all artifacts of a study against each other, in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import psutil
+
+from assay.core.errors import BackendError
+from assay.core.estimate import Estimate
+from assay.core.plan import Plan
+from assay.core.precision import Precision
+from assay.core.session import Session
+from assay.core.target import ServingMode
+from assay.core.trial import Latency, TrialStatus
+from assay.measure.energy import find_energy_meter, measure_energy
+from assay.measure.latency import (
+    ROUNDS,
+    LatencySamples,
+    estimate_cpu_seconds,
+    estimate_speedup,
+    measure_latency,
+    summarise,
+)
+from assay.measure.throughput import measure_throughput
+from assay.study.attempt import Attempt
+from assay.study.workspace import Workspace
+
+MEMORY_SHARE = 0.5
+"""Share of the free memory that artifacts opened together may take."""
+
+THROUGHPUT_SECONDS = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What timing showed of one artifact.
+
+    Attributes:
+        samples_ms: every timed call.
+        energy: joules per item, None where the machine cannot tell; ``energy_note`` says why.
+    """
+
+    latency: Latency
+    throughput: Estimate
+    speedup: Estimate
+    cpu_seconds: Estimate
+    samples_ms: tuple[float, ...]
+    energy: Estimate | None = None
+    energy_note: str = ""
+
+
+def time_attempts(space: Workspace, attempts: Sequence[Attempt]) -> Mapping[str, Timing]:
+    """Latency, throughput and CPU time of every artifact, or what an earlier run measured of the same ones.
+
+    Raises:
+        BackendError: an artifact that has run before fails now.
+        MeasurementError: the clock is unstable.
+    """
+    running = [attempt for attempt in attempts if attempt.status is TrialStatus.OK]
+    stored = space.store.read("timings", dict[str, Timing])
+    if stored is not None and set(stored) == {attempt.candidate.id for attempt in running}:
+        return stored
+    reference = next(a for a in running if a.candidate.plan == Plan(Precision.FP32))
+    groups = tuple(group_by_memory(running, reference))
+    timings: dict[str, Timing] = {}
+    for group in groups:
+        timings = {**time_group(space, group, reference, len(groups)), **timings}
+    space.store.write("timings", timings)
+    return timings
+
+
+def group_by_memory(attempts: Sequence[Attempt], reference: Attempt) -> Iterator[list[Attempt]]:
+    """Artifacts that fit into memory together; the reference is in every group, so that ratios stay paired."""
+    room = psutil.virtual_memory().available * MEMORY_SHARE - need(reference)
+    group, used = [reference], 0.0
+    for attempt in attempts:
+        if attempt is reference:
+            continue
+        if len(group) > 1 and used + need(attempt) > room:
+            yield group
+            group, used = [reference], 0.0
+        group.append(attempt)
+        used += need(attempt)
+    yield group
+
+
+def need(attempt: Attempt) -> float:
+    """Bytes that an opened artifact takes."""
+    return float(attempt.probe.model_memory_bytes) if attempt.probe else 0.0
+
+
+def time_group(space: Workspace, group: Sequence[Attempt], reference: Attempt, groups: int) -> Mapping[str, Timing]:
+    """Time the artifacts of one group in interleaved rounds, then each one's throughput."""
+    confidence = space.request.requirements.confidence
+    batch = space.request.batch
+    space.progress.start(f"timing {len(group)} artifacts in rounds", ROUNDS)
+    with ExitStack() as stack:
+        sessions = {a.candidate.id: stack.enter_context(open_attempt(space, a)) for a in group}
+        samples = measure_latency(
+            sessions,
+            space.sample,
+            budget_s=space.request.latency_seconds / groups,
+            on_round=lambda _done: space.progress.advance(),
+        )
+    space.progress.finish()
+    space.progress.start("measuring throughput", len(group))
+    timings: dict[str, Timing] = {}
+    for attempt in group:
+        name = attempt.candidate.id
+        throughput, energy, note = load_attempt(space, attempt)
+        timings[name] = Timing(
+            latency=summarise(samples[name], batch, confidence),
+            throughput=throughput,
+            speedup=estimate_speedup(samples[reference.candidate.id], samples[name], confidence),
+            cpu_seconds=estimate_cpu_seconds(samples[name], batch, confidence),
+            samples_ms=keep_samples(samples[name]),
+            energy=energy,
+            energy_note=note,
+        )
+        space.progress.advance()
+    space.progress.finish()
+    return timings
+
+
+def load_attempt(space: Workspace, attempt: Attempt) -> tuple[Estimate, Estimate | None, str]:
+    """Throughput in the runtime's throughput mode, and energy per item or why there is none."""
+    confidence = space.request.requirements.confidence
+    meter, note = find_energy_meter(space.target(attempt.candidate.runtime).device)
+    with open_attempt(space, attempt, ServingMode.THROUGHPUT) as session:
+        throughput = measure_throughput(session, space.sample, seconds=THROUGHPUT_SECONDS, confidence=confidence)
+        if meter is None:
+            return throughput, None, note
+        energy = measure_energy(meter, session, space.sample, seconds=THROUGHPUT_SECONDS, confidence=confidence)
+        return throughput, energy, ""
+
+
+def keep_samples(samples: LatencySamples) -> tuple[float, ...]:
+    """Every timed call in milliseconds, to the microsecond's tenth."""
+    return tuple(round(float(value), 4) for value in samples.calls_ms)
+
+
+def open_attempt(space: Workspace, attempt: Attempt, mode: ServingMode = ServingMode.LATENCY) -> Session:
+    """Open an attempt's artifact for the deployment.
+
+    Raises:
+        BackendError: it opened before, and does not now; the message names it.
+    """
+    runtime = attempt.candidate.runtime
+    folder = space.store.artifact(attempt.address)
+    try:
+        return space.backends[runtime].open(folder, space.target(runtime, mode))
+    except BackendError as error:
+        message = f"{attempt.candidate.id} opened before and does not open now: {error.message}"
+        raise type(error)(message, error.hint) from error
