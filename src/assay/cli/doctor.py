@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from assay.cli.printing import print_json
-from assay.study.diagnosis import Diagnosis, diagnose
+from assay.studies.diagnosis import Diagnosis, diagnose
 
 
 @click.command()

@@ -8,8 +8,8 @@ import click
 
 from assay.cli.printing import print_json
 from assay.core.errors import RequestError
-from assay.study.files import write_bytes
-from assay.study.template import STUDY_TEMPLATE
+from assay.studies.files import write_bytes
+from assay.studies.template import STUDY_TEMPLATE
 
 
 @click.command()

@@ -9,7 +9,7 @@ import click
 
 from assay.cli.printing import print_json
 from assay.report.card import render_card
-from assay.study.release import make_release
+from assay.studies.release import make_release
 
 
 @click.command()

@@ -8,7 +8,7 @@ import click
 
 from assay.cli.printing import print_json
 from assay.report.write import write_report
-from assay.study.store import load_record
+from assay.studies.store import load_record
 
 
 @click.command()

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from assay.cli.drawing import TerminalProgress
 from assay.cli.printing import print_json
-from assay.study.running import run_file
+from assay.studies.running import run_file
 
 
 @click.command()

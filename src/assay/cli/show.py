@@ -10,7 +10,7 @@ from rich.console import Console
 from assay.cli.printing import print_json
 from assay.report.console import print_study
 from assay.report.document import show_document
-from assay.study.store import load_record
+from assay.studies.store import load_record
 
 
 @click.command()

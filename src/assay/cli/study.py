@@ -13,10 +13,10 @@ from assay.cli.printing import print_json
 from assay.report.console import print_study
 from assay.report.document import show_document
 from assay.report.write import write_report
-from assay.study.compose import compose_request
-from assay.study.config import DataSection, StudyFile, anchor, override, read_study_file
-from assay.study.loop import run_study
-from assay.study.store import load_record
+from assay.studies.compose import compose_request
+from assay.studies.config import DataSection, StudyFile, anchor, override, read_study_file
+from assay.studies.loop import run_study
+from assay.studies.store import load_record
 
 
 def split_names(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:

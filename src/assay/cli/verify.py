@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from assay.cli.printing import print_json
-from assay.study.release import verify_release
+from assay.studies.release import verify_release
 
 
 @click.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.core.trial import Quality, Trial
-from assay.study.record import StudyRecord
+from assay.studies.record import StudyRecord
 
 
 def render_card(record: StudyRecord, chain: tuple[Trial, ...]) -> str:

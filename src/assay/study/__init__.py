@@ -1,4 +1,1 @@
-"""Runs the loop, stores every trial, resumes, releases.
-
-Must not know: HTML, HTTP.
-"""
+"""Moved to ``assay.studies``."""

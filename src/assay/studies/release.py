@@ -11,10 +11,10 @@ from pathlib import Path
 from assay.core.errors import RequestError, StoreError
 from assay.core.target import Target
 from assay.core.trial import Trial
-from assay.study.files import hash_file, list_files, new_folder, store_errors, write_bytes
-from assay.study.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, Manifest, ReleasedArtifact
-from assay.study.record import StudyRecord
-from assay.study.store import decode, encode, load_record
+from assay.studies.files import hash_file, list_files, new_folder, store_errors, write_bytes
+from assay.studies.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, Manifest, ReleasedArtifact
+from assay.studies.record import StudyRecord
+from assay.studies.store import decode, encode, load_record
 
 DIGEST_NAME = "manifest.sha256"
 CARD_NAME = "MODEL_CARD.md"

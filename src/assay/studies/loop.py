@@ -10,15 +10,15 @@ from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
 from assay.core.trial import TrialStatus
 from assay.decide.propose import Capabilities, Screened, propose
-from assay.study.attempt import Attempt, attempt_candidate
-from assay.study.concluding import conclude_study
-from assay.study.opening import open_workspace
-from assay.study.progress import Progress
-from assay.study.record import StudyRecord
-from assay.study.request import StudyRequest
-from assay.study.store import locked
-from assay.study.timing import time_attempts
-from assay.study.workspace import Workspace
+from assay.studies.attempt import Attempt, attempt_candidate
+from assay.studies.concluding import conclude_study
+from assay.studies.opening import open_workspace
+from assay.studies.progress import Progress
+from assay.studies.record import StudyRecord
+from assay.studies.request import StudyRequest
+from assay.studies.store import locked
+from assay.studies.timing import time_attempts
+from assay.studies.workspace import Workspace
 
 HALF_PRECISIONS = (Precision.FP16, Precision.BF16)
 

@@ -10,7 +10,7 @@ from assay.core.requirements import Requirements
 from assay.core.target import Target
 from assay.core.trial import Trial
 from assay.data.source import Preprocess
-from assay.study.record import DataProvenance, ModelProvenance
+from assay.studies.record import DataProvenance, ModelProvenance
 
 MANIFEST_SCHEMA = 1
 MANIFEST_NAME = "manifest.json"

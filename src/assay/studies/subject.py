@@ -14,8 +14,8 @@ from assay.graph.arithmetic import count_macs
 from assay.graph.ingest import load_model
 from assay.graph.prepare import prepare
 from assay.graph.signature import describe_signature
-from assay.study.files import hash_file
-from assay.study.record import ModelProvenance
+from assay.studies.files import hash_file
+from assay.studies.record import ModelProvenance
 
 CONVOLUTIONS = {"Conv", "ConvTranspose"}
 TRANSFORMER_MARKS = {"LayerNormalization", "Softmax", "SimplifiedLayerNormalization", "Attention", "RMSNormalization"}

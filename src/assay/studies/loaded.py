@@ -14,8 +14,8 @@ from assay.backends.table import load_backend
 from assay.core.errors import BackendError, DataError, RunFailed
 from assay.core.session import Session
 from assay.core.tensor import Array, Feeds, Signature
-from assay.study.manifest import Manifest, ReleasedArtifact
-from assay.study.release import read_manifest
+from assay.studies.manifest import Manifest, ReleasedArtifact
+from assay.studies.release import read_manifest
 
 
 class LoadedRelease:

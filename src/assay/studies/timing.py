@@ -25,8 +25,8 @@ from assay.measure.latency import (
     summarise,
 )
 from assay.measure.throughput import measure_throughput
-from assay.study.attempt import Attempt
-from assay.study.workspace import Workspace
+from assay.studies.attempt import Attempt
+from assay.studies.workspace import Workspace
 
 MEMORY_SHARE = 0.5
 """Share of the free memory that artifacts opened together may take."""

@@ -13,11 +13,11 @@ from assay.core.trial import Evidence, Footprint, Quality, Trial, TrialStatus
 from assay.decide.conclude import conclude
 from assay.measure.machine import describe_machine
 from assay.measure.statistics.paired import compare
-from assay.study.attempt import Attempt, read_scores
-from assay.study.files import measure_folder
-from assay.study.record import RECORD_SCHEMA, DataProvenance, StudyRecord
-from assay.study.timing import Timing
-from assay.study.workspace import Workspace
+from assay.studies.attempt import Attempt, read_scores
+from assay.studies.files import measure_folder
+from assay.studies.record import RECORD_SCHEMA, DataProvenance, StudyRecord
+from assay.studies.timing import Timing
+from assay.studies.workspace import Workspace
 
 MOSTLY = 0.5
 NOTICEABLE = 0.01

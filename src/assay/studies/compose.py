@@ -15,8 +15,8 @@ from assay.core.errors import RequestError
 from assay.core.precision import Precision, RangeMethod
 from assay.core.requirements import Constraint, Objective, Requirements, Tolerance
 from assay.data.source import DataSource, Preprocess
-from assay.study.config import DataSection, PreprocessSection, StudyFile
-from assay.study.request import DEFAULT_RUNTIMES, StudyRequest
+from assay.studies.config import DataSection, PreprocessSection, StudyFile
+from assay.studies.request import DEFAULT_RUNTIMES, StudyRequest
 
 Choice = TypeVar("Choice", bound=StrEnum)
 MINIMIZED = (Objective.LATENCY, Objective.MEMORY, Objective.SIZE, Objective.COST)

@@ -12,9 +12,9 @@ from assay.core.errors import RequestError
 from assay.core.tensor import Array
 from assay.data.open import open_dataset
 from assay.data.source import DataSource
-from assay.study.files import write_arrays
-from assay.study.loaded import LoadedRelease
-from assay.study.progress import Progress
+from assay.studies.files import write_arrays
+from assay.studies.loaded import LoadedRelease
+from assay.studies.progress import Progress
 
 BATCH = 32
 

@@ -18,8 +18,8 @@ import msgspec
 
 from assay.core.errors import StoreError
 from assay.core.tensor import Array
-from assay.study.files import make_folder, read_arrays, store_errors, write_arrays, write_bytes
-from assay.study.record import RECORD_SCHEMA, StudyRecord
+from assay.studies.files import make_folder, read_arrays, store_errors, write_arrays, write_bytes
+from assay.studies.record import RECORD_SCHEMA, StudyRecord
 
 Value = TypeVar("Value")
 

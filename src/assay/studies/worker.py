@@ -1,6 +1,6 @@
 """A process of its own for what may crash, hang or eat memory: building an artifact, and opening it the first time.
 
-Run as ``python -m assay.study.worker JOB.json REPLY.json``. It imports one runtime and nothing of the study's other
+Run as ``python -m assay.studies.worker JOB.json REPLY.json``. It imports one runtime and nothing of the study's other
 parts, so the memory that it reports is what serving the artifact takes.
 """
 

@@ -16,9 +16,9 @@ from assay.core.errors import BackendError, BuildFailed, RunFailed, StoreError, 
 from assay.core.plan import Candidate
 from assay.core.target import Target
 from assay.core.tensor import Feeds
-from assay.study.files import hash_file, new_folder, store_errors
-from assay.study.store import StudyStore, address_of
-from assay.study.worker import BuildJob, Probe, ProbeJob, Reply
+from assay.studies.files import hash_file, new_folder, store_errors
+from assay.studies.store import StudyStore, address_of
+from assay.studies.worker import BuildJob, Probe, ProbeJob, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def run_worker(job: BuildJob | ProbeJob, seconds: float) -> Reply:
     with tempfile.TemporaryDirectory(prefix="assay-") as name:
         ask, answer = Path(name, "job.json"), Path(name, "reply.json")
         ask.write_bytes(msgspec.json.encode(job))
-        command = [sys.executable, "-m", "assay.study.worker", str(ask), str(answer)]
+        command = [sys.executable, "-m", "assay.studies.worker", str(ask), str(answer)]
         try:
             done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)  # noqa: S603 - our own module
         except subprocess.TimeoutExpired as error:

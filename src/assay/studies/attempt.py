@@ -18,9 +18,9 @@ from assay.core.trial import TrialStatus
 from assay.graph.realise import realise
 from assay.graph.save import save_model
 from assay.measure.quality import score_dataset
-from assay.study.building import Built, build_artifact, probe_artifact
-from assay.study.worker import Probe
-from assay.study.workspace import Workspace
+from assay.studies.building import Built, build_artifact, probe_artifact
+from assay.studies.worker import Probe
+from assay.studies.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,13 @@ from assay.data.open import open_dataset
 from assay.data.subset import first
 from assay.measure.machine import describe_machine
 from assay.measure.tasks.table import load_task
-from assay.study.calibrating import calibrate_model
-from assay.study.original import check_original
-from assay.study.progress import Progress
-from assay.study.request import StudyRequest
-from assay.study.store import StudyStore
-from assay.study.subject import Subject, load_subject
-from assay.study.workspace import Workspace
+from assay.studies.calibrating import calibrate_model
+from assay.studies.original import check_original
+from assay.studies.progress import Progress
+from assay.studies.request import StudyRequest
+from assay.studies.store import StudyStore
+from assay.studies.subject import Subject, load_subject
+from assay.studies.workspace import Workspace
 
 REMEMBERED_BYTES = 512 << 20
 TOOLS = ("assay-precision", "numpy", "onnx", "onnx-ir")

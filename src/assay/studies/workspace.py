@@ -11,10 +11,10 @@ from assay.core.calibration import Calibration
 from assay.core.session import Dataset, Metric, Task
 from assay.core.target import ServingMode, Target
 from assay.core.tensor import Feeds
-from assay.study.progress import Progress
-from assay.study.request import StudyRequest
-from assay.study.store import StudyStore
-from assay.study.subject import Subject
+from assay.studies.progress import Progress
+from assay.studies.request import StudyRequest
+from assay.studies.store import StudyStore
+from assay.studies.subject import Subject
 
 SCORING_BATCH = 32
 

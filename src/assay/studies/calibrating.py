@@ -18,9 +18,9 @@ from assay.core.target import Target
 from assay.core.tensor import Array
 from assay.graph.expose import expose, observable_tensors
 from assay.graph.save import save_model
-from assay.study.progress import Progress
-from assay.study.store import StudyStore
-from assay.study.workspace import count_cores
+from assay.studies.progress import Progress
+from assay.studies.store import StudyStore
+from assay.studies.workspace import count_cores
 
 ACTIVATION_BYTES = 64 << 20
 LARGEST_BATCH = 32

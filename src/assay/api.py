@@ -1,0 +1,204 @@
+"""The Python interface: what the command line does, for a program."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from assay.core.decision import Decision
+from assay.core.errors import RequestError
+from assay.core.tensor import Array
+from assay.data.source import Preprocess
+from assay.graph.export_torch import export_module
+from assay.report.card import render_card
+from assay.report.table import Row, tabulate_trials
+from assay.report.write import write_report
+from assay.studies.compose import compose_request
+from assay.studies.config import DataSection, PreprocessSection, StudyFile
+from assay.studies.files import make_folder, write_arrays
+from assay.studies.loaded import LoadedRelease
+from assay.studies.loop import run_study
+from assay.studies.manifest import Manifest
+from assay.studies.progress import Progress, Silent
+from assay.studies.record import StudyRecord
+from assay.studies.release import make_release
+from assay.studies.store import load_record
+
+PathLike: TypeAlias = str | os.PathLike[str]
+Data: TypeAlias = PathLike | Mapping[str, Array]
+
+
+class Study:
+    """A finished study.
+
+    Attributes:
+        folder: where everything is kept.
+        record: all that was measured and decided.
+    """
+
+    def __init__(self, folder: Path, record: StudyRecord) -> None:
+        self.folder = folder
+        self.record = record
+
+    @property
+    def decision(self) -> Decision:
+        """The chosen trial or none, its fallbacks, and the reasons."""
+        return self.record.decision
+
+    @property
+    def trials(self) -> list[Row]:
+        """One flat row per trial, such as ``pandas.DataFrame`` and ``polars.DataFrame`` take."""
+        return tabulate_trials(self.record)
+
+    def report(self, folder: PathLike | None = None) -> tuple[Path, ...]:
+        """Write ``report.html``, ``report.md`` and ``report.json``; gives their paths.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        return write_report(self.record, self.folder if folder is None else Path(folder))
+
+    def release(self, folder: PathLike, trial: str | None = None) -> Manifest:
+        """Write the deployable folder of the decision, or of another trial.
+
+        Raises:
+            RequestError: nothing was chosen, or the folder is not empty.
+            StoreError: the folder cannot be written.
+        """
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        return make_release(self.folder, Path(folder), created, render_card, trial)
+
+    def __repr__(self) -> str:
+        """The decision's status and sentence."""
+        return f"<Study {self.folder}: {self.decision.status}: {self.decision.sentence}>"
+
+
+def study(  # noqa: PLR0913 - one argument per key of a study file
+    model: object,
+    *,
+    task: str,
+    evaluation: Data,
+    tolerance: str,
+    calibration: Data | None = None,
+    output: PathLike | None = None,
+    preprocess: Preprocess | None = None,
+    minimize: str | None = None,
+    maximize: str | None = None,
+    constraints: Sequence[str] = (),
+    confidence: float | None = None,
+    price_per_hour: float | None = None,
+    runtimes: Sequence[str] | None = None,
+    precisions: Sequence[str] | None = None,
+    ranges: Sequence[str] | None = None,
+    batch: int | None = None,
+    threads: int | None = None,
+    latency_seconds: float | None = None,
+    trial_seconds: float | None = None,
+    title: str | None = None,
+    example_inputs: tuple[object, ...] | None = None,
+    progress: Progress | None = None,
+) -> Study:
+    """Find the cheapest number format of a model that is good enough.
+
+    Args:
+        model: path of an ONNX file, or a PyTorch module or ``ExportedProgram`` (extra ``torch``).
+        task: such as ``classification``.
+        evaluation: labelled items: a path, ``module:function``, or arrays by input name with ``target``.
+        tolerance: such as ``top1: 0.5pp``.
+        calibration: items for INT8 ranges, in the same forms.
+        output: the study's folder; a new temporary one where None.
+        preprocess: how stored items become model inputs.
+        minimize: ``latency``, ``memory``, ``size`` or ``cost``.
+        maximize: ``throughput``.
+        constraints: such as ``p99 <= 10ms``.
+        confidence: one-sided confidence of every bound.
+        price_per_hour: of the serving machine.
+        runtimes: names of runtimes, in order of preference.
+        precisions: number formats to try.
+        ranges: range methods to try.
+        batch: items per call at which latency is measured.
+        threads: compute threads of the deployment.
+        latency_seconds: budget of the latency measurement.
+        trial_seconds: limit of a build or a first run.
+        title: heading of the report.
+        example_inputs: of a PyTorch module, for its export.
+        progress: is told what happens.
+
+    Raises:
+        InputError: the model, the data or the request is wrong.
+        BackendError: the FP32 reference cannot be run.
+        StoreError: the folder cannot be written.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="assay-")) if output is None else Path(output)
+    keys = StudyFile(
+        model=str(find_model(model, folder, example_inputs)),
+        output=str(folder),
+        title=title,
+        task=task,
+        tolerance=tolerance,
+        confidence=confidence,
+        minimize=minimize,
+        maximize=maximize,
+        constraints=tuple(constraints) or None,
+        price_per_hour=price_per_hour,
+        runtimes=None if runtimes is None else tuple(runtimes),
+        precisions=None if precisions is None else tuple(precisions),
+        ranges=None if ranges is None else tuple(ranges),
+        batch=batch,
+        threads=threads,
+        latency_seconds=latency_seconds,
+        trial_seconds=trial_seconds,
+        calibration=None if calibration is None else place_data(calibration, folder, "calibration"),
+        evaluation=place_data(evaluation, folder, "evaluation"),
+        preprocess=None if preprocess is None else declare(preprocess),
+    )
+    return Study(folder, run_study(compose_request(keys), progress or Silent()))
+
+
+def open_study(folder: PathLike) -> Study:
+    """A study that was run before.
+
+    Raises:
+        StoreError: no finished study is there.
+    """
+    return Study(Path(folder), load_record(Path(folder)))
+
+
+def load(folder: PathLike) -> LoadedRelease:
+    """Open a release for running: ``assay.load(folder).run({"image": array})``.
+
+    Raises:
+        StoreError: the folder is no release.
+        BackendError: no artifact of the chain can be opened.
+    """
+    return LoadedRelease(Path(folder))
+
+
+def find_model(model: object, folder: Path, example_inputs: tuple[object, ...] | None) -> Path:
+    """The ONNX file of a path, or of a PyTorch module after its export into the study's folder."""
+    if isinstance(model, str | os.PathLike):
+        return Path(model)
+    if example_inputs is None and not hasattr(model, "graph_signature"):
+        raise RequestError("a PyTorch module needs example_inputs for its export", "give a tuple of tensors")
+    return export_module(model, example_inputs, make_folder(folder) / "exported.onnx")
+
+
+def place_data(data: Data, folder: Path, name: str) -> DataSection:
+    """A data table for a path, or for arrays after writing them into the study's folder."""
+    if isinstance(data, str | os.PathLike):
+        return DataSection(path=str(data))
+    path = make_folder(folder / "data") / f"{name}.npz"
+    write_arrays(path, data)
+    return DataSection(path=str(path))
+
+
+def declare(preprocess: Preprocess) -> PreprocessSection:
+    """Preprocessing as the keys of a study file."""
+    fields = {field.name for field in msgspec.structs.fields(PreprocessSection)}
+    return PreprocessSection(**{name: getattr(preprocess, name) or None for name in fields})
