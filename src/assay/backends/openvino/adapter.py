@@ -1,0 +1,146 @@
+"""The OpenVINO adapter: what OpenVINO can realise, and how a model is built for it and opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from assay.backends.backend import Availability, Support
+from assay.backends.openvino.compilation import HINTS, compile_model, order_ports, read_model
+from assay.backends.openvino.errors import mapped_errors, summarize_error
+from assay.backends.openvino.processor import multiplies_bytes_exactly
+from assay.backends.openvino.session import OpenVinoSession
+from assay.backends.openvino.settings import MODEL_FILE, Settings, write_settings
+from assay.backends.openvino.tensors import read_interface
+from assay.backends.openvino.vendor import INSTALL, load_core, load_openvino, read_capabilities
+from assay.core.errors import BackendUnavailable, BuildFailed, UnsupportedPlan
+from assay.core.plan import IntegerDialect, Plan
+from assay.core.precision import CastStyle, IntegerFormat, Precision
+from assay.core.session import Session
+from assay.core.target import Target
+
+CHAIN_OPERATORS = frozenset({"Add", "AveragePool", "Concat", "GlobalAveragePool", "MaxPool"})
+
+
+class OpenVinoBackend:
+    """OpenVINO on the CPU.
+
+    Under a 16-bit plan OpenVINO decides by itself which nodes compute in 16 bits. On the CPU it takes no notice of
+    the marks that keep a node in FP32 (``disable_fp16_compression``): Softmax, normalisation and reductions read and
+    write BF16 between matrix products, and compute inside in FP32. BF16 has FP32's range, so nothing overflows.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name in the table."""
+        return "openvino"
+
+    def probe(self) -> Availability:
+        """Whether OpenVINO is installed and which devices it finds; never raises."""
+        try:
+            version = str(load_openvino().__version__)
+            devices = tuple(str(device).lower().replace(".", ":") for device in load_core().available_devices)
+        except BackendUnavailable as err:
+            return Availability(available=False, missing=err.message, remedy=err.hint)
+        except (AttributeError, RuntimeError) as err:
+            return Availability(available=False, missing=f"OpenVINO is broken: {summarize_error(err)}", remedy=INSTALL)
+        if "cpu" not in devices:
+            return Availability(
+                available=False, version=version, devices=devices, missing="the CPU plugin", remedy=INSTALL
+            )
+        return Availability(available=True, version=version, devices=devices)
+
+    def dialects(self, target: Target) -> tuple[IntegerDialect, ...]:
+        """Asymmetric u8 activations, fastest for convolutional nets; symmetric s8, fastest for transformers.
+
+        Both take s8 weights per channel and float biases. u8 weights run in floats, and u8 activations with the
+        fixed zero point 128 are the slowest of all. A product of two activations (attention) runs on integers only
+        with symmetric s8.
+        """
+        if "INT8" not in read_capabilities(target.device):
+            return ()
+        narrow = not multiplies_bytes_exactly()
+        return tuple(
+            IntegerDialect(
+                activation=activation,
+                symmetric=activation is IntegerFormat.S8,
+                chain_operators=CHAIN_OPERATORS,
+                reduced_range=narrow,
+            )
+            for activation in (IntegerFormat.U8, IntegerFormat.S8)
+        )
+
+    def cast_style(self, precision: Precision, target: Target) -> CastStyle:
+        """A hint, for both 16-bit formats: OpenVINO widens a typed graph to FP32 unless the hint asks otherwise."""
+        del precision, target
+        return CastStyle.HINT
+
+    def rests(self, target: Target) -> tuple[Precision, ...]:
+        """BF16 and FP32 where the device computes in BF16, else FP32."""
+        return (Precision.BF16, Precision.FP32) if "BF16" in read_capabilities(target.device) else (Precision.FP32,)
+
+    def supports(self, plan: Plan, target: Target) -> Support:
+        """Whether the device has the plan's formats and the plan asks for no format node by node.
+
+        FP16 is taken also where the device has no FP16 units: the file is halved, and the audit says in what it ran.
+        """
+        try:
+            capabilities = read_capabilities(target.device)
+        except BackendUnavailable as err:
+            return Support(supported=False, reason=str(err))
+        if plan.precision is Precision.INT8 and "INT8" not in capabilities:
+            return Support(supported=False, reason=f"OpenVINO has no INT8 kernels on this {target.device}")
+        compute = find_compute(plan)
+        if compute is Precision.BF16 and "BF16" not in capabilities:
+            return Support(supported=False, reason=f"this {target.device} has no BF16 units, OpenVINO would use FP32")
+        if compute is Precision.INT8:
+            return Support(supported=False, reason="what an INT8 plan leaves in floats cannot itself be INT8")
+        for node, precision in plan.overrides:
+            if precision is not compute:
+                reason = f"node {node!r} is to run in {precision}: beside INT8 OpenVINO takes one format, {compute}"
+                return Support(supported=False, reason=reason)
+        return Support(supported=True)
+
+    def build(self, model: Path, into: Path, plan: Plan, target: Target) -> None:
+        """Write the model as IR with its constants as they are stored, and prove that it compiles.
+
+        Raises:
+            BackendUnavailable: OpenVINO or the device is missing.
+            UnsupportedPlan: see ``supports``.
+            BuildFailed: OpenVINO refused the model.
+        """
+        module = load_openvino()
+        support = self.supports(plan, target)
+        if not support.supported:
+            raise UnsupportedPlan(f"OpenVINO cannot realise {plan.name}: {support.reason}")
+        inputs, outputs = read_interface(model)
+        compute = find_compute(plan)
+        converted = read_model(model)
+        order_ports(converted.inputs, inputs)
+        order_ports(converted.outputs, outputs)
+        with mapped_errors(BuildFailed, f"OpenVINO cannot write {model} as IR", "is the disk full?"):
+            module.save_model(converted, str(into / MODEL_FILE), compress_to_fp16=False)
+        write_settings(Settings(inputs=inputs, outputs=outputs, compute=compute), into)
+        compile_model(read_model(into / MODEL_FILE), target, compute)
+
+    def open(self, built: Path, target: Target) -> Session:
+        """Open a built folder for running.
+
+        Raises:
+            BackendUnavailable: OpenVINO or the device is missing.
+            BuildFailed: OpenVINO cannot load what was built.
+        """
+        read_capabilities(target.device)
+        return OpenVinoSession(built, target)
+
+    def versions(self) -> Mapping[str, str]:
+        """OpenVINO's version with its build."""
+        return {"openvino": str(load_openvino().get_version())}
+
+
+def find_compute(plan: Plan) -> Precision:
+    """Format that OpenVINO is asked to compute in: of an INT8 plan, that of what stays in floats."""
+    return plan.rest if plan.precision is Precision.INT8 else plan.precision
+
+
+__all__ = ["CHAIN_OPERATORS", "HINTS", "OpenVinoBackend", "find_compute"]

@@ -1,0 +1,113 @@
+"""From a model in OpenVINO's form to one compiled for a target, and the requests that run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from assay.backends.openvino.errors import VENDOR_ERRORS, mapped_errors
+from assay.backends.openvino.vendor import device_name, load_core
+from assay.core.errors import BuildFailed
+from assay.core.precision import Precision
+from assay.core.target import ServingMode, Target
+from assay.core.tensor import TensorSpec
+
+HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16", Precision.FP16: "f16"}
+"""Format -> value of INFERENCE_PRECISION_HINT; an INT8 plan gives the format of what stays in floats."""
+
+Shape = tuple[int, ...]
+
+
+def compile_properties(target: Target, compute: Precision | None) -> dict[str, Any]:
+    """Properties of ``compile_model`` for a target.
+
+    One stream for latency; as many as OpenVINO finds best for throughput. Threads are not pinned: the pinned
+    threads of two opened artifacts would share a core and leave another idle. The compile cache stays off, so that
+    the time to load is honest.
+    """
+    properties: dict[str, Any] = {}
+    if compute is not None:
+        properties["INFERENCE_PRECISION_HINT"] = HINTS[compute]
+    if target.mode is ServingMode.LATENCY:
+        properties |= {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
+    else:
+        properties["PERFORMANCE_HINT"] = "THROUGHPUT"
+    if device_name(target.device).startswith("CPU"):
+        properties |= {"INFERENCE_NUM_THREADS": target.threads, "ENABLE_CPU_PINNING": False}
+    return properties
+
+
+def read_model(path: Path) -> Any:  # noqa: ANN401 - the vendor's object has no types
+    """Read an ONNX or IR file.
+
+    Raises:
+        BuildFailed: OpenVINO cannot read it.
+    """
+    with mapped_errors(BuildFailed, f"OpenVINO cannot read {path}", "see which node or operator it names"):
+        return load_core().read_model(str(path))
+
+
+def compile_model(model: Any, target: Target, compute: Precision | None) -> Any:  # noqa: ANN401 - as above
+    """Compile for the target.
+
+    Raises:
+        BuildFailed: OpenVINO refuses the model.
+    """
+    with mapped_errors(BuildFailed, f"OpenVINO cannot compile the model for {target.device}"):
+        return load_core().compile_model(model, device_name(target.device), compile_properties(target, compute))
+
+
+def order_ports(ports: Sequence[Any], specs: Sequence[TensorSpec]) -> tuple[int, ...]:
+    """Index of each named tensor's port: by name, or by position where conversion dropped the name.
+
+    Raises:
+        BuildFailed: the model has other inputs or outputs than the ONNX file.
+    """
+    if len(ports) != len(specs):
+        names = ", ".join(spec.name for spec in specs)
+        message = f"OpenVINO's form of the model has {len(ports)} tensors where the ONNX file has {names}"
+        raise BuildFailed(message, "rename or remove inputs and outputs that are not used")
+    found = {name: index for index, port in enumerate(ports) for name in port.get_names()}
+    order = tuple(found.get(spec.name, position) for position, spec in enumerate(specs))
+    return order if len(set(order)) == len(order) else tuple(range(len(specs)))
+
+
+def fix_batch(specs: Sequence[TensorSpec], batch: int) -> tuple[Shape, ...] | None:
+    """Static input shapes at a batch, where the first axis is all that is open.
+
+    Returns:
+        One shape per input, or None where another axis is open too or none is.
+    """
+    shapes = []
+    for spec in specs:
+        if not spec.shape:
+            return None
+        tail = tuple(size for size in spec.shape[1:] if isinstance(size, int))
+        if len(tail) != len(spec.shape) - 1:
+            return None
+        first = spec.shape[0]
+        shapes.append((first if isinstance(first, int) else batch, *tail))
+    return tuple(shapes) if any(not isinstance(spec.shape[0], int) for spec in specs if spec.shape) else None
+
+
+def reshape_model(model: Any, order: Sequence[int], shapes: Sequence[Shape]) -> None:  # noqa: ANN401 - as above
+    """Give a model static input shapes, in place."""
+    ports = model.inputs
+    model.reshape({ports[index]: list(shape) for index, shape in zip(order, shapes, strict=True)})
+
+
+def compile_static(
+    path: Path, target: Target, compute: Precision | None, order: Sequence[int], shapes: Sequence[Shape]
+) -> Any | None:  # noqa: ANN401 - as above
+    """Compile for fixed input shapes, measured 3 to 25% faster than the same model with an open batch.
+
+    Returns:
+        None where the model does not compile so: some do with open shapes only.
+    """
+    model = read_model(path)
+    try:
+        reshape_model(model, order, shapes)
+        return load_core().compile_model(model, device_name(target.device), compile_properties(target, compute))
+    except VENDOR_ERRORS:
+        return None

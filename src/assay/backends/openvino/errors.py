@@ -1,0 +1,38 @@
+"""The one place where OpenVINO's errors become Assay's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from assay.core.errors import BackendError
+
+VENDOR_ERRORS = (RuntimeError, TypeError, ValueError, IndexError, KeyError, NotImplementedError, OSError, MemoryError)
+"""What the binding raises: C++ exceptions arrive as RuntimeError, refused arguments as the others."""
+
+LONGEST_MESSAGE = 600
+NOISE = re.compile(r"^(Exception from |Check '.*' failed|While validating node|\s*$)")
+
+
+def summarize_error(err: BaseException) -> str:
+    """One line of what OpenVINO said, without its source positions."""
+    lines = [line.strip() for line in str(err).splitlines()]
+    telling = [line for line in lines if not NOISE.match(line)] or [line for line in lines if line]
+    text = "; ".join(telling) or type(err).__name__
+    return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 3] + "..."
+
+
+@contextmanager
+def mapped_errors(kind: type[BackendError], failed: str, hint: str = "") -> Iterator[None]:
+    """Turn what OpenVINO raises inside the block into ``kind``.
+
+    Args:
+        kind: the error to raise instead.
+        failed: what failed, naming the file or node; the runtime's words follow it.
+        hint: what to do about it.
+    """
+    try:
+        yield
+    except VENDOR_ERRORS as err:
+        raise kind(f"{failed}: {summarize_error(err)}", hint) from err
