@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no stubs
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]  # protobuf ships no stubs
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]  # the same
 
 from assay.core.errors import ModelError
 
@@ -42,7 +43,21 @@ def read_model_proto(path: Path) -> onnx.ModelProto:
         raise explain_content(path, content) from err
     if not proto.HasField("graph"):
         raise explain_content(path, content)
+    if (bad := find_bad_text(proto)) is not None:
+        raise ModelError(f"{path} is damaged: the name {bad!r} is not UTF-8 text", "copy or download the model again")
     return proto
+
+
+def find_bad_text(message: Message) -> bytes | None:
+    """The first string that is not UTF-8: protobuf gives such a one as bytes, which no code expects."""
+    for field, content in message.ListFields():
+        if field.type not in {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE}:
+            continue
+        for item in [content] if isinstance(content, str | bytes | Message) else content:
+            found = find_bad_text(item) if isinstance(item, Message) else item
+            if isinstance(found, bytes):
+                return found
+    return None
 
 
 def read_content(path: Path) -> bytes:

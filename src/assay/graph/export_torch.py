@@ -83,8 +83,9 @@ def trace_module(torch: Any, module: Any, example_inputs: tuple[Any, ...], *, dy
         )
     except Exception as err:
         # Tracing runs the user's own code: whatever it raises is the reason why it cannot be exported.
-        reason = str(err).strip().partition("\n")[0]
-        message = f"torch cannot export {type(module).__name__}: {reason or type(err).__name__}"
+        cause = err.__cause__ or err
+        reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
+        message = f"torch cannot export {type(module).__name__}: {reason}"
         raise ModelError(message, "torch.export.export must trace the module: see the chained error") from err
     finally:
         for part in training:

@@ -101,14 +101,19 @@ def count_channels(linear: ir.Node, weight: NDArray[np.float64]) -> int:
     if linear.op_type == "Conv":
         return int(weight.shape[0])
     if linear.op_type == "Gemm":
-        return int(weight.shape[0 if linear.attributes.get_int("transB", 0) == 1 else 1])
+        return int(weight.shape[0 if is_transposed(linear) else 1])
     group = linear.attributes.get_int("group", 1)
     return group * int(weight.shape[1])
 
 
+def is_transposed(gemm: ir.Node) -> bool:
+    """Whether a Gemm's weight is ``[N, K]``."""
+    return gemm.attributes.get_int("transB", 0) != 0
+
+
 def scale_weight(linear: ir.Node, weight: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
     """Multiply each output channel of a weight by its scale."""
-    if linear.op_type == "Conv" or (linear.op_type == "Gemm" and linear.attributes.get_int("transB", 0)):
+    if linear.op_type == "Conv" or (linear.op_type == "Gemm" and is_transposed(linear)):
         return weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
     if linear.op_type == "Gemm":
         return weight * scale

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx.checker
 import onnx.shape_inference
@@ -14,7 +15,8 @@ from assay.core.errors import ModelError
 from assay.graph.container import read_model_proto
 from assay.graph.operators import OLDEST_OPSET, check_operators, check_versions, normalize_domain, read_opsets
 from assay.graph.opset import raise_opset
-from assay.graph.skeleton import build_skeleton
+from assay.graph.save import embed_attributes
+from assay.graph.skeleton import LARGE_TENSOR_BYTES, build_skeleton, flatten_reason
 from assay.graph.weights import check_weights
 from assay.graph.wellformed import check_names
 
@@ -53,14 +55,25 @@ def deserialize(proto: onnx.ModelProto, folder: Path, path: Path) -> ir.Model:
     """The model as onnx-ir has it, in the form of IR version 4 or later."""
     try:
         model = ir.from_proto(proto)
-        ir.external_data.set_base_dir(model.graph, folder)
+        place_external(model, folder)
         passes.RemoveInitializersFromInputsPass()(model)
     except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, RuntimeError) as err:
-        raise ModelError(f"{path} cannot be read as a model: {flatten(err)}", "export the model again") from err
+        raise ModelError(f"{path} cannot be read as a model: {flatten_reason(err)}", "export the model again") from err
     if any(normalize_domain(domain) != domain for domain in model.opset_imports):
         model.opset_imports[""] = model.opset_imports.pop("ai.onnx")
     model.ir_version = max(model.ir_version, LEAST_IR_VERSION)
     return model
+
+
+def place_external(model: ir.Model, folder: Path) -> None:
+    """Tell external tensors where they lie, in place; small ones are read, since shapes depend on them."""
+    for graph in [model.graph, *(function.graph for function in model.functions.values())]:
+        ir.external_data.set_base_dir(graph, folder)
+    embed_attributes(model)
+    for value in [value for graph in model.graphs() for value in graph.initializers.values()]:
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes <= LARGE_TENSOR_BYTES:
+            value.const_value = ir.tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=tensor.name)
 
 
 def check_semantics(model: ir.Model, path: Path) -> None:
@@ -71,9 +84,9 @@ def check_semantics(model: ir.Model, path: Path) -> None:
     """
     skeleton = build_skeleton(model)
     try:
-        onnx.checker.check_model(skeleton)
+        onnx.checker.check_model(fill_shapes(skeleton))
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as err:
-        message = f"{path} is not a valid ONNX model: {flatten(err)}"
+        message = f"{path} is not a valid ONNX model: {flatten_reason(err)}"
         raise ModelError(message, "export the model again") from err
     reason = find_inconsistency(skeleton)
     if reason and DECLARED_SHAPE_DIFFERS in reason:
@@ -83,12 +96,25 @@ def check_semantics(model: ir.Model, path: Path) -> None:
         raise ModelError(f"{path}: shapes or types do not fit: {reason}", "export the model again")
 
 
+def fill_shapes(skeleton: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose inputs and outputs all have a shape, if an empty one.
+
+    The checker asks for one, though exporters leave it out where the rank is unknown, and runtimes do not mind.
+    """
+    filled = onnx.ModelProto()
+    filled.CopyFrom(skeleton)
+    for value in (*filled.graph.input, *filled.graph.output):
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
+    return filled
+
+
 def find_inconsistency(skeleton: onnx.ModelProto) -> str:
     """Why strict shape inference fails, or nothing where it does not."""
     try:
         onnx.shape_inference.infer_shapes(skeleton, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as err:
-        return flatten(err)
+        return flatten_reason(err)
     return ""
 
 
@@ -102,11 +128,3 @@ def forget_shapes(model: ir.Model) -> None:
 def infer_shapes(model: ir.Model) -> ir.Model:
     """Infer what shapes and types can be, in place."""
     return passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
-
-
-def flatten(error: BaseException) -> str:
-    """A vendor's message on one line, without its decoration."""
-    text = " ".join(str(error).split())
-    for decoration in ("[ShapeInferenceError] ", "[TypeInferenceError] ", "Inference error(s): "):
-        text = text.replace(decoration, "")
-    return text.partition(" ==> Context: ")[0] if " OpType: " not in text else text.replace(" ==> Context:", ";")

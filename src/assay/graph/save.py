@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -79,7 +80,8 @@ def embed_attributes(model: ir.Model) -> None:
     for node in list_nodes(model):
         for name, attribute in list(node.attributes.items()):
             if attribute.type is ir.AttributeType.TENSOR and isinstance(attribute.value, ir.ExternalTensor):
-                loaded = ir.tensor(attribute.value.numpy(), name=attribute.value.name)
+                stored = attribute.value
+                loaded = ir.tensor(np.array(stored.numpy()), dtype=stored.dtype, name=stored.name)
                 node.attributes[name] = ir.AttrTensor(name, loaded)
 
 

@@ -52,9 +52,6 @@ def check_weights(proto: onnx.ModelProto, path: Path) -> Path:
     Raises:
         ModelError: an unusable type or shape, too few bytes, external data missing or outside the model's folder.
     """
-    if proto.graph.sparse_initializer:
-        name = proto.graph.sparse_initializer[0].values.name
-        raise ModelError(f"{path}: the initializer '{name}' is sparse", "store it dense")
     external: list[tuple[onnx.TensorProto, int]] = []
     for tensor in list_tensors(proto):
         needed_bytes = count_bytes(tensor, path)

@@ -47,6 +47,9 @@ def check_names(proto: onnx.ModelProto, path: Path) -> None:
 def check_graph(graph: onnx.GraphProto, outer: AbstractSet[str], path: Path, where: str = "") -> None:
     """Check one graph and, recursively, the graphs inside its nodes."""
     where = where or str(path)
+    if graph.sparse_initializer:
+        name = graph.sparse_initializer[0].values.name
+        raise ModelError(f"{where}: the initializer '{name}' is sparse", "export the model with dense weights")
     inputs = [value.name for value in graph.input]
     stored = [tensor.name for tensor in graph.initializer]
     check_unique((stored,), where)
