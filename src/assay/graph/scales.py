@@ -26,8 +26,6 @@ WEIGHT_SHRINKS = np.linspace(1.0, 0.625, 16)
 BLOCK = 1 << 16
 """Weights searched at once, so that the temporaries stay in the cache."""
 
-Codes = NDArray[np.int8] | NDArray[np.uint8]
-
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
@@ -37,18 +35,23 @@ class Encoding:
     zero_point: int
     format: IntegerFormat
 
+    @property
+    def code_dtype(self) -> type[np.uint8 | np.int8]:
+        """NumPy type of its codes."""
+        return np.uint8 if self.format is IntegerFormat.U8 else np.int8
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedWeight:
     """A weight as integers with zero point 0.
 
     Attributes:
-        codes: int8 or uint8, of the weight's shape.
+        codes: of the weight's shape.
         scale: ``[C] float32`` along ``axis``, or ``[] float32`` for the whole tensor.
         axis: of the output channels, or None for one scale.
     """
 
-    codes: Codes
+    codes: NDArray[np.int8]
     scale: NDArray[np.float32]
     axis: int | None
 
@@ -101,7 +104,8 @@ def _round_codes(
     weight: NDArray[np.float32], scale: NDArray[np.float32] | np.float32, largest: int
 ) -> NDArray[np.int8]:
     """Nearest codes in ``-largest..largest``; ties go to even, as QuantizeLinear has it."""
-    return np.clip(np.rint(weight / scale), -largest, largest).astype(np.int8)
+    codes: NDArray[np.int8] = np.clip(np.rint(weight / scale), -largest, largest).astype(np.int8)
+    return codes
 
 
 def _search_scales(rows: NDArray[np.float32], widest: NDArray[np.float64], largest_code: int) -> NDArray[np.float64]:

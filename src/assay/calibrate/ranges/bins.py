@@ -36,10 +36,10 @@ class Bins:
         """
         index = np.flatnonzero(statistics.histogram)
         magnitude = index & (SIGN_BIN - 1)
-        inner = np.uint32(magnitude << 16).view(np.float32).astype(np.float64)
+        inner = (magnitude << 16).astype(np.uint32).view(np.float32).astype(np.float64)
         keep = (magnitude > 0) & (magnitude < INFINITY_BIN) & (inner >= finest / 8)
         index, magnitude, inner = index[keep], magnitude[keep], inner[keep]
-        outer = np.uint32((magnitude + 1) << 16).view(np.float32).astype(np.float64)
+        outer = ((magnitude + 1) << 16).astype(np.uint32).view(np.float32).astype(np.float64)
         negative = index >= SIGN_BIN
         edges = np.stack([np.where(negative, -outer, inner), np.where(negative, -inner, outer)])
         edges = np.clip(edges, statistics.low, statistics.high)
