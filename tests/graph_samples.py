@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx.parser
+import onnx_ir as ir
+import onnxruntime
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from assay.core.errors import ModelError
 from assay.graph.ingest import load_model
@@ -60,3 +63,23 @@ def external_model(folder: Path, location: str = "w.bin", rows: int = 300, **cha
 
 def write_weights(path: Path) -> None:
     path.write_bytes(b"\0" * 8 + np.arange(600, dtype=np.float32).tobytes())
+
+
+def fill(text: str, rng: np.random.Generator, **shapes: tuple[int, ...]) -> ir.Model:
+    """A model from text, with random float32 initializers of these shapes; names starting with ``var`` are positive."""
+    proto = parse(text)
+    for name, shape in shapes.items():
+        array = rng.standard_normal(shape)
+        array = np.abs(array) + 0.5 if name.startswith("var") else array
+        proto.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+    return ir.from_proto(proto)
+
+
+def run(model: ir.Model, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> list[np.ndarray]:
+    """Outputs of a model in the runtime without any optimization."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    content = ir.to_proto(model).SerializeToString()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return session.run(outputs, dict(feeds))
