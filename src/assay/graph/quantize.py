@@ -54,7 +54,7 @@ def insert_qdq(
     result = model.clone()
     selection = select(result, scheme, keep, ranges)
     _Inserter(result.graph, scheme, selection, ranges).insert()
-    _drop_unused_initializers(result.graph)
+    drop_unused_initializers(result.graph)
     return result
 
 
@@ -167,7 +167,7 @@ class _Inserter:
         dequantized.name = name
 
 
-def _drop_unused_initializers(graph: ir.Graph) -> None:
+def drop_unused_initializers(graph: ir.Graph) -> None:
     """Remove the float weights that integers took the place of."""
     for name, value in list(graph.initializers.items()):
         if not value.uses() and not value.is_graph_output() and not value.is_graph_input():

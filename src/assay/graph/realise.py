@@ -1,0 +1,66 @@
+"""Realises a plan: from a prepared model to the ONNX that a runtime gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from assay.core.calibration import Calibration, TensorRange
+from assay.core.errors import UnsupportedPlan
+from assay.core.plan import Plan
+from assay.core.precision import Precision
+from assay.graph.cast import cast_floats
+from assay.graph.expose import observable_tensors
+from assay.graph.quantize import insert_qdq, list_quantized
+
+
+def needed_tensors(prepared: ir.Model, plan: Plan) -> frozenset[str]:
+    """Names of the tensors whose statistics the plan needs.
+
+    INT8 needs those that carry quantize/dequantize pairs, FP16 all floats (for the overflow check), FP32 and BF16
+    none.
+    """
+    if plan.precision is Precision.INT8 and plan.scheme is not None:
+        return list_quantized(prepared, plan.scheme, list_kept(plan))
+    if plan.precision is Precision.FP16:
+        return frozenset(observable_tensors(prepared))
+    return frozenset()
+
+
+def list_kept(plan: Plan) -> frozenset[str]:
+    """Names of the nodes that the plan leaves out of its precision."""
+    return frozenset(name for name, precision in plan.overrides if precision is not plan.precision)
+
+
+def realise(
+    prepared: ir.Model,
+    plan: Plan,
+    calibration: Calibration | None = None,
+    ranges: Mapping[str, TensorRange] | None = None,
+) -> ir.Model:
+    """The model that the plan describes. Its ``rest`` is for the runtime to arrange.
+
+    Args:
+        prepared: the prepared FP32 model; left as it is.
+        plan: what to make of it.
+        calibration: statistics of ``needed_tensors``; FP16 is not checked for overflow without them.
+        ranges: solved ranges of ``needed_tensors``, for INT8 plans.
+
+    Raises:
+        UnsupportedPlan: the plan contradicts itself, or the model cannot be cast.
+        ModelError: a tensor has no range; names it.
+    """
+    kept = list_kept(plan)
+    if plan.precision is Precision.FP32:
+        return prepared.clone()
+    if plan.precision is Precision.INT8:
+        if plan.scheme is None or ranges is None:
+            missing = "scheme" if plan.scheme is None else "solved ranges"
+            raise UnsupportedPlan(f"plan {plan.name!r} quantizes without {missing}", "calibrate first")
+        return insert_qdq(prepared, plan.scheme, ranges, kept)
+    if plan.cast is None:
+        raise UnsupportedPlan(f"plan {plan.name!r} does not say how it is cast", "set its cast style")
+    statistics = calibration.tensors if calibration is not None else {}
+    largest = {name: tensor.largest for name, tensor in statistics.items()}
+    return cast_floats(prepared, plan.precision, plan.cast, largest, kept)
