@@ -14,7 +14,7 @@ from assay.core.precision import CastStyle, IntegerFormat, Placement, Precision,
 from assay.core.requirements import Constraint, Objective, Requirements, Tolerance
 from assay.core.trial import Evidence, Footprint, Latency, Quality, Trial, TrialStatus
 from assay.decide.conclude import conclude
-from assay.study.record import RECORD_SCHEMA, DataProvenance, ModelProvenance, StudyRecord
+from assay.studies.record import RECORD_SCHEMA, DataProvenance, ModelProvenance, StudyRecord
 
 U8S8 = IntegerDialect(IntegerFormat.U8, symmetric=False)
 S8S8 = IntegerDialect(IntegerFormat.S8, symmetric=True)
@@ -155,7 +155,13 @@ def make_realistic_trials() -> tuple[Trial, ...]:
         )
         return make_trial(int8, runtime=runtime, plan=plan, evidence=evidence)
 
-    fp16 = make_evidence(62.0, make_quality(0.0, 0.03), precision=Precision.FP32, size_bytes=2_050_000)
+    fp16 = make_evidence(
+        62.0,
+        make_quality(0.0, 0.03),
+        precision=Precision.FP32,
+        size_bytes=2_050_000,
+        flags=("asked for fp16, but only 0% ran so: 100% ran in fp32",),
+    )
     slow = make_evidence(
         41.2,
         make_quality(0.28, 0.17),
@@ -164,7 +170,7 @@ def make_realistic_trials() -> tuple[Trial, ...]:
         flags=("asked for INT8, but 100% of the multiply-accumulates ran in FP32",),
     )
     return (
-        make_reference(40.0, ov),
+        make_trial(Precision.FP32, 40.0, make_quality(0.0, 0.0), runtime=ov, reference=True),
         make_trial(Precision.FP16, runtime=ov, evidence=fp16),
         make_trial(Precision.BF16, 6.4, make_quality(0.02, 0.05), runtime=ov),
         quantized(ov, 4.4, 0.31, 0.14, make_plan(int8, U8S8, chain, mse)),

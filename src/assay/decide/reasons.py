@@ -12,6 +12,12 @@ from assay.decide.field import Field, count_flips
 from assay.decide.objective import SUPERLATIVES, compare_costs, describe_cost, near_words
 from assay.decide.outcome import Outcome
 
+MISSING = {
+    TrialStatus.OK: "not measured",
+    TrialStatus.FAILED: "failed",
+    TrialStatus.UNSUPPORTED: "not supported",
+}
+
 
 def explain(field: Field, outcome: Outcome, trials: Sequence[Trial], fallbacks: Sequence[str]) -> dict[str, str]:
     """A reason for every trial, in the order of the trials."""
@@ -31,8 +37,8 @@ def explain(field: Field, outcome: Outcome, trials: Sequence[Trial], fallbacks: 
 
 def _explain_missing(trial: Trial) -> str:
     """Why there is no evidence."""
-    what = "not supported" if trial.status is TrialStatus.UNSUPPORTED else "failed"
-    return f"{what}: {trial.reason or 'no reason was given'}"
+    what = MISSING[trial.status]
+    return f"{what}: {trial.reason}" if trial.reason else what
 
 
 def _explain_measured(field: Field, outcome: Outcome, assessment: Assessment) -> str:

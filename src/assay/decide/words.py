@@ -29,8 +29,7 @@ def format_significant(value: float, digits: int = 3) -> str:
 def format_points(fraction: float) -> str:
     """A share in percentage points: 0.005 is ``0.50 pp``."""
     points = fraction * 100
-    smallest = 0.01
-    if points and abs(points) < smallest:
+    if points and round(points, 2) == 0:
         return f"{format_significant(points, 1)} pp"
     return f"{points + 0.0:.2f} pp"
 

@@ -1,0 +1,234 @@
+"""The stable JSON of a study, schema version 1: field names and units never change within a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from assay.core.audit import ExecutionAudit
+from assay.core.decision import Decision
+from assay.core.estimate import Estimate
+from assay.core.precision import Precision
+from assay.core.trial import Latency, Quality, Trial
+from assay.studies.record import StudyRecord
+
+SHOW_SCHEMA = 1
+MS_PER_S = 1000.0
+
+
+class DecisionDocument(msgspec.Struct, frozen=True):
+    """The answer; ids are those of the trials."""
+
+    status: str
+    chosen: str | None
+    fallbacks: tuple[str, ...]
+    sentence: str
+    best: str | None
+    items_needed: int | None
+    front: tuple[str, ...]
+    reasons: dict[str, str]
+
+
+class QualityDocument(msgspec.Struct, frozen=True):
+    """The metric beside the reference's; fractions, not percent."""
+
+    metric: str
+    reference: float
+    value: float
+    difference: float
+    low: float
+    high: float
+    confidence: float
+    n: int
+    flips_lost: int
+    flips_won: int
+    agreement: float
+    method: str
+
+
+class LatencyDocument(msgspec.Struct, frozen=True):
+    """Percentiles of one call in ms; a bound is null where the calls are too few for one."""
+
+    p50: float
+    p50_low: float | None
+    p50_high: float | None
+    p95: float
+    p95_low: float | None
+    p95_high: float | None
+    p99: float
+    p99_low: float | None
+    p99_high: float | None
+    confidence: float
+    batch: int
+    n: int
+
+
+class EstimateDocument(msgspec.Struct, frozen=True):
+    """A value with its interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+    confidence: float
+    n: int
+
+
+class ExecutedDocument(msgspec.Struct, frozen=True):
+    """Share of the multiply-accumulates per format, as the runtime reported it."""
+
+    int8: float
+    bf16: float
+    fp16: float
+    fp32: float
+
+
+class TrialDocument(msgspec.Struct, frozen=True):
+    """One trial; everything from ``quality`` on is null where nothing was measured."""
+
+    id: str
+    runtime: str
+    precision: str
+    status: str
+    reason: str
+    reference: bool
+    quality: QualityDocument | None = None
+    latency_ms: LatencyDocument | None = None
+    throughput_per_s: float | None = None
+    size_bytes: int | None = None
+    peak_memory_bytes: int | None = None
+    load_ms: float | None = None
+    executed: ExecutedDocument | None = None
+    flags: tuple[str, ...] | None = None
+    speedup: EstimateDocument | None = None
+    throughput: EstimateDocument | None = None
+    model_memory_bytes: int | None = None
+    first_run_ms: float | None = None
+    cpu_ms_per_item: float | None = None
+    energy_j_per_item: float | None = None
+    energy_note: str | None = None
+
+
+class ShowDocument(msgspec.Struct, frozen=True):
+    """A study, as ``assay show --json`` prints it and ``report.json`` holds it."""
+
+    schema: int
+    title: str
+    decision: DecisionDocument
+    trials: tuple[TrialDocument, ...]
+    warnings: tuple[str, ...]
+
+
+def show_document(record: StudyRecord) -> ShowDocument:
+    """The study as the stable JSON's structs."""
+    return ShowDocument(
+        schema=SHOW_SCHEMA,
+        title=record.title,
+        decision=_show_decision(record.decision),
+        trials=tuple(_show_trial(trial, record.decision.reasons) for trial in record.trials),
+        warnings=record.warnings,
+    )
+
+
+def encode_document(record: StudyRecord) -> bytes:
+    """The study as indented UTF-8 JSON that ends in a line feed."""
+    return msgspec.json.format(msgspec.json.encode(show_document(record)), indent=2) + b"\n"
+
+
+def _show_decision(decision: Decision) -> DecisionDocument:
+    """The answer."""
+    return DecisionDocument(
+        status=str(decision.status),
+        chosen=decision.chosen,
+        fallbacks=decision.fallbacks,
+        sentence=decision.sentence,
+        best=decision.best,
+        items_needed=decision.items_needed,
+        front=decision.front,
+        reasons=dict(decision.reasons),
+    )
+
+
+def _show_trial(trial: Trial, reasons: Mapping[str, str]) -> TrialDocument:
+    """One trial with its evidence, or without."""
+    bare = TrialDocument(
+        id=trial.id,
+        runtime=trial.candidate.runtime,
+        precision=str(trial.candidate.plan.precision),
+        status=str(trial.status),
+        reason=reasons.get(trial.id, trial.reason),
+        reference=trial.reference,
+    )
+    evidence = trial.evidence
+    if evidence is None:
+        return bare
+    return msgspec.structs.replace(
+        bare,
+        quality=None if evidence.quality is None else _show_quality(evidence.quality),
+        latency_ms=_show_latency(evidence.latency),
+        throughput_per_s=evidence.throughput.value,
+        size_bytes=evidence.footprint.size_bytes,
+        peak_memory_bytes=evidence.footprint.peak_memory_bytes,
+        load_ms=evidence.footprint.load_ms,
+        executed=_show_executed(evidence.audit),
+        flags=evidence.flags,
+        speedup=_show_estimate(evidence.speedup),
+        throughput=_show_estimate(evidence.throughput),
+        model_memory_bytes=evidence.footprint.model_memory_bytes,
+        first_run_ms=evidence.footprint.first_run_ms,
+        cpu_ms_per_item=evidence.cpu_seconds.value * MS_PER_S,
+        energy_j_per_item=None if evidence.energy is None else evidence.energy.value,
+        energy_note=evidence.energy_note,
+    )
+
+
+def _show_quality(quality: Quality) -> QualityDocument:
+    """The metric beside the reference's."""
+    return QualityDocument(
+        metric=quality.metric,
+        reference=quality.reference,
+        value=quality.value,
+        difference=quality.difference,
+        low=quality.low,
+        high=quality.high,
+        confidence=quality.confidence,
+        n=quality.n,
+        flips_lost=quality.flips_lost,
+        flips_won=quality.flips_won,
+        agreement=quality.agreement,
+        method=quality.method,
+    )
+
+
+def _show_latency(latency: Latency) -> LatencyDocument:
+    """Percentiles with their bounds."""
+    return LatencyDocument(
+        p50=latency.p50.value,
+        p50_low=latency.p50.low,
+        p50_high=latency.p50.high,
+        p95=latency.p95.value,
+        p95_low=latency.p95.low,
+        p95_high=latency.p95.high,
+        p99=latency.p99.value,
+        p99_low=latency.p99.low,
+        p99_high=latency.p99.high,
+        confidence=latency.p50.confidence,
+        batch=latency.batch,
+        n=latency.n,
+    )
+
+
+def _show_executed(audit: ExecutionAudit) -> ExecutedDocument:
+    """Shares of the arithmetic."""
+    shares = audit.shares()
+    return ExecutedDocument(
+        int8=shares[Precision.INT8],
+        bf16=shares[Precision.BF16],
+        fp16=shares[Precision.FP16],
+        fp32=shares[Precision.FP32],
+    )
+
+
+def _show_estimate(estimate: Estimate) -> EstimateDocument:
+    """A value with its interval."""
+    return EstimateDocument(estimate.value, estimate.low, estimate.high, estimate.confidence, estimate.n)

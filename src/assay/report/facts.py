@@ -1,0 +1,97 @@
+"""Where a study's numbers come from, as pairs of a name and a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from assay.core.requirements import Objective
+from assay.decide import words
+from assay.studies.record import DataProvenance, StudyRecord
+
+Facts = tuple[tuple[str, str], ...]
+SECONDS_PER_MINUTE = 60.0
+
+OBJECTIVES = {
+    Objective.LATENCY: "lowest latency",
+    Objective.THROUGHPUT: "highest throughput",
+    Objective.MEMORY: "least memory",
+    Objective.SIZE: "smallest size",
+    Objective.COST: "lowest cost per million items",
+}
+
+
+def request_facts(record: StudyRecord) -> Facts:
+    """What was asked for."""
+    requirements = record.requirements
+    facts = [
+        ("tolerance", requirements.tolerance.text),
+        ("confidence", f"{words.format_confidence(requirements.confidence)}, one-sided"),
+        ("objective", OBJECTIVES[requirements.objective]),
+        ("constraints", "; ".join(c.text for c in requirements.constraints) or "none"),
+    ]
+    if requirements.price_per_hour is not None:
+        facts.append(("price per hour", words.format_significant(requirements.price_per_hour)))
+    facts += [
+        ("task", record.task),
+        ("batch", str(record.batch)),
+        ("threads", str(record.threads)),
+        ("measured", f"{format_date(record.created)}, in {format_seconds(record.seconds)}"),
+    ]
+    return tuple(facts)
+
+
+def model_facts(record: StudyRecord) -> Facts:
+    """The model."""
+    model = record.model
+    return (
+        ("file", model.file),
+        ("SHA-256", model.sha256),
+        ("size", words.format_bytes(model.size_bytes)),
+        ("opset", str(model.opset)),
+        ("parameters", words.format_count(model.parameters)),
+        ("multiply-accumulates per item", words.format_count(model.macs)),
+        ("inputs", "; ".join(model.inputs)),
+        ("outputs", "; ".join(model.outputs)),
+    )
+
+
+def data_facts(record: StudyRecord) -> Facts:
+    """The data."""
+    calibration = ("none",) if record.calibration is None else _describe_data(record.calibration)
+    return (
+        ("evaluation", ", ".join(_describe_data(record.evaluation))),
+        ("calibration", ", ".join(calibration)),
+    )
+
+
+def machine_facts(record: StudyRecord) -> Facts:
+    """The machine that measured."""
+    return tuple(record.machine.items())
+
+
+def version_facts(record: StudyRecord) -> Facts:
+    """The tools."""
+    return tuple(sorted(record.versions.items()))
+
+
+def format_seconds(seconds: float) -> str:
+    """A long duration."""
+    if seconds < SECONDS_PER_MINUTE:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
+def format_date(created: str) -> str:
+    """An ISO 8601 moment in UTC without its letters; any other text as it is."""
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _describe_data(data: DataProvenance) -> Iterable[str]:
+    """Source, number of items and fingerprint."""
+    return (data.source, f"{words.format_count(data.items)} items", f"fingerprint {data.fingerprint}")

@@ -1,0 +1,138 @@
+"""A study as one HTML file that needs nothing else: no script, no font, no image from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from assay.core.decision import DecisionStatus
+from assay.core.requirements import Objective
+from assay.decide import words
+from assay.report import cells, facts
+from assay.report.charts.audit import draw_audit
+from assay.report.charts.canvas import Chart
+from assay.report.charts.forest import draw_forest
+from assay.report.charts.latency import draw_latency
+from assay.report.charts.tradeoff import draw_tradeoff
+from assay.report.rows import MeasuredRow, Row, keep_measured, list_rows, list_warnings
+from assay.studies.record import StudyRecord
+
+BADGES = {
+    DecisionStatus.CHOSEN: "Chosen",
+    DecisionStatus.UNDECIDED: "The data cannot tell",
+    DecisionStatus.NONE: "Nothing fits",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A key figure: a number with its name and what it is compared with."""
+
+    name: str
+    value: str
+    note: str
+
+
+def render_html(record: StudyRecord) -> str:
+    """The whole report as one self-contained page."""
+    rows = list_rows(record)
+    measured = keep_measured(rows)
+    by_id = {row.trial.id: row for row in rows}
+    chosen = record.decision.chosen
+    chain = () if chosen is None else tuple(by_id[name] for name in (chosen, *record.decision.fallbacks))
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            record=record,
+            answer=record.decision.sentence.partition("; "),
+            badge=BADGES[record.decision.status],
+            figures=list_figures(record, measured),
+            warnings=list_warnings(record, rows),
+            chain=chain,
+            rows=rows,
+            measured=measured,
+            charts=_draw_charts(record),
+            metric=record.requirements.tolerance.metric,
+            created=facts.format_date(record.created),
+            has_energy=any(m.evidence.energy is not None for m in measured),
+            energy_notes=tuple(dict.fromkeys(m.evidence.energy_note for m in measured if m.evidence.energy_note)),
+            provenance=(
+                ("Request", facts.request_facts(record)),
+                ("Model", facts.model_facts(record)),
+                ("Data", facts.data_facts(record)),
+                ("Machine", facts.machine_facts(record)),
+                ("Versions", facts.version_facts(record)),
+            ),
+        )
+    )
+
+
+def list_figures(record: StudyRecord, measured: Sequence[MeasuredRow]) -> tuple[Figure, ...]:
+    """Key figures of the chosen trial, or of the best so far."""
+    name = record.decision.chosen or record.decision.best
+    leader = next((m for m in measured if m.row.trial.id == name), None)
+    reference = next((m for m in measured if m.row.trial.reference), None)
+    if leader is None:
+        return ()
+    evidence = leader.evidence
+    latency, footprint = evidence.latency, evidence.footprint
+    whole = None if reference is None or reference is leader else reference.evidence
+    figures = [
+        Figure("speed-up over FP32", cells.speedup_cell(evidence), cells.speedup_bounds(evidence)),
+        _figure_loss(record, leader.row),
+        Figure("p50 of a call", words.format_ms(latency.p50.value), cells.bounds_ms(latency.p50)),
+        Figure("p99 of a call", words.format_ms(latency.p99.value), cells.bounds_ms(latency.p99)),
+        Figure(
+            "size on disk",
+            words.format_bytes(footprint.size_bytes),
+            f"FP32 {words.format_bytes(whole.footprint.size_bytes)}" if whole else "",
+        ),
+        Figure(
+            "peak memory",
+            words.format_bytes(footprint.peak_memory_bytes),
+            f"FP32 {words.format_bytes(whole.footprint.peak_memory_bytes)}" if whole else "",
+        ),
+    ]
+    return tuple(figures)
+
+
+def _figure_loss(record: StudyRecord, row: Row) -> Figure:
+    """Change of the metric, with what was tolerated."""
+    metric = record.requirements.tolerance.metric
+    if row.trial.reference:
+        return Figure(metric, cells.value_cell(row), "the reference")
+    return Figure(f"change of {metric}", cells.change_cell(row), cells.change_bounds(row))
+
+
+def _draw_charts(record: StudyRecord) -> dict[str, Chart | None]:
+    """All charts of the page; the objective gets its own where it is not the latency."""
+    objective = record.requirements.objective
+    return {
+        "tradeoff": draw_tradeoff(record),
+        "objective": None if objective is Objective.LATENCY else draw_tradeoff(record, objective),
+        "forest": draw_forest(record),
+        "audit": draw_audit(record),
+        "latency": draw_latency(record),
+    }
+
+
+@cache
+def _environment() -> Environment:
+    """Templates that escape every value and refuse unknown names."""
+    environment = Environment(
+        loader=PackageLoader("assay.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals["cells"] = cells
+    environment.globals["words"] = words
+    environment.filters["svg"] = Markup
+    return environment

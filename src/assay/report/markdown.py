@@ -1,0 +1,121 @@
+"""A study as Markdown: the same facts as the HTML report, without its charts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from assay.decide import words
+from assay.report import cells
+from assay.report.facts import Facts, data_facts, machine_facts, model_facts, request_facts, version_facts
+from assay.report.rows import Row, keep_measured, list_rows, list_warnings
+from assay.studies.record import StudyRecord
+
+SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>#|"} | {"\n": " "})
+
+
+def render_markdown(record: StudyRecord) -> str:
+    """The whole report; ends in a line feed."""
+    rows = list_rows(record)
+    parts = [
+        f"# {escape(record.title)}",
+        f"**{record.decision.status.upper()}.** {escape(record.decision.sentence)}",
+        *_warn(record, rows),
+        *_chain(record, rows),
+        "## Trials",
+        _tabulate_trials(rows),
+        "## Reasons",
+        "\n".join(f"{row.number}. {escape(row.title)}: {escape(row.reason)}" for row in rows),
+        "## Measurements",
+        _tabulate_measurements(rows),
+        "## Request",
+        _tabulate_facts(request_facts(record)),
+        "## Provenance",
+        _tabulate_facts((*model_facts(record), *data_facts(record))),
+        _tabulate_facts((*machine_facts(record), *version_facts(record))),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return text.translate(SPECIAL)
+
+
+def _warn(record: StudyRecord, rows: Sequence[Row]) -> Iterable[str]:
+    """Warnings and flags, before any number."""
+    lines = [f"- {escape(warning)}" for warning in list_warnings(record, rows)]
+    return ("## Warnings", "\n".join(lines)) if lines else ()
+
+
+def _chain(record: StudyRecord, rows: Sequence[Row]) -> Iterable[str]:
+    """The chosen one and what takes over."""
+    if record.decision.chosen is None:
+        return ()
+    titles = {row.trial.id: row.title for row in rows}
+    chain = (record.decision.chosen, *record.decision.fallbacks)
+    return (
+        "## Fallback chain",
+        "\n".join(f"{i}. {escape(titles[name])} (`{name}`)" for i, name in enumerate(chain, 1)),
+    )
+
+
+def _tabulate_trials(rows: Sequence[Row]) -> str:
+    """One line per trial."""
+    header = ("#", "variant", "outcome", "change", "bounds", "p50 per call", "speed-up", "size", "executed")
+    lines = []
+    for row in rows:
+        evidence = row.trial.evidence
+        measured = (
+            (cells.NOTHING,) * 4
+            if evidence is None
+            else (
+                words.format_ms(evidence.latency.p50.value),
+                cells.speedup_cell(evidence),
+                words.format_bytes(evidence.footprint.size_bytes),
+                cells.executed_cell(evidence),
+            )
+        )
+        bounds = cells.change_bounds(row) or cells.NOTHING
+        lines.append((str(row.number), row.title, str(row.standing), cells.change_cell(row), bounds, *measured))
+    return _tabulate(header, lines)
+
+
+def _tabulate_measurements(rows: Sequence[Row]) -> str:
+    """Everything else that was measured."""
+    header = (
+        "#",
+        "p95",
+        "p99",
+        "items/s",
+        "peak memory",
+        "load",
+        "CPU per item",
+        "energy per item",
+        "flips lost / won",
+    )
+    lines = [
+        (
+            str(m.row.number),
+            f"{words.format_ms(m.evidence.latency.p95.value)} ({cells.bounds_ms(m.evidence.latency.p95)})",
+            f"{words.format_ms(m.evidence.latency.p99.value)} ({cells.bounds_ms(m.evidence.latency.p99)})",
+            words.format_significant(m.evidence.throughput.value),
+            words.format_bytes(m.evidence.footprint.peak_memory_bytes),
+            words.format_ms(m.evidence.footprint.load_ms),
+            cells.cpu_cell(m.evidence),
+            cells.energy_cell(m.evidence),
+            cells.flips_cell(m.evidence),
+        )
+        for m in keep_measured(rows)
+    ]
+    return _tabulate(header, lines)
+
+
+def _tabulate_facts(facts: Facts) -> str:
+    """Two columns."""
+    return _tabulate(("fact", "value"), facts)
+
+
+def _tabulate(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    body = ["| " + " | ".join(escape(cell) for cell in line) + " |" for line in (header, *lines)]
+    return "\n".join([body[0], "|" + " --- |" * len(header), *body[1:]])
