@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from assay.core.tensor import Feeds, Signature, TensorSpec
@@ -60,6 +58,6 @@ def _explain_axes(spec: TensorSpec, shape: tuple[int, ...], sizes: dict[str, tup
     return ""
 
 
-def is_native(feeds: Mapping[str, object]) -> bool:
+def is_native(feeds: Feeds) -> bool:
     """Whether all arrays are in the machine's byte order: a runtime that takes their memory does not look."""
-    return all(value.dtype.isnative for value in feeds.values() if isinstance(value, np.ndarray))
+    return all([array.dtype.isnative for array in feeds.values()])  # a list is faster here than a generator

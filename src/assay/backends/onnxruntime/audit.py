@@ -77,17 +77,19 @@ def audit_execution(model: Path, options: ort.SessionOptions, device: str, feeds
         except VENDOR_ERRORS as err:
             raise to_run_error(err, "") from err
         events = json.loads(profile.read_bytes())
-        return read_profile(events, onnx.load(optimised, load_external_data=False))
+        return read_profile(events, onnx.load(optimised, load_external_data=False), feeds)
 
 
-def read_profile(events: Iterable[Mapping[str, Any]], optimised: onnx.ModelProto) -> ExecutionAudit:
+def read_profile(events: Iterable[Mapping[str, Any]], optimised: onnx.ModelProto, feeds: Feeds) -> ExecutionAudit:
     """Nodes of a profile, with their multiply-accumulates.
 
     Args:
         events: the profile as ONNX Runtime writes it (Chrome trace format).
         optimised: the graph that was profiled, as the same session saved it.
+        feeds: of the profiled run. A profile leaves out the weights that were repacked, so that its input shapes
+            cannot be assigned; those of the feeds and of all outputs can.
     """
-    known = _Tensors()
+    known = _Tensors({name: array.shape for name, array in feeds.items()}, {n: a.dtype.name for n, a in feeds.items()})
     nodes = {key: cycle(found) for key, found in _index_nodes(optimised.graph, known).items()}
     executions = []
     for event in events:

@@ -17,12 +17,18 @@ from assay.core.precision import IntegerFormat, Precision
 
 CHAIN_OPERATORS = frozenset(
     {
-        "Add", "Mul", "Concat", "Where", "Sigmoid", "LeakyRelu", "Softmax", "AveragePool", "GlobalAveragePool",
-        "MaxPool", "ReduceMax", "ReduceMin", "Resize", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze",
-        "Slice", "Gather", "DepthToSpace", "SpaceToDepth",
+        "Add", "Mul", "Concat", "Where", "Sigmoid", "LeakyRelu", "AveragePool", "GlobalAveragePool", "MaxPool",
+        "ReduceMax", "ReduceMin", "Resize", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice",
+        "Gather", "DepthToSpace",
     }
 )  # fmt: skip
-"""Operators that the optimiser keeps on integers between a DequantizeLinear and a QuantizeLinear."""
+"""Operators that the optimiser keeps on integers between a DequantizeLinear and a QuantizeLinear.
+
+Measured on one thread between two convolutions, 64 x 56 x 56, as integers against floats: Add 1.25x, Mul 1.8x,
+Concat 1.2x, Sigmoid 1.2x, MaxPool 1.2x, GlobalAveragePool 2.2x. AveragePool alone is slower (0.5-0.8x), but a
+convolution before it runs on integers only with a quantized output. Softmax has an integer kernel too: it is slower
+(0.36x) and eight bits are too few for its results.
+"""
 
 WIDE_PRODUCT_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "avx512vnni", "avxvnni"})
 """CPU flags of instructions that add u8 x s8 products in 32 bits; without them a pair of products saturates in 16."""

@@ -32,6 +32,7 @@ VENDOR_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     ValueError,
     TypeError,
+    AttributeError,
 )
 """Everything that ONNX Runtime raises: its own classes, and what its binding raises for unusable arguments."""
 

@@ -57,7 +57,7 @@ class ReferenceSession:
             RunFailed: the session is closed, the feeds do not fit, or an operator failed.
         """
         values = self._evaluate(feeds)
-        return {spec.name: values[spec.name] for spec in self._signature.outputs}
+        return {spec.name: values[spec.name].copy() for spec in self._signature.outputs}  # may be views of the feeds
 
     def stream(self, batches: Iterable[Feeds]) -> Iterator[Outputs]:
         """Outputs of many calls, one after the other."""
