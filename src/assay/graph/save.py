@@ -49,7 +49,7 @@ def save_model(model: ir.Model, path: Path, *, embed_limit_bytes: int = EMBED_LI
         os.replace(scratch / path.name, path)  # noqa: PTH105 the same
         if not has_data:
             data.unlink(missing_ok=True)
-        flush(path.parent)
+        flush_folder(path.parent)
     except OSError as err:
         raise explain_failure(path, err) from err
     finally:
@@ -106,12 +106,18 @@ def is_same_file(one: Path, other: Path) -> bool:
 
 
 def flush(path: Path) -> None:
-    """Have the operating system put a file or folder on the disk."""
+    """Have the operating system put a file on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def flush_folder(path: Path) -> None:
+    """Have the operating system put a folder's names on the disk, where it lets folders be opened."""
+    if os.name == "posix":
+        flush(path)
 
 
 def explain_failure(path: Path, error: OSError) -> StoreError:

@@ -7,11 +7,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
+import onnx.checker
+import onnx.external_data_helper
 import onnx_ir as ir
 
 from assay.core.errors import ModelError
 from assay.graph.wellformed import list_subgraphs
 
+SMALL_TENSOR_BYTES = 1024
+"""Up to here a tensor may be a shape or an axis that shape inference wants to read."""
 TYPED_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 
 
@@ -68,6 +72,23 @@ def check_weights(proto: onnx.ModelProto, path: Path) -> Path:
         if linked and real != folder:
             rewrite_location(tensor, found.relative_to(real))
     return real if linked else folder
+
+
+def embed_small(proto: onnx.ModelProto, folder: Path, path: Path) -> None:
+    """Read external tensors of at most 1 KiB into ``proto``: shapes may depend on them.
+
+    Raises:
+        ModelError: the data cannot be read.
+    """
+    for tensor in list_tensors(proto):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL and count_bytes(tensor, path) <= SMALL_TENSOR_BYTES:
+            try:
+                onnx.external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+            except (OSError, ValueError, onnx.checker.ValidationError) as err:
+                message = f"{path}: the data of tensor '{tensor.name}' cannot be read: {err}"
+                raise ModelError(message, "check the data file beside the model") from err
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            del tensor.external_data[:]
 
 
 def count_bytes(tensor: onnx.TensorProto, path: Path) -> int:
