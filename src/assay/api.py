@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict, Unpack
 
 import msgspec
 
@@ -20,7 +20,7 @@ from assay.report.card import render_card
 from assay.report.table import Row, tabulate_trials
 from assay.report.write import write_report
 from assay.studies.compose import compose_request
-from assay.studies.config import DataSection, PreprocessSection, StudyFile
+from assay.studies.config import DataSection, PreprocessSection, StudyFile, explain_mistake
 from assay.studies.files import make_folder, write_arrays
 from assay.studies.loaded import LoadedRelease
 from assay.studies.loop import run_study
@@ -79,41 +79,10 @@ class Study:
         return f"<Study {self.folder}: {self.decision.status}: {self.decision.sentence}>"
 
 
-def study(  # noqa: PLR0913 - one argument per key of a study file
-    model: object,
-    *,
-    task: str,
-    evaluation: Data,
-    tolerance: str,
-    calibration: Data | None = None,
-    output: PathLike | None = None,
-    preprocess: Preprocess | None = None,
-    minimize: str | None = None,
-    maximize: str | None = None,
-    constraints: Sequence[str] = (),
-    confidence: float | None = None,
-    price_per_hour: float | None = None,
-    runtimes: Sequence[str] | None = None,
-    precisions: Sequence[str] | None = None,
-    ranges: Sequence[str] | None = None,
-    batch: int | None = None,
-    threads: int | None = None,
-    latency_seconds: float | None = None,
-    trial_seconds: float | None = None,
-    title: str | None = None,
-    example_inputs: tuple[object, ...] | None = None,
-    progress: Progress | None = None,
-) -> Study:
-    """Find the cheapest number format of a model that is good enough.
+class StudyOptions(TypedDict, total=False):
+    """Optional keys of a study, as in a study file.
 
-    Args:
-        model: path of an ONNX file, or a PyTorch module or ``ExportedProgram`` (extra ``torch``).
-        task: such as ``classification``.
-        evaluation: labelled items: a path, ``module:function``, or arrays by input name with ``target``.
-        tolerance: such as ``top1: 0.5pp``.
-        calibration: items for INT8 ranges, in the same forms.
-        output: the study's folder; a new temporary one where None.
-        preprocess: how stored items become model inputs.
+    Attributes:
         minimize: ``latency``, ``memory``, ``size`` or ``cost``.
         maximize: ``throughput``.
         constraints: such as ``p99 <= 10ms``.
@@ -127,8 +96,49 @@ def study(  # noqa: PLR0913 - one argument per key of a study file
         latency_seconds: budget of the latency measurement.
         trial_seconds: limit of a build or a first run.
         title: heading of the report.
+    """
+
+    minimize: str
+    maximize: str
+    constraints: Sequence[str]
+    confidence: float
+    price_per_hour: float
+    runtimes: Sequence[str]
+    precisions: Sequence[str]
+    ranges: Sequence[str]
+    batch: int
+    threads: int
+    latency_seconds: float
+    trial_seconds: float
+    title: str
+
+
+def study(  # noqa: PLR0913 - one argument per noun of a study
+    model: object,
+    *,
+    task: str,
+    evaluation: Data,
+    tolerance: str,
+    calibration: Data | None = None,
+    output: PathLike | None = None,
+    preprocess: Preprocess | None = None,
+    example_inputs: tuple[object, ...] | None = None,
+    progress: Progress | None = None,
+    **options: Unpack[StudyOptions],
+) -> Study:
+    """Find the cheapest number format of a model that is good enough.
+
+    Args:
+        model: path of an ONNX file, or a PyTorch module or ``ExportedProgram`` (extra ``torch``).
+        task: such as ``classification``.
+        evaluation: labelled items: a path, ``module:function``, or arrays by input name with ``target``.
+        tolerance: such as ``top1: 0.5pp``.
+        calibration: items for INT8 ranges, in the same forms.
+        output: the study's folder; a new temporary one where None.
+        preprocess: how stored items become model inputs.
         example_inputs: of a PyTorch module, for its export.
         progress: is told what happens.
+        options: see ``StudyOptions``.
 
     Raises:
         InputError: the model, the data or the request is wrong.
@@ -136,29 +146,30 @@ def study(  # noqa: PLR0913 - one argument per key of a study file
         StoreError: the folder cannot be written.
     """
     folder = Path(tempfile.mkdtemp(prefix="assay-")) if output is None else Path(output)
-    keys = StudyFile(
-        model=str(find_model(model, folder, example_inputs)),
-        output=str(folder),
-        title=title,
-        task=task,
-        tolerance=tolerance,
-        confidence=confidence,
-        minimize=minimize,
-        maximize=maximize,
-        constraints=tuple(constraints) or None,
-        price_per_hour=price_per_hour,
-        runtimes=None if runtimes is None else tuple(runtimes),
-        precisions=None if precisions is None else tuple(precisions),
-        ranges=None if ranges is None else tuple(ranges),
-        batch=batch,
-        threads=threads,
-        latency_seconds=latency_seconds,
-        trial_seconds=trial_seconds,
-        calibration=None if calibration is None else place_data(calibration, folder, "calibration"),
-        evaluation=place_data(evaluation, folder, "evaluation"),
-        preprocess=None if preprocess is None else declare(preprocess),
-    )
-    return Study(folder, run_study(compose_request(keys), progress or Silent()))
+    named: dict[str, object] = {
+        **options,
+        "model": str(find_model(model, folder, example_inputs)),
+        "output": str(folder),
+        "task": task,
+        "tolerance": tolerance,
+        "calibration": None if calibration is None else place_data(calibration, folder, "calibration"),
+        "evaluation": place_data(evaluation, folder, "evaluation"),
+        "preprocess": None if preprocess is None else declare(preprocess),
+    }
+    return Study(folder, run_study(compose_request(compose_keys(named)), progress or Silent()))
+
+
+def compose_keys(named: Mapping[str, object]) -> StudyFile:
+    """The keys of a study file from arguments.
+
+    Raises:
+        RequestError: an argument is unknown or of the wrong type.
+    """
+    lists = {key: tuple(value) for key, value in named.items() if isinstance(value, list | tuple)}
+    try:
+        return msgspec.convert({**named, **lists}, StudyFile)
+    except msgspec.ValidationError as error:
+        raise explain_mistake("the arguments of assay.study", str(error)) from error
 
 
 def open_study(folder: PathLike) -> Study:
@@ -186,7 +197,7 @@ def find_model(model: object, folder: Path, example_inputs: tuple[object, ...] |
         return Path(model)
     if example_inputs is None and not hasattr(model, "graph_signature"):
         raise RequestError("a PyTorch module needs example_inputs for its export", "give a tuple of tensors")
-    return export_module(model, example_inputs, make_folder(folder) / "exported.onnx")
+    return export_module(model, example_inputs or (), make_folder(folder) / "exported.onnx")
 
 
 def place_data(data: Data, folder: Path, name: str) -> DataSection:

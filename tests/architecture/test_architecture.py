@@ -19,7 +19,7 @@ VENDORS = {
     "tvm": "backends/tvm",
     "tensorrt": "backends/tensorrt",
     "torch": "graph/export_torch.py",
-    "pyarrow": "data/table.py",
+    "pyarrow": "data/",
 }
 
 
@@ -38,14 +38,21 @@ def test_files_are_short() -> None:
 
 def test_functions_are_short() -> None:
     long = {
-        f"{name}:{node.name}": node.end_lineno - node.lineno + 1
+        f"{name}:{node.name}": count_code_lines(node)
         for name, tree in trees()
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.end_lineno is not None
-        and node.end_lineno - node.lineno + 1 > 40
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and count_code_lines(node) > 40
     }
     assert not long
+
+
+def count_code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring, which is no logic and must not be cut to please a number."""
+    first = node.body[0]
+    is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    assert node.end_lineno is not None
+    assert first.end_lineno is not None
+    return node.end_lineno - node.lineno + 1 - (first.end_lineno - first.lineno + 1 if is_docstring else 0)
 
 
 def test_names_say_something() -> None:
@@ -76,7 +83,10 @@ def test_nothing_forbidden_is_called() -> None:
         f"{name}:{node.lineno}"
         for name, tree in trees()
         for node in ast.walk(tree)
-        if (isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.time", "pickle.load", "pickle.loads", "eval"})
+        if (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) in {"time.time", "pickle.load", "pickle.loads", "eval"}
+        )
         or (isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False")
         or (isinstance(node, ast.Import) and any(alias.name == "pickle" for alias in node.names))
         or (isinstance(node, ast.Raise) and node.exc is not None and "NotImplementedError" in ast.unparse(node.exc))
@@ -94,7 +104,8 @@ def test_number_formats_are_spelled_in_one_enum() -> None:
     found = [
         f"{name}:{node.lineno}"
         for name, tree in trees()
-        if name not in {"core/precision.py", "study/template.py"} and not name.startswith("cli/")
+        # an adapter translates its runtime's own words, which may be spelled alike
+        if name not in {"core/precision.py"} and not name.startswith(("backends/", "measure/machine"))
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in formats
     ]
@@ -123,6 +134,8 @@ def test_named_paths_exist(document: str) -> None:
 
 
 def test_a_bare_import_is_light() -> None:
-    code = "import sys, assay; print([m for m in ('onnxruntime', 'openvino', 'torch', 'matplotlib') if m in sys.modules])"
+    code = (
+        "import sys, assay; print([m for m in ('onnxruntime', 'openvino', 'torch', 'matplotlib') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -89,7 +89,7 @@ def read_study_file(path: Path) -> StudyFile:
         raise explain_mistake(path, str(error)) from error
 
 
-def explain_mistake(path: Path, text: str) -> RequestError:
+def explain_mistake(path: Path | str, text: str) -> RequestError:
     """A validation error in our words: the key's path, and the nearest key for a typo."""
     where = re.search(r" - at `\$\.?(?P<path>[^`]*)`", text)
     place = where["path"] if where else ""

@@ -49,12 +49,11 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     evaluation = remember(open_dataset(request.evaluation, subject.signature), REMEMBERED_BYTES)
     calibration_data = open_calibration(request, subject)
     backends, missing = find_backends(request.runtimes)
-    tools = {name: dict(backend.versions()) for name, backend in backends.items()}
     key = request.measurement_key(
         subject.provenance.sha256,
         calibration_data.fingerprint if calibration_data else "",
         evaluation.fingerprint,
-        f"{describe_machine().fingerprint} {find_versions()} {tools}",
+        describe_environment(backends),
     )
     store = StudyStore(request.output, key)
     reference = next(iter(backends.values()))
@@ -143,6 +142,12 @@ def take_sample(dataset: Dataset, batch: int) -> Feeds:
     count = len(next(iter(feeds.values())))
     index = np.arange(batch) % count
     return {name: np.ascontiguousarray(array[index]) for name, array in feeds.items()}
+
+
+def describe_environment(backends: Mapping[str, Backend]) -> str:
+    """The machine and every tool: what is measured here does not hold elsewhere."""
+    tools = {name: sorted(backend.versions().items()) for name, backend in backends.items()}
+    return f"{describe_machine().fingerprint} {find_versions()} {tools}"
 
 
 def find_versions() -> dict[str, str]:
