@@ -40,9 +40,9 @@ def load_model(path: Path) -> ir.Model:
     check_operators(proto, path)
     folder = check_weights(proto, path)
     embed_small(proto, folder, path)
+    check_semantics(proto, path)
     if read_opsets(proto.opset_import).get("", OLDEST_OPSET) < OLDEST_OPSET:
         proto = raise_opset(proto, folder, path)
-    check_semantics(proto, path)
     return infer_shapes(deserialize(proto, folder, path))
 
 

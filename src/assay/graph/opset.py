@@ -7,15 +7,19 @@ from pathlib import Path
 import onnx
 import onnx.external_data_helper
 import onnx.helper
+import onnx.shape_inference
 import onnx.version_converter
 
 from assay.core.errors import ModelError
-from assay.graph.operators import CONTRIB_DOMAIN, check_operators, read_opsets
+from assay.graph.operators import check_operators, read_opsets
+from assay.graph.skeleton import check_semantics
 from assay.graph.wellformed import check_names, list_subgraphs
 
 RAISED_OPSET = 17
 """The first opset with LayerNormalization; every runtime here knows it."""
 
+FAILURES = (ValueError, RuntimeError, OSError)
+"""What the converter raises beside its own error: assertions of its C++ code, and unreadable external data."""
 EXPLICIT_RESIZE_OPSET = 11
 """From here on Resize states how it maps coordinates, and its default is another one."""
 
@@ -33,10 +37,10 @@ def raise_opset(proto: onnx.ModelProto, folder: Path, path: Path) -> onnx.ModelP
     """
     opset = read_opsets(proto.opset_import)[""]
     hint = "export the model for opset 13 or later"
-    onnx.external_data_helper.load_external_data_for_model(proto, str(folder))
     try:
+        onnx.external_data_helper.load_external_data_for_model(proto, str(folder))
         raised = onnx.version_converter.convert_version(proto, RAISED_OPSET)
-    except (onnx.version_converter.ConvertError, ValueError, RuntimeError) as err:
+    except (onnx.version_converter.ConvertError, onnx.shape_inference.InferenceError, *FAILURES) as err:
         reason = " ".join(str(err).split())
         raise ModelError(f"{path} has opset {opset} and cannot be converted to {RAISED_OPSET}: {reason}", hint) from err
     if [describe_type(value) for value in raised.graph.input] != [describe_type(value) for value in proto.graph.input]:
@@ -44,12 +48,15 @@ def raise_opset(proto: onnx.ModelProto, folder: Path, path: Path) -> onnx.ModelP
     keep_names(raised, proto)
     if opset < EXPLICIT_RESIZE_OPSET:
         keep_resize(raised.graph)
-    raised.ir_version = max(raised.ir_version, onnx.helper.find_min_ir_version_for(standard_imports(raised)))
+    raised.ir_version = max(
+        raised.ir_version, onnx.helper.find_min_ir_version_for(list(raised.opset_import), ignore_unknown=True)
+    )
     try:
         check_names(raised, path)
         check_operators(raised, path)
+        check_semantics(raised, path)
     except ModelError as err:
-        message = f"{path} has opset {opset}, and its conversion to {RAISED_OPSET} failed: {err.message}"
+        message = f"{path} has opset {opset}, and its conversion to {RAISED_OPSET} failed: {err.message.removeprefix(f'{path}: ')}"
         raise ModelError(message, hint) from err
     return raised
 
@@ -77,8 +84,3 @@ def keep_resize(graph: onnx.GraphProto) -> None:
             node.attribute.append(onnx.helper.make_attribute("nearest_mode", "floor"))
         for inner in list_subgraphs(node):
             keep_resize(inner)
-
-
-def standard_imports(proto: onnx.ModelProto) -> list[onnx.OperatorSetIdProto]:
-    """Opset imports that ONNX's table of versions knows."""
-    return [entry for entry in proto.opset_import if entry.domain != CONTRIB_DOMAIN]
