@@ -56,7 +56,8 @@ def raise_opset(proto: onnx.ModelProto, folder: Path, path: Path) -> onnx.ModelP
         check_operators(raised, path)
         check_semantics(raised, path)
     except ModelError as err:
-        message = f"{path} has opset {opset}, and its conversion to {RAISED_OPSET} failed: {err.message.removeprefix(f'{path}: ')}"
+        reason = err.message.removeprefix(f"{path}: ")
+        message = f"{path} has opset {opset}, and its conversion to {RAISED_OPSET} failed: {reason}"
         raise ModelError(message, hint) from err
     return raised
 
