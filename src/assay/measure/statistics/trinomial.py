@@ -21,6 +21,7 @@ one binomial distribution function per D, summed over the D that matter; what is
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
@@ -34,12 +35,14 @@ TAIL_MASS = 2e-9
 """More than a binomial holds beyond ``TAIL_SD`` standard deviations and ``TAIL_FLIPS``, by Bernstein's inequality."""
 WORK = 4_000
 """Terms per p-value, divided between the flip counts summed and the flip rates tried."""
-FEWEST_RATES, MOST_RATES = 9, 41
+FEWEST_RATES, MOST_RATES = 5, 41
 """Few rates do where flips are many: there the p-value hardly depends on the rate."""
 STEP_SE = 0.25
 REACH_STEPS = 4
 HALVINGS = 7
 """The bound is found to 1/128 of a quarter of a standard error, and rounded outwards."""
+SCAN_SE = 0.02
+SCAN_ITEMS, FEWEST_SCANS, MOST_SCANS = 1_200, 4, 16
 
 
 def bound_loss(lost: int, won: int, n: int, confidence: float) -> float:
@@ -61,26 +64,39 @@ def bound_loss(lost: int, won: int, n: int, confidence: float) -> float:
 def _invert(lost: int, won: int, n: int, confidence: float) -> float:
     """The largest loss that the test does not reject."""
     alpha = 1 - confidence
-    rates = confine_rate(lost + won, n, alpha * GAMMA_SHARE)
+    gamma = alpha * GAMMA_SHARE
+    rates = confine_rate(lost + won, n, gamma)
+
+    def rejects(loss: float) -> bool:
+        return compute_p_value(lost, won, n, loss, rates, gamma) <= alpha
+
     observed = (lost - won) / n
     # A standard error that does not vanish without flips: as if one flip had gone each way.
-    step = STEP_SE * math.sqrt((lost + won + 2) / n - observed**2) / math.sqrt(n)
-    high = min(1.0, observed + (NormalDist().inv_cdf(max(confidence, 0.5)) / STEP_SE + REACH_STEPS) * step)
-    while high < 1 and compute_p_value(lost, won, n, high, rates, alpha * GAMMA_SHARE) > alpha:
+    error = math.sqrt((lost + won + 2) / n - observed**2) / math.sqrt(n)
+    step = STEP_SE * error
+    high = min(1.0, observed + NormalDist().inv_cdf(max(confidence, 0.5)) * error + REACH_STEPS * step)
+    while high < 1 and not rejects(high):
         high = min(1.0, high + REACH_STEPS * step)
-    # Down from where the test rejects, so that a p-value that is not monotone cannot hide a larger loss.
-    low = high
-    while low > -1:
-        low = max(-1.0, high - step)
-        if compute_p_value(lost, won, n, low, rates, alpha * GAMMA_SHARE) > alpha:
-            break
-        high = low
+    low = max(-1.0, high - step)
+    while low > -1 and rejects(low):
+        low, high = max(-1.0, low - step), low
+    bound = root = _halve(rejects, low, high)
+    # The p-value is not quite monotone, the less so the fewer items: a larger loss may again not be rejected.
+    for number in range(1, int(np.clip(SCAN_ITEMS / n, FEWEST_SCANS, MOST_SCANS)) + 1):
+        beyond = root + number * SCAN_SE * error
+        if beyond < 1 and not rejects(beyond):
+            bound = _halve(rejects, beyond, min(1.0, beyond + SCAN_SE * error))
+    return bound
+
+
+def _halve(rejects: Callable[[float], bool], low: float, high: float) -> float:
+    """Where the test begins to reject between two losses, rounded to the larger side."""
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if compute_p_value(lost, won, n, middle, rates, alpha * GAMMA_SHARE) > alpha:
-            low = middle
-        else:
+        if rejects(middle):
             high = middle
+        else:
+            low = middle
     return high
 
 
@@ -147,8 +163,10 @@ def _sum_probability(n: int, loss: float, rate: float, clearness: float) -> floa
     flips = np.arange(first, last + 1)
     share = min(1.0, max(0.0, (rate + loss) / (2 * rate)))
     deviation = _deviate(flips.astype(np.float64), n, loss)
+    # Without a deviation T is 0 or infinite, and lost - won = n d gives the 0.
+    at_zero = math.inf if clearness == math.inf else min(0.0, np.sign(clearness))
     with np.errstate(invalid="ignore"):
-        allowed = n * loss + np.where(deviation > 0, clearness * deviation, 0.0)
+        allowed = n * loss + np.where(deviation > 0, clearness * deviation, at_zero)
     # lost - won = 2 lost - D <= allowed; the observed outcome itself must not fall to rounding.
     most_lost = np.floor((flips + allowed) / 2 + 1e-9 * n**0.5)
     return float(_binomial_mass(flips, n, rate) @ _binomial_cumulative(most_lost, flips, share))
@@ -156,10 +174,9 @@ def _sum_probability(n: int, loss: float, rate: float, clearness: float) -> floa
 
 def _binomial_mass(k: NDArray[np.int64], n: int, p: float) -> NDArray[np.float64]:
     """P(Bin(n, p) = k)."""
-    if p >= 1:
-        return (k == n).astype(np.float64)
     log_choose = -special.betaln(n - k + 1.0, k + 1.0) - math.log1p(n)
-    return np.exp(log_choose + special.xlogy(k, p) + special.xlog1py(n - k, -p))
+    mass: NDArray[np.float64] = np.exp(log_choose + special.xlogy(k, p) + special.xlog1py(n - k, -p))
+    return mass
 
 
 def _binomial_cumulative(k: NDArray[np.float64], n: NDArray[np.int64], p: float) -> NDArray[np.float64]:
