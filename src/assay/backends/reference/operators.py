@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 from onnx.helper import tensor_dtype_to_np_dtype
+from onnx.reference.ops.op_dequantize_linear import DequantizeLinear_25
 from onnx.reference.ops.op_quantize_linear import QuantizeLinear_25
 
 SATURATING = (np.uint8, np.int8, np.uint16, np.int16)
@@ -46,6 +47,18 @@ class QuantizeLinear(QuantizeLinear_25):
             )
             return result
         return (quantize_linear(x, scale, zero_point, kind, axis),)
+
+
+class DequantizeLinear(DequantizeLinear_25):
+    """The evaluator's own, for all operator sets: by itself it has none before 19.
+
+    Source: ONNX operator DequantizeLinear, ``y = (x - x_zero_point) * x_scale``.
+    """
+
+    op_domain = ""
+
+
+OPERATORS = (QuantizeLinear, DequantizeLinear)
 
 
 def quantize_linear(

@@ -15,7 +15,7 @@ from onnx.reference import ReferenceEvaluator
 from assay.backends.feeds import explain_mismatch
 from assay.backends.reference.audit import audit_values
 from assay.backends.reference.errors import EVALUATOR_ERRORS, to_build_error, to_run_error
-from assay.backends.reference.operators import QuantizeLinear
+from assay.backends.reference.operators import OPERATORS
 from assay.core.audit import ExecutionAudit
 from assay.core.errors import RunFailed
 from assay.core.tensor import Array, Feeds, Outputs, Signature, TensorSpec
@@ -36,7 +36,7 @@ class ReferenceSession:
         try:
             onnx.checker.check_model(model)
             self._graph = onnx.load(model)
-            self._evaluator: ReferenceEvaluator | None = ReferenceEvaluator(self._graph, new_ops=[QuantizeLinear])
+            self._evaluator: ReferenceEvaluator | None = ReferenceEvaluator(self._graph, new_ops=list(OPERATORS))
         except EVALUATOR_ERRORS as err:
             raise to_build_error(err, model) from err
         weights = {tensor.name for tensor in self._graph.graph.initializer}
