@@ -85,7 +85,8 @@ class ParquetRows:
 
     def read(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
         """All rows in order, at most ``size`` at a time."""
-        with parquet.ParquetFile(self._path, buffer_size=_CHUNK_BYTES) as file:
+        # buffering ahead would hold a whole row group
+        with parquet.ParquetFile(self._path, buffer_size=_CHUNK_BYTES, pre_buffer=False) as file:
             yield from file.iter_batches(batch_size=size, columns=columns, use_threads=False)
 
 

@@ -197,3 +197,25 @@ def test_without_pyarrow_the_hint_says_how_to_get_it(file: Path) -> None:
     )
     assert "needs pyarrow" in answer.stdout
     assert "assay-precision[parquet]" in answer.stdout
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.arrow"])
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path, name: str) -> None:
+    width, count = 10_000, 2_000
+    schema = pa.schema([("x", pa.list_(pa.float32(), width))])
+    rng = np.random.default_rng(0)
+    blocks = [pa.array(rng.random(100 * width, np.float32)) for _ in range(count // 100)]
+    parts = [pa.record_batch([pa.FixedSizeListArray.from_arrays(block, width)], schema=schema) for block in blocks]
+    path = tmp_path / name
+    if path.suffix == ".parquet":
+        parquet.write_table(pa.Table.from_batches(parts), path, row_group_size=count)
+    else:
+        with pa.ipc.new_file(str(path), schema) as sink:
+            for part in parts:
+                sink.write_batch(part)
+    assert path.stat().st_size > 75 << 20
+    dataset = open_dataset(DataSource(str(path)), Signature((TensorSpec("x", "float32", ("n", width)),), ()))
+    before = pa.total_allocated_bytes()
+    rises = [pa.total_allocated_bytes() - before for _ in dataset.batches(8)]
+    assert len(rises) == count // 8
+    assert max(rises) < 16 << 20
