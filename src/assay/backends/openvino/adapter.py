@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from assay.backends.backend import Availability, Support
-from assay.backends.openvino.compilation import HINTS, compile_model, order_ports, read_model
+from assay.backends.openvino.compilation import compile_model, order_ports, read_model
 from assay.backends.openvino.errors import mapped_errors, summarize_error
-from assay.backends.openvino.processor import multiplies_bytes_exactly
+from assay.backends.openvino.processor import is_exact_here
 from assay.backends.openvino.session import OpenVinoSession
 from assay.backends.openvino.settings import MODEL_FILE, Settings, write_settings
-from assay.backends.openvino.tensors import read_interface
+from assay.backends.openvino.signs import find_lost_signs
+from assay.backends.openvino.tensors import read_signature
 from assay.backends.openvino.vendor import INSTALL, load_core, load_openvino, read_capabilities
 from assay.core.errors import BackendUnavailable, BuildFailed, UnsupportedPlan
 from assay.core.plan import IntegerDialect, Plan
@@ -59,7 +60,7 @@ class OpenVinoBackend:
         """
         if "INT8" not in read_capabilities(target.device):
             return ()
-        narrow = not multiplies_bytes_exactly()
+        narrow = not is_exact_here()
         return tuple(
             IntegerDialect(
                 activation=activation,
@@ -113,15 +114,20 @@ class OpenVinoBackend:
         support = self.supports(plan, target)
         if not support.supported:
             raise UnsupportedPlan(f"OpenVINO cannot realise {plan.name}: {support.reason}")
-        inputs, outputs = read_interface(model)
+        signature = read_signature(model)
         compute = find_compute(plan)
         converted = read_model(model)
-        order_ports(converted.inputs, inputs)
-        order_ports(converted.outputs, outputs)
+        order_ports(converted.inputs, signature.inputs)
+        order_ports(converted.outputs, signature.outputs)
         with mapped_errors(BuildFailed, f"OpenVINO cannot write {model} as IR", "is the disk full?"):
             module.save_model(converted, str(into / MODEL_FILE), compress_to_fp16=False)
-        write_settings(Settings(inputs=inputs, outputs=outputs, compute=compute), into)
-        compile_model(read_model(into / MODEL_FILE), target, compute)
+        write_settings(Settings(inputs=signature.inputs, outputs=signature.outputs, compute=compute), into)
+        compiled = compile_model(read_model(into / MODEL_FILE), target, compute)
+        signed = plan.scheme is not None and plan.scheme.dialect.activation is IntegerFormat.S8
+        lost = find_lost_signs(compiled) if signed else []
+        if lost:
+            message = f"OpenVINO hands on the signed codes of Concat {lost[0]!r} as unsigned: negative values are lost"
+            raise UnsupportedPlan(message, "quantize activations to u8 for this model")
 
     def open(self, built: Path, target: Target) -> Session:
         """Open a built folder for running.
@@ -141,6 +147,3 @@ class OpenVinoBackend:
 def find_compute(plan: Plan) -> Precision:
     """Format that OpenVINO is asked to compute in: of an INT8 plan, that of what stays in floats."""
     return plan.rest if plan.precision is Precision.INT8 else plan.precision
-
-
-__all__ = ["CHAIN_OPERATORS", "HINTS", "OpenVinoBackend", "find_compute"]

@@ -12,11 +12,10 @@ becomes one ``Subgraph``), and since the runtime model of a model with open shap
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from assay.backends.openvino.arithmetic import Shape, count_node, find_arithmetic
-from assay.backends.openvino.vendor import load_core
+from assay.backends.openvino.arithmetic import Product
 from assay.core.audit import ExecutionAudit, NodeExecution
 from assay.core.precision import Precision
 
@@ -37,17 +36,17 @@ MULTIPLIERS = frozenset(
 FUSED = "Subgraph"
 
 
-def audit_execution(compiled: Any, counts: Mapping[str, int]) -> ExecutionAudit:  # noqa: ANN401 - the vendor's
+def audit_execution(compiled: Any, products: Sequence[Product]) -> ExecutionAudit:  # noqa: ANN401 - the vendor's
     """Read the runtime model of a compiled model that has run.
 
     Args:
         compiled: the compiled model; kernels of open shapes are known only after a call.
-        counts: name of an original operator -> its multiply-accumulates, see ``count_macs``.
+        products: the arithmetic of the model that was compiled, at the shapes of the call.
     """
     asked = FORMATS.get(str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string()), Precision.FP32)
     nodes = [_describe(node) for node in compiled.get_runtime_model().get_ordered_ops()]
     nodes = [node for node in nodes if node["layerType"] not in NOT_EXECUTED]
-    macs = _assign_macs(nodes, counts)
+    macs = _assign_macs(nodes, products)
     return ExecutionAudit(
         tuple(
             NodeExecution(
@@ -82,57 +81,43 @@ def _find_precision(node: Mapping[str, str], asked: Precision) -> Precision:
     return found
 
 
-def _assign_macs(nodes: Sequence[Mapping[str, str]], counts: Mapping[str, int]) -> list[int]:
-    """Give each original operator's arithmetic to the one runtime node that took it in."""
+def _assign_macs(nodes: Sequence[Mapping[str, str]], products: Sequence[Product]) -> list[int]:
+    """Give the arithmetic of each product to the one runtime node that took it in."""
+    claims = _index_originals(nodes, [name for product in products for name in (product.name, *product.followers)])
+    macs = [0] * len(nodes)
+    orphans = []
+    for product in products:
+        indices = claims.get(product.name)
+        if indices:
+            macs[min(indices, key=lambda index: _rank(nodes[index]["layerType"]))] += product.macs
+        else:
+            orphans.append(product)
+    lost = []
+    for product in orphans:  # what is fused behind it, such as a bias, left its own name only
+        indices = [index for name in product.followers for index in claims.get(name, ())]
+        free = [index for index in indices if nodes[index]["layerType"] in MULTIPLIERS and not macs[index]]
+        fused = [index for index in indices if nodes[index]["layerType"] == FUSED]
+        if free or fused:
+            macs[(free or fused)[0]] += product.macs
+        else:
+            lost.append(product)
+    empty = [index for index, node in enumerate(nodes) if node["layerType"] in MULTIPLIERS and not macs[index]]
+    for place, product in enumerate(lost if empty else ()):  # rewritten operators leave no name: go by their order
+        macs[empty[min(place, len(empty) - 1)]] += product.macs
+    return macs
+
+
+def _index_originals(nodes: Sequence[Mapping[str, str]], names: Iterable[str]) -> Mapping[str, Sequence[int]]:
+    """Original operator -> runtime nodes that name it."""
     claims: dict[str, list[int]] = defaultdict(list)
-    awkward = [name for name in counts if "," in name]
+    awkward = {name for name in names if "," in name}  # the runtime separates names by commas
     for index, node in enumerate(nodes):
         originals = node["originalLayersNames"]
         for name in set(originals.split(",")) | {name for name in awkward if name in originals}:
-            if name in counts:
-                claims[name].append(index)
-    macs = [0] * len(nodes)
-    for name, indices in claims.items():
-        macs[min(indices, key=lambda index: _rank(nodes[index]["layerType"]))] += counts[name]
-    return macs
+            claims[name].append(index)
+    return claims
 
 
 def _rank(operator: str) -> int:
     """Order in which nodes that name the same original are taken to have multiplied."""
     return 0 if operator in MULTIPLIERS else 1 if operator == FUSED else 2
-
-
-def count_macs(model: Any, feeds: Sequence[Any]) -> dict[str, int]:  # noqa: ANN401 - the vendor's objects
-    """Multiply-accumulates per operator of a model whose shapes are fixed.
-
-    Args:
-        model: read anew, since sizes that depend on values are found by running it with more outputs.
-        feeds: tensors in the order of the model's inputs.
-    """
-    nodes = find_arithmetic(model)
-    ports = [port for node in nodes for port in (*node.input_values(), node.output(0))]
-    unknown = [port for port in ports if port.get_partial_shape().is_dynamic]
-    sizes = _measure(model, unknown, feeds) if unknown else {}
-
-    def shape(port: Any) -> Shape:  # noqa: ANN401 - the vendor's object has no types
-        return sizes.get(_key(port)) or tuple(port.get_shape())
-
-    return {
-        node.get_friendly_name(): count_node(node, [shape(p) for p in node.input_values()], shape(node.output(0)))
-        for node in nodes
-    }
-
-
-def _key(port: Any) -> tuple[str, int]:  # noqa: ANN401 - the vendor's object has no types
-    """What tells a port apart in a model."""
-    return port.get_node().get_friendly_name(), port.get_index()
-
-
-def _measure(model: Any, ports: Sequence[Any], feeds: Sequence[Any]) -> dict[tuple[str, int], Shape]:  # noqa: ANN401
-    """Shapes of ports whose sizes depend on values, by running the model with these ports as outputs."""
-    distinct = {_key(port): port for port in ports}
-    first = len(model.outputs)
-    model.add_outputs(list(distinct.values()))
-    compiled = load_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    results = list(compiled(list(feeds)).values())
-    return {key: tuple(results[first + index].shape) for index, key in enumerate(distinct)}

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import platform
 from functools import cache
 from pathlib import Path
 
-EXACT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
-"""Flags of units that add byte products in 32 bits; older AVX2 and AVX-512 saturate pairs of them in 16 bits."""
+EXACT_FLAGS = frozenset({"avx512_vnni", "avx_vnni"})
+"""Flags of instructions that add u8 x s8 products in 32 bits."""
+
+X86 = frozenset({"x86_64", "amd64", "i686", "x86"})
+
+
+def adds_exactly(machine: str, description: str) -> bool:
+    """Whether u8 x s8 products are added without saturation; older x86 adds pairs of them in 16 bits.
+
+    Args:
+        machine: architecture, as ``platform.machine()`` names it.
+        description: text of ``/proc/cpuinfo``; where it names no unit, the worst is assumed.
+    """
+    return machine.lower() not in X86 or not EXACT_FLAGS.isdisjoint(description.split())
 
 
 @cache
-def multiplies_bytes_exactly(source: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether u8 x s8 products are added without saturation; taken to be so where the system does not tell."""
+def is_exact_here() -> bool:
+    """``adds_exactly`` for this machine."""
     try:
-        text = source.read_text(encoding="utf-8", errors="replace")
+        description = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return True
-    flags = {
-        flag for line in text.splitlines() if line.lower().startswith(("flags", "features")) for flag in line.split()
-    }
-    return not flags or bool(flags & EXACT)
+        description = ""
+    return adds_exactly(platform.machine(), description)

@@ -10,7 +10,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from assay.backends.openvino.audit import audit_execution, count_macs
+from assay.backends.feeds import explain_mismatch
+from assay.backends.openvino.arithmetic import find_products
+from assay.backends.openvino.audit import audit_execution
 from assay.backends.openvino.compilation import (
     Shape,
     compile_model,
@@ -22,7 +24,7 @@ from assay.backends.openvino.compilation import (
 )
 from assay.backends.openvino.errors import VENDOR_ERRORS, mapped_errors, summarize_error
 from assay.backends.openvino.settings import MODEL_FILE, read_settings
-from assay.backends.openvino.tensors import BFLOAT16, check_feeds, wrap_array
+from assay.backends.openvino.tensors import BFLOAT16, wrap_array
 from assay.backends.openvino.vendor import load_openvino
 from assay.core.audit import ExecutionAudit
 from assay.core.errors import RunFailed
@@ -67,6 +69,7 @@ class OpenVinoSession:
 
     def __init__(self, folder: Path, target: Target) -> None:
         self._settings = read_settings(folder)
+        self._signature = Signature(self._settings.inputs, self._settings.outputs)
         self._path = folder / MODEL_FILE
         self._target = target
         self._module = load_openvino()
@@ -91,7 +94,7 @@ class OpenVinoSession:
     @property
     def signature(self) -> Signature:
         """Inputs and outputs under the ONNX model's names."""
-        return Signature(self._settings.inputs, self._settings.outputs)
+        return self._signature
 
     def run(self, feeds: Feeds) -> Outputs:
         """One call: all inputs by name in, all outputs by name out; the outputs are copies.
@@ -103,11 +106,11 @@ class OpenVinoSession:
         request = engine.direct
         try:
             held = self._set_inputs(request, arrays)
-            results = self._collect(request.infer())
+            outputs = self._name_outputs(list(request.infer().values()))
         except VENDOR_ERRORS as err:
             raise RunFailed(f"OpenVINO failed while running {self._path}: {summarize_error(err)}") from err
         del held
-        return results
+        return outputs
 
     def stream(self, batches: Iterable[Feeds]) -> Iterator[Outputs]:
         """Outputs of many calls in the order of the calls; in throughput mode several are under way at once.
@@ -133,8 +136,8 @@ class OpenVinoSession:
         with mapped_errors(RunFailed, f"OpenVINO cannot audit {self._path}"):
             reshape_model(model, self._inputs, [array.shape for array in arrays])
             ports = sorted(zip(self._inputs, arrays, strict=True), key=lambda pair: pair[0])
-            counts = count_macs(model, [wrap_array(array, self._module) for _, array in ports])
-            return audit_execution(engine.compiled, counts)
+            products = find_products(model, [wrap_array(array, self._module) for _, array in ports])
+            return audit_execution(engine.compiled, products)
 
     def close(self) -> None:
         """Give the compiled models back; closing twice does nothing."""
@@ -158,10 +161,10 @@ class OpenVinoSession:
             shapes = tuple([array.shape for array in arrays])  # a list is the faster way to a short tuple
             types = [array.dtype for array in arrays]
         except (KeyError, AttributeError):
-            check_feeds(self._settings.inputs, feeds)
+            self._refuse_mismatch(feeds)
             raise
         if shapes != self._accepted or types != self._types or len(feeds) != len(arrays):
-            check_feeds(self._settings.inputs, feeds)
+            self._refuse_mismatch(feeds)
             self._accepted = shapes
         engine = self._engines.get(shapes) or self._engines.get(None) or self._open_any_shape()
         return arrays, engine
@@ -180,9 +183,18 @@ class OpenVinoSession:
             request.set_input_tensor(index, tensor)
         return tensors
 
-    def _collect(self, results: Any) -> Outputs:  # noqa: ANN401 - the vendor's object has no types
-        """The arrays of a finished call by ONNX name, in the signature's order."""
-        values = list(results.values())
+    def _refuse_mismatch(self, feeds: Feeds) -> None:
+        """Refuse feeds that are not exactly the model's inputs: OpenVINO would cast or reshape some in silence.
+
+        Raises:
+            RunFailed: naming the input and what is wrong with it.
+        """
+        trouble = explain_mismatch(self._signature, feeds)
+        if trouble:
+            raise RunFailed(f"{self._path} cannot run: {trouble}", "make the feeds fit the model's inputs")
+
+    def _name_outputs(self, values: Sequence[Array]) -> Outputs:
+        """The copied arrays of a finished call by ONNX name, in the signature's order."""
         outputs = {name: values[index] for name, index in self._outputs}
         for name in self._halves:
             outputs[name] = outputs[name].view(BFLOAT16)
@@ -217,7 +229,4 @@ class OpenVinoSession:
             values = [np.array(value) for value in request.results.values()]
         tensors.clear()
         engine.idle.append(request)
-        outputs = {name: values[index] for name, index in self._outputs}
-        for name in self._halves:
-            outputs[name] = outputs[name].view(BFLOAT16)
-        return outputs
+        return self._name_outputs(values)
