@@ -1,4 +1,6 @@
-"""ONNX in, ONNX out: inspect, expose tensors, fold, cast, insert quantize/dequantize pairs.
+"""ONNX in, ONNX out: load, check, inspect, prepare, expose tensors, cast, insert quantize/dequantize pairs, save.
 
 Must not know: data sets, runtimes, metrics.
+Public, from their modules: ``load_model``, ``describe_signature``, ``prepare``, ``observable_tensors``, ``expose``,
+``count_macs``, ``realise``, ``save_model``, ``export_module``.
 """

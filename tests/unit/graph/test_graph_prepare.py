@@ -11,7 +11,7 @@ from graph_samples import HEADER, fill, run
 
 from assay.core.errors import ModelError
 from assay.graph.ingest import load_model
-from assay.graph.prepare import prepare
+from assay.graph.prepare import is_worth_folding, prepare
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "fashion"
 BN = "BatchNormalization"
@@ -233,6 +233,15 @@ def test_large_constants_are_not_spread_out(rng: np.random.Generator) -> None:
     prepared = prepare(fill(HEADER + text, rng, w=(1, 1)))
     assert sum(v.const_value.nbytes for v in prepared.graph.initializers.values() if v.const_value) < 1000
     check_same(fill(HEADER + text, rng, w=(1, 1)), {"x": image(rng, 1000, 1000)})
+
+
+def test_growing_constants_are_not_even_computed(rng: np.random.Generator) -> None:
+    text = "g () => (float y, float z) <int64[2] big = {1000000, 1000000}, int64[2] few = {2, 3}> "
+    model = fill(HEADER + text + "{ y = Expand(w, big) z = Expand(w, few) }", rng, w=(1, 1))
+    for value in model.graph.outputs:
+        value.shape = None
+    ir.passes.common.ShapeInferencePass(strict_mode=False)(model)
+    assert [is_worth_folding(node) for node in model.graph] == [False, True]
 
 
 def test_a_weight_used_twice_is_not_doubled_by_folding_its_transpose(rng: np.random.Generator) -> None:
