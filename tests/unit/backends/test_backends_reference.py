@@ -135,6 +135,6 @@ def test_a_failing_operator_is_a_failed_run(tmp_path: Path) -> None:
     model = parse("g (float[N,K] x, float[L,3] z) => (float[N,3] y) { y = MatMul(x, z) }")
     with (
         BACKEND.open(build(model, tmp_path), TARGET) as session,
-        pytest.raises(RunFailed, match="mismatch|Issues with types"),
+        pytest.raises(RunFailed, match=r"mismatch|Issues with types"),
     ):
         session.run({"x": np.zeros((2, 6), np.float32), "z": np.zeros((5, 3), np.float32)})
