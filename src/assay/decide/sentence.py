@@ -30,9 +30,11 @@ def _phrase_reduced(field: Field, outcome: Outcome) -> str:
     text = f"{name(chosen)} {_speed(field, chosen)}{_objective(field, chosen)}"
     quality, loss = chosen.evidence.quality, chosen.loss
     if quality is not None and loss is not None:
+        preposition = "of" if quality.higher_is_better else "in"
         text += (
-            f" and {words.format_loss(quality, loss.point)} of {quality.metric} ({_bound(quality, loss.upper)}, "
-            f"{words.format_count(quality.n)} items), within the tolerated {words.format_metric(quality, loss.margin)}"
+            f" and {words.format_loss(quality, loss.point)} {preposition} {quality.metric} "
+            f"({_bound(quality, loss.upper)}, {words.format_count(quality.n)} items), "
+            f"within the tolerated {words.format_metric(quality, loss.margin)}"
         )
     return f"{text}{_mention_contender(field, outcome)}."
 

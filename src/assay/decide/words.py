@@ -81,10 +81,11 @@ def format_metric(quality: Quality, amount: float) -> str:
 
 
 def format_loss(quality: Quality, loss: float) -> str:
-    """What happened to the metric: ``lost 0.12 pp``, ``gained 0.03 pp`` or ``lost nothing``."""
+    """What happened to the metric: ``lost 0.12 pp``, or ``worsened by 0.3`` where lower is better."""
     if loss == 0:
         return "lost nothing"
-    return f"{'lost' if loss > 0 else 'gained'} {format_metric(quality, abs(loss))}"
+    worse, better = ("lost", "gained") if quality.higher_is_better else ("worsened by", "improved by")
+    return f"{worse if loss > 0 else better} {format_metric(quality, abs(loss))}"
 
 
 def name_candidate(candidate: Candidate) -> str:

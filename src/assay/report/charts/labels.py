@@ -9,10 +9,16 @@ from dataclasses import dataclass
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
 
-DIRECTIONS = ((1, 0), (0, -1), (0, 1), (-1, 0), (1, -1), (1, 1), (-1, -1), (-1, 1))
+DIRECTIONS = (
+    *((1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (-1.0, 0.0), (1.0, -1.0), (1.0, 1.0), (-1.0, -1.0), (-1.0, 1.0)),
+    *((1.0, -0.4), (1.0, 0.4), (-1.0, -0.4), (-1.0, 0.4), (0.4, -1.0), (0.4, 1.0), (-0.4, -1.0), (-0.4, 1.0)),
+)
 DISTANCES = (10.0, 16.0, 24.0, 34.0, 46.0, 60.0, 78.0)
 LEADER_FROM = 20.0
 """Distance from which a line must show what a label belongs to."""
+LEADER_STEPS = 12
+CROSSING = 40.0
+"""Covered area, in square pixels, that one step of a leader through another label is as bad as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +62,42 @@ def place_labels(anchors: Sequence[Anchor], obstacles: Iterable[Box], frame: Box
         frame: box that labels stay inside where they can.
     """
     taken = list(obstacles)
-    spots = []
+    spots: list[Spot] = []
     for anchor in anchors:
+        labels = [spot.box for spot in spots]
         options = [
-            (_cover(box, taken, frame), distance, index, box)
+            (_cover(box, taken, frame) + _cross(anchor, box, distance, labels), distance, index, box)
             for distance in DISTANCES
             for index, box in enumerate(_around(anchor, distance))
         ]
         _, distance, _, box = min(options)
         taken.append(box)
+        if distance >= LEADER_FROM:
+            taken += [(x - 1, y - 1, x + 1, y + 1) for x, y in _lead(anchor, box)]
         spots.append(Spot(box, distance >= LEADER_FROM))
     return tuple(spots)
+
+
+def find_end(anchor: Anchor, box: Box) -> tuple[float, float]:
+    """Where a leader from a point meets its label."""
+    return min(max(anchor.x, box[0]), box[2]), min(max(anchor.y, box[1]), box[3])
+
+
+def _lead(anchor: Anchor, box: Box) -> Iterable[tuple[float, float]]:
+    """Points along a leader, outside the point's mark."""
+    end = find_end(anchor, box)
+    for step in range(3, LEADER_STEPS):
+        share = step / LEADER_STEPS
+        yield anchor.x + (end[0] - anchor.x) * share, anchor.y + (end[1] - anchor.y) * share
+
+
+def _cross(anchor: Anchor, box: Box, distance: float, labels: Sequence[Box]) -> float:
+    """What it costs that a leader runs through other labels."""
+    if distance < LEADER_FROM:
+        return 0.0
+    return CROSSING * sum(
+        left <= x <= right and top <= y <= bottom for x, y in _lead(anchor, box) for left, top, right, bottom in labels
+    )
 
 
 def _around(anchor: Anchor, distance: float) -> Iterable[Box]:

@@ -42,8 +42,9 @@ class Entry:
 
 
 def assign_fillings(rows: Sequence[MeasuredRow]) -> dict[str, Filling]:
-    """A filling per runtime, in the order in which they appear; more than six runtimes share them."""
-    runtimes = dict.fromkeys(measured.row.runtime for measured in rows)
+    """A filling per runtime, the reference's first; more than six runtimes share them."""
+    ordered = sorted(rows, key=lambda measured: not measured.row.trial.reference)
+    runtimes = dict.fromkeys(measured.row.runtime for measured in ordered)
     return {runtime: FILLINGS[i % len(FILLINGS)] for i, runtime in enumerate(runtimes)}
 
 

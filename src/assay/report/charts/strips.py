@@ -12,13 +12,13 @@ from assay.report.charts.ink import Ink
 from assay.report.rows import MeasuredRow, Standing
 
 WIDE_STRIP = 32.0
-NARROW_STRIP = 46.0
+NARROW_STRIP = 48.0
 NAMES = 292.0
 NARROW_EDGE = 18.0
 """Pixels for names on a wide sheet."""
 NUMBER = 24.0
 MIDDLE = 0.5
-NARROW_MIDDLE = 0.68
+NARROW_MIDDLE = 0.71
 NARROW_LINE = 13.0
 NARROW_NAME = 22.0
 """Pixels from the top of a narrow strip that its name takes."""

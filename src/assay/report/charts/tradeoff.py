@@ -16,7 +16,7 @@ from assay.decide.front import find_front
 from assay.decide.objective import cost_of
 from assay.report.charts.canvas import Canvas, Chart, Sheet, draw_chart
 from assay.report.charts.ink import PRECISION_INKS, Ink
-from assay.report.charts.labels import Anchor, Box, place_labels
+from assay.report.charts.labels import Anchor, Box, find_end, place_labels
 from assay.report.charts.marks import (
     RING_SIZE,
     Entry,
@@ -259,9 +259,12 @@ def _draw_labels(
         box.x1 * canvas.width + 8,
         (1 - box.y0) * canvas.height - 2,
     )
-    for (point, (x, y)), text, spot in zip(order, texts, place_labels(anchors, obstacles, frame), strict=True):
+    spots_of_labels = place_labels(anchors, obstacles, frame)
+    for (point, _), text, anchor, spot in zip(order, texts, anchors, spots_of_labels, strict=True):
         left, top, right, bottom = spot.box
         if spot.leader:
-            end = (min(max(x, left), right), min(max(y, top), bottom))
-            canvas.overlay.plot([x, end[0]], [y, end[1]], color=Ink.MUTED.placeholder, linewidth=0.8, zorder=1)
+            end = find_end(anchor, spot.box)
+            canvas.overlay.plot(
+                [anchor.x, end[0]], [anchor.y, end[1]], color=Ink.MUTED.placeholder, linewidth=0.8, zorder=1
+            )
         canvas.write((left + right) / 2, (top + bottom) / 2, text, align="center", bold=point.important)

@@ -1,0 +1,48 @@
+"""The report of a fixed study, compared with what is kept; ASSAY_UPDATE_GOLDEN=1 keeps the present one.
+
+Charts are reduced to their texts and styles are left out: pixels belong to the plotting library's version.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from trial_samples import make_record
+
+from assay.report.document import encode_document
+from assay.report.html import render_html
+from assay.report.markdown import render_markdown
+
+FOLDER = Path(__file__).parent / "report"
+
+
+def reduce_chart(match: re.Match[str]) -> str:
+    named = re.findall(r"<(?:title|desc)\b[^>]*>([^<]*)</", match[0])
+    texts = sorted(text.strip() for text in re.findall(r"<text\b[^>]*>([^<]*)</", match[0]))
+    return "\n".join(["[chart", *named, "  " + " | ".join(texts), "]"])
+
+
+def normalise(page: str) -> str:
+    page = re.sub(r"<style>.*?</style>", "<style/>", page, flags=re.DOTALL)
+    page = re.sub(r"<svg .*?</svg>", reduce_chart, page, flags=re.DOTALL)
+    return re.sub(r"\n\s*\n+", "\n", page)
+
+
+RENDERERS = {
+    "report.html": lambda: normalise(render_html(make_record())),
+    "report.md": lambda: render_markdown(make_record()),
+    "report.json": lambda: encode_document(make_record()).decode(),
+}
+
+
+@pytest.mark.parametrize("name", RENDERERS)
+def test_report_is_as_kept(name: str) -> None:
+    path = FOLDER / name
+    present = RENDERERS[name]()
+    if os.environ.get("ASSAY_UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(present, encoding="utf-8")
+    assert present == path.read_text(encoding="utf-8")
