@@ -50,14 +50,15 @@ def make_feeds(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 
 def open_vendor(runtime: str, path: Path) -> Callable[[dict[str, np.ndarray]], object]:
-    """The runtime's own call as its documentation shows it, on one thread."""
+    """The runtime's own call in its fastest documented form, on one thread."""
     if runtime == "onnxruntime":
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         return lambda feeds: session.run(None, feeds)
     properties = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1}
-    return ov.Core().compile_model(str(path), "CPU", properties).create_infer_request().infer
+    request = ov.Core().compile_model(str(path), "CPU", properties).create_infer_request()
+    return lambda feeds: request.infer(feeds, share_inputs=True, share_outputs=True)
 
 
 def time_pairs(own: Call, ours: Call, rounds: int) -> tuple[np.ndarray, np.ndarray]:
