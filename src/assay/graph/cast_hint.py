@@ -47,7 +47,11 @@ def store_weights(graph: ir.Graph, precision: Precision, rules: CastRules, keep:
         to = ir.AttrInt64("to", int(ir.DataType.FLOAT))
         cast = ir.Node("", "Cast", [narrow], [to], name=namer.name(f"{value.name}_Cast"))
         output = cast.outputs[0]
-        output.name, output.type, output.shape = namer.name(f"{value.name}_{Precision.FP32}"), value.type, value.shape
+        output.name, output.type, output.shape = (
+            namer.name(f"{value.name}_{Precision.FP32}"),
+            value.type,
+            value.shape and value.shape.copy(),
+        )
         graph.insert_before(graph.node(0), cast)
         for use in uses:
             use.node.replace_input_with(use.idx, output)

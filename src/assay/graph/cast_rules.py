@@ -21,10 +21,14 @@ SENSITIVE = """
     MeanVarianceNormalization LRN SimplifiedLayerNormalization Softmax LogSoftmax Hardmax SoftmaxCrossEntropyLoss
     ReduceSum ReduceMean ReduceL1 ReduceL2 ReduceSumSquare ReduceProd ReduceLogSum ReduceLogSumExp Exp Log Pow CumSum
     CumProd Reciprocal Resize Upsample GridSample AffineGrid RoiAlign NonMaxSuppression DFT STFT QuantizeLinear
-    DequantizeLinear DynamicQuantizeLinear
+    DequantizeLinear DynamicQuantizeLinear Gelu Mish Softplus
 """
 ALWAYS_FP32 = frozenset(SENSITIVE.split())
-"""Operators that sum many values, square them or divide by small ones, or that carry coordinates."""
+"""Operators that sum many values, take powers or exponentials of them, divide by small ones, or carry coordinates.
+
+Gelu, Mish and Softplus are among them because a runtime without a 16-bit kernel expands them into such operators; ONNX
+Runtime 1.31 even crashes on an expanded FP16 Gelu.
+"""
 ARITHMETIC = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 
 HEADROOM = 0.5

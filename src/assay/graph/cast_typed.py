@@ -79,7 +79,7 @@ class TypedCaster:
         name = self._namer.name(stem)
         node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", int(dtype))], name=self._namer.name(f"{stem}_Cast"))
         output = node.outputs[0]
-        output.name, output.type, output.shape = name, ir.TensorType(dtype), value.shape
+        output.name, output.type, output.shape = name, ir.TensorType(dtype), value.shape and value.shape.copy()
         producer = value.producer()
         if producer is None:
             self._graph.insert_before(self._graph.node(0), node)

@@ -89,9 +89,8 @@ class _Inserter:
     def _quantize_constants(self, node: ir.Node, part: Part) -> None:
         """Replace the constant operands of a node."""
         activation = node.inputs[part.operands[0]]
-        if activation is None:
-            return
-        self._weights.quantize(node, part, self._encodings[activation].scale)
+        if part.weight is not None and activation is not None:
+            self._weights.quantize(node, part, self._encodings[activation].scale)
         for index in part.constants:
             source = node.inputs[index]
             values = read_constant(source)
@@ -136,7 +135,7 @@ class _Inserter:
         output, quantizes = node.outputs[0], kind == "QuantizeLinear"
         output.name = self._namer.name(f"{value.name}_{'quantized' if quantizes else 'dequantized'}")
         output.type = parameters[1 if quantizes else 0].type
-        output.shape = value.shape
+        output.shape = None if value.shape is None else value.shape.copy()
         return node
 
     def _store_encoding(self, value: ir.Value, encoding: Encoding) -> tuple[ir.Value, ir.Value]:

@@ -14,6 +14,7 @@ from assay.graph.quantize_roles import Part, read_constant
 from assay.graph.scales import (
     POSITIVE_CODES,
     REDUCED_CODES,
+    SMALLEST_SCALE,
     EncodedWeight,
     encode_bias,
     encode_weight,
@@ -30,7 +31,7 @@ class WeightQuantizer:
         self._graph = graph
         self._scheme = scheme
         self._namer = namer
-        self._encoded: dict[tuple[str, int | None, bytes], ir.Value] = {}
+        self._encoded: dict[tuple[str, int | None, float, bytes], ir.Value] = {}
 
     def quantize(self, node: ir.Node, part: Part, input_scale: np.float32) -> None:
         """Store the weight of a node, and its bias, as integers.
@@ -47,20 +48,22 @@ class WeightQuantizer:
         if source is None or weight is None:
             return
         bias = self._read_bias(node, part, weight)
-        if node.op_type == "Gemm":
-            weight = weight * np.float32(take_factor(node, "alpha"))
+        factor = take_factor(node, "alpha") if node.op_type == "Gemm" else 1.0
+        if factor != 1:
+            weight = weight * np.float32(factor)
         dialect = self._scheme.dialect
         axis = part.axis if dialect.per_channel else None
-        integer_bias = dialect.integer_bias and bias is not None
-        floor = np.zeros(1)
-        if integer_bias and bias is not None:
-            floor = find_bias_floor(bias, input_scale)
-            floor = floor if axis is not None and weight.shape[axis] == len(floor) else floor.max(keepdims=True)
+        channels = 1 if axis is None else weight.shape[axis]
+        floor = np.zeros(channels)
+        if dialect.integer_bias and bias is not None:
+            floor = find_bias_floor(bias, input_scale).reshape(-1, channels).max(axis=0)
         codes = REDUCED_CODES if dialect.reduced_range else POSITIVE_CODES
         encoded = encode_weight(weight, axis, self._scheme.ranges, codes, floor)
-        node.replace_input_with(part.weight, self._add_weight(source, encoded, node))
+        node.replace_input_with(part.weight, self._add_weight(source, encoded, factor, node))
         if part.bias is not None and bias is not None:
-            self._replace_bias(node, part.bias, bias, encoded.scale * input_scale)
+            scale = np.maximum(encoded.scale * input_scale, np.float32(SMALLEST_SCALE))
+            repeats = bias.size // scale.size if scale.ndim else 1  # the groups of a ConvTranspose share their scales
+            self._replace_bias(node, part.bias, bias, np.tile(scale, repeats) if repeats > 1 else scale)
 
     def _read_bias(self, node: ir.Node, part: Part, weight: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """The bias where it must be rewritten: as one number per channel, with Gemm's ``beta`` multiplied in."""
@@ -72,9 +75,9 @@ class WeightQuantizer:
             return bias
         return np.broadcast_to(bias.reshape(-1) * np.float32(take_factor(node, "beta")), weight.shape[part.axis])
 
-    def _add_weight(self, source: ir.Value, encoded: EncodedWeight, node: ir.Node) -> ir.Value:
+    def _add_weight(self, source: ir.Value, encoded: EncodedWeight, factor: float, node: ir.Node) -> ir.Value:
         """The dequantized weight, shared by nodes that want the same integers of it."""
-        key = (str(source.name), encoded.axis, encoded.scale.tobytes())
+        key = (str(source.name), encoded.axis, factor, encoded.scale.tobytes())
         if key not in self._encoded:
             codes: Array = encoded.codes
             if self._scheme.dialect.weight is IntegerFormat.U8:

@@ -19,6 +19,7 @@ POSITIVE_CODES = 127
 REDUCED_CODES = 64
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 """Below it lie denormals, which a CPU may flush to zero: a division by zero."""
+LARGEST_SCALE = float(np.finfo(np.float32).max) / 256
 LARGEST_BIAS_CODE = 2**31 - 2**16
 """A margin below 2**31, for the rounding of the float32 scales."""
 
@@ -91,7 +92,9 @@ def encode_weight(
     rows = weight.reshape(1, -1) if axis is None else np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
     widest = np.abs(rows).max(axis=1, initial=0.0).astype(np.float64) / largest_code
     scales = widest if method is RangeMethod.MIN_MAX else _search_scales(rows, widest, largest_code)
-    scales = np.maximum(np.where(scales > 0, np.maximum(scales, SMALLEST_SCALE), 1.0), floor)
+    # A channel of zeros takes the scale that suits its bias, any other one at least the smallest.
+    least = np.where((scales > 0) | (floor > 0), SMALLEST_SCALE, 1.0)
+    scales = np.maximum(np.maximum(scales, least), floor)
     scale = scales.astype(np.float32)
     if axis is None:
         return EncodedWeight(_round_codes(weight, scale[0], largest_code), scale.reshape(()), None)
@@ -137,7 +140,8 @@ def find_bias_floor(bias: NDArray[np.float32], input_scale: np.float32) -> NDArr
     A channel with tiny weights and an ordinary bias, such as a dead one after folding a batch normalization, needs
     it; its weights then round to fewer codes, which costs nothing beside its bias.
     """
-    return np.abs(bias).astype(np.float64) / (float(input_scale) * LARGEST_BIAS_CODE)
+    floor = np.abs(bias).astype(np.float64) / (float(input_scale) * LARGEST_BIAS_CODE)
+    return np.minimum(floor, LARGEST_SCALE)
 
 
 def encode_bias(bias: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.int32]:
