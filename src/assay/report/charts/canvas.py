@@ -66,7 +66,6 @@ class Canvas:
     """A sheet in pixels, the origin at the top left, on which texts and plots stand.
 
     Attributes:
-        backdrop: behind every plot, in pixels.
         overlay: before every plot, in pixels.
         size: font size of plain text in pixels.
     """
@@ -74,7 +73,6 @@ class Canvas:
     sheet: Sheet
     height: float
     figure: Figure = field(init=False)
-    backdrop: Axes = field(init=False)
     overlay: Axes = field(init=False)
     size: float = 12.5
 
@@ -83,15 +81,14 @@ class Canvas:
         self.figure = Figure(figsize=(self.width / DPI, self.height / DPI), dpi=DPI)
         FigureCanvasSVG(self.figure)
         self.figure.patch.set_visible(False)
-        self.backdrop = self._add_layer(-1)
-        self.overlay = self._add_layer(5)
+        self.overlay = self.add_layer(5)
 
     @property
     def width(self) -> float:
         """Width in pixels."""
         return float(self.sheet.value)
 
-    def _add_layer(self, order: int) -> Axes:
+    def add_layer(self, order: int) -> Axes:
         """Axes over the whole sheet that count pixels from the top left."""
         layer = self.figure.add_axes((0, 0, 1, 1), zorder=order)
         layer.set_axis_off()

@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
 
@@ -65,10 +68,11 @@ def place_labels(anchors: Sequence[Anchor], obstacles: Iterable[Box], frame: Box
     spots: list[Spot] = []
     for anchor in anchors:
         labels = [spot.box for spot in spots]
+        reach = [(distance, box) for distance in DISTANCES for box in _around(anchor, distance)]
+        areas = _cover([box for _, box in reach], taken, frame)
         options = [
-            (_cover(box, taken, frame) + _cross(anchor, box, distance, labels), distance, index, box)
-            for distance in DISTANCES
-            for index, box in enumerate(_around(anchor, distance))
+            (area + _cross(anchor, box, distance, labels), distance, index, box)
+            for index, ((distance, box), area) in enumerate(zip(reach, areas, strict=True))
         ]
         _, distance, _, box = min(options)
         taken.append(box)
@@ -109,15 +113,19 @@ def _around(anchor: Anchor, distance: float) -> Iterable[Box]:
         yield (x - anchor.width / 2, y - anchor.height / 2, x + anchor.width / 2, y + anchor.height / 2)
 
 
-def _cover(box: Box, taken: Sequence[Box], frame: Box) -> float:
-    """Area that a label would cover of what stands already, and of what lies outside the frame."""
-    covered = sum(_overlap(box, other) for other in taken)
-    area = (box[2] - box[0]) * (box[3] - box[1])
-    return round(covered + 4 * (area - _overlap(box, frame)), 3)
+def _cover(boxes: Sequence[Box], taken: Sequence[Box], frame: Box) -> list[float]:
+    """Area that each box would cover of what stands already, and of what lies outside the frame."""
+    candidates = np.asarray(boxes, dtype=np.float64)
+    areas = (candidates[:, 2] - candidates[:, 0]) * (candidates[:, 3] - candidates[:, 1])
+    outside = areas - _overlap(candidates, np.asarray([frame], dtype=np.float64))
+    covered = _overlap(candidates, np.asarray(taken, dtype=np.float64).reshape(-1, 4))
+    return [float(area) for area in np.round(covered + 4 * outside, 3)]
 
 
-def _overlap(one: Box, other: Box) -> float:
-    """Area that two boxes share."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return width * height if width > 0 and height > 0 else 0.0
+def _overlap(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Area that each of ``[n, 4]`` boxes shares with all of ``[m, 4]`` others, ``[n]``."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    sides: NDArray[np.float64] = np.clip(high - low, 0, None)
+    shared: NDArray[np.float64] = np.sum(sides[..., 0] * sides[..., 1], axis=1)
+    return shared

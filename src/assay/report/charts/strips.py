@@ -40,6 +40,7 @@ class Strips:
         self.rows = rows
         self.strip = WIDE_STRIP if sheet.is_wide else NARROW_STRIP
         self.canvas = Canvas(sheet, head + self.strip * max(1, len(rows)) + FOOT)
+        self._backdrop = self.canvas.add_layer(-1)
         self._head = head
         left = NAMES if sheet.is_wide else NARROW_EDGE
         right = values if sheet.is_wide else NARROW_EDGE
@@ -101,7 +102,7 @@ class Strips:
             band = Rectangle(
                 (0, top + 1), canvas.width, self.strip - 2, color=Ink.ACCENT.placeholder, alpha=0.10, linewidth=0
             )
-            canvas.backdrop.add_patch(band)
+            self._backdrop.add_patch(band)
         y = top + (self.strip / 2 if wide else NARROW_LINE)
         canvas.write(NUMBER - 8, y, str(measured.row.number), ink=Ink.MUTED, align="right")
         room = (NAMES if wide else canvas.width) - NUMBER - 10
