@@ -4,8 +4,9 @@ One round visits every session once. A visit first makes untimed calls, then tim
 them one sample. The untimed calls are there because a served model finds its weights in the caches and no other
 runtime's threads spinning: right after another session neither holds. They go on for at least one call and
 ``SETTLE_NS``, longer than threads commonly spin. Fast models get more timed calls per visit than slow ones, so that
-a visit is not all settling; 300 samples, which a p99 bound needs, come with 75 rounds at the latest. Orders alternate
-forward and backward and rotate, so that every session takes every place and every neighbour.
+a visit is not all settling; 300 samples, which a p99 bound needs, come with 75 rounds at the latest. Only where the
+budget would not do for ``LEAST_ROUNDS`` is one call timed per visit. Orders alternate forward and backward and rotate,
+so that every session takes every place.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def measure_latency(  # noqa: PLR0913 - all but two are settings with defaults
     if not sessions or rounds < 1:
         raise MeasurementError(f"nothing to time: {len(sessions)} sessions, {rounds} rounds", "give one of each")
     started = clock()
-    calls = {name: _warm_up(name, session, feeds, max(warmup, 1), clock) for name, session in sessions.items()}
+    expected = {name: _warm_up(name, session, feeds, max(warmup, 1), clock) for name, session in sessions.items()}
+    calls = plan_calls(expected, budget_s)
     walls: dict[str, list[list[int]]] = {name: [] for name in sessions}
     cpus: dict[str, list[float]] = {name: [] for name in sessions}
     for done in range(rounds):
@@ -110,6 +112,13 @@ def measure_latency(  # noqa: PLR0913 - all but two are settings with defaults
         if on_round is not None:
             on_round(done + 1)
     return {name: LatencySamples(np.array(walls[name], np.int64), np.array(cpus[name])) for name in sessions}
+
+
+def plan_calls(expected_ns: Mapping[str, int], budget_s: float) -> Mapping[str, int]:
+    """Timed calls per visit of each session, from what one of its calls is expected to take."""
+    slowest = LEAST_ROUNDS * (1 + LEAST_CALLS) * sum(expected_ns.values())
+    least = LEAST_CALLS if slowest <= budget_s * NS_PER_S else 1
+    return {name: int(np.clip(VISIT_NS // max(ns, 1), least, MOST_CALLS)) for name, ns in expected_ns.items()}
 
 
 def order_round(names: Sequence[str], index: int) -> tuple[str, ...]:
@@ -149,10 +158,9 @@ def estimate_speedup(reference: LatencySamples, variant: LatencySamples, confide
 
 
 def _warm_up(name: str, session: Session, feeds: Feeds, calls: int, clock: Clock) -> int:
-    """Run some calls and settle how many are timed per visit."""
+    """Run some calls; the shortest time of one."""
     with _named(name):
-        times = [_time_call(session, feeds, clock) for _ in range(calls)]
-    return int(np.clip(VISIT_NS // max(min(times), 1), LEAST_CALLS, MOST_CALLS))
+        return min(_time_call(session, feeds, clock) for _ in range(calls))
 
 
 def _visit(

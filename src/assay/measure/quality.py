@@ -54,7 +54,7 @@ def score_dataset(
     for outputs in session.stream(_feed(dataset, fixed or batch, fixed, waiting)):
         done = waiting.popleft()
         kept = _trim(outputs, done.size, fixed)
-        scored.append(_score(task, kept, done))
+        scored.append(_score(task, session.signature, kept, done))
         values, items = _count_nonfinite(kept, done.size)
         nonfinite += values
         nonfinite_items += items
@@ -88,7 +88,7 @@ def check_task(session: Session, dataset: Dataset, task: Task, metric: Metric) -
     sample = waiting.popleft()
     outputs = _trim(session.run(feeds), sample.size, fixed)
     task.check(session.signature, sample, outputs)
-    scores = _score(task, outputs, sample)
+    scores = _score(task, session.signature, outputs, sample)
     if metric.labelled and metric.name not in scores.metrics:
         raise RequestError(
             f"metric {metric.name!r} does not exist for this model", f"it has {', '.join(scores.metrics) or 'none'}"
@@ -124,13 +124,14 @@ def _trim(outputs: Outputs, size: int, fixed: int | None) -> Outputs:
     return {name: value[:size] if value.ndim and len(value) == fixed else value for name, value in outputs.items()}
 
 
-def _score(task: Task, outputs: Outputs, batch: Batch) -> Scores:
-    """Scores of one batch; an error names the batch's place in the data set."""
+def _score(task: Task, signature: Signature, outputs: Outputs, batch: Batch) -> Scores:
+    """Scores of one batch; an error names the item's place in the data set."""
     try:
         scores = task.score(outputs, batch.targets)
-    except DataError as error:
-        place = f"items {batch.start} to {batch.start + batch.size - 1}, counted from {batch.start}"
-        raise DataError(f"{place}: {error.message}", error.hint) from error
+    except DataError:
+        # Only the check knows where the batch starts: it raises the same with the item's index in the data set.
+        task.check(signature, batch, outputs)
+        raise
     if len(scores.predictions) != batch.size:
         message = f"the model gave {len(scores.predictions)} predictions for {batch.size} items"
         raise ModelError(message, "the first axis of its outputs must be the items")

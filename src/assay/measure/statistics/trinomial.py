@@ -35,7 +35,7 @@ TAIL_MASS = 2e-9
 """More than a binomial holds beyond ``TAIL_SD`` standard deviations and ``TAIL_FLIPS``, by Bernstein's inequality."""
 WORK = 4_000
 """Terms per p-value, divided between the flip counts summed and the flip rates tried."""
-FEWEST_RATES, MOST_RATES = 5, 41
+FEWEST_RATES, MOST_RATES = 7, 41
 """Few rates do where flips are many: there the p-value hardly depends on the rate."""
 STEP_SE = 0.25
 REACH_STEPS = 4
@@ -121,10 +121,11 @@ def compute_p_value(lost: int, won: int, n: int, loss: float, rates: tuple[float
     least, most = max(rates[0], abs(loss)), rates[1]
     if least > most:
         return gamma  # no flip rate in the interval allows such a loss
-    tried = int(np.clip(WORK / (2 * _spread(n, most)), FEWEST_RATES, MOST_RATES))
+    terms = min(n + 1.0, 2 * float(_spread(n, np.array(most))))
+    tried = int(np.clip(WORK / terms, FEWEST_RATES, MOST_RATES))
     clearness = _studentise(np.array([lost - won], float), np.array([lost + won], float), n, loss)[0]
-    largest = max(_sum_probability(n, loss, rate, clearness) for rate in _space_rates(least, most, tried))
-    return min(1.0, largest + gamma + TAIL_MASS)
+    largest = _sum_probabilities(n, loss, _space_rates(least, most, tried), clearness).max()
+    return min(1.0, float(largest) + gamma + TAIL_MASS)
 
 
 def _space_rates(least: float, most: float, count: int) -> NDArray[np.float64]:
@@ -149,39 +150,42 @@ def _deviate(flips: NDArray[np.float64], n: int, loss: float) -> NDArray[np.floa
     return deviation
 
 
-def _spread(n: int, rate: float) -> float:
+def _spread(n: int, rate: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far from their mean flips are counted."""
-    return TAIL_SD * math.sqrt(n * rate * (1 - rate)) + TAIL_FLIPS
+    spread: NDArray[np.float64] = TAIL_SD * np.sqrt(n * rate * (1 - rate)) + TAIL_FLIPS
+    return spread
 
 
-def _sum_probability(n: int, loss: float, rate: float, clearness: float) -> float:
-    """P(T <= clearness) at one flip rate."""
-    if rate <= 0:
-        return 1.0  # then the loss is 0 and nothing flips: T is 0, as it was observed
+def _sum_probabilities(n: int, loss: float, rates: NDArray[np.float64], clearness: float) -> NDArray[np.float64]:
+    """P(T <= clearness) at each flip rate, ``[rates]``."""
+    rate = rates[:, None]
     spread = _spread(n, rate)
-    first, last = max(0, math.floor(n * rate - spread)), min(n, math.ceil(n * rate + spread))
-    flips = np.arange(first, last + 1)
-    share = min(1.0, max(0.0, (rate + loss) / (2 * rate)))
-    deviation = _deviate(flips.astype(np.float64), n, loss)
+    first = np.maximum(0, np.floor(n * rate - spread))
+    last = np.minimum(n, np.ceil(n * rate + spread))
+    listed = first + np.arange(int((last - first).max()) + 1, dtype=np.float64)  # [rates, flips]
+    flips: NDArray[np.float64] = np.minimum(listed, last)
+    share = np.divide(rate + loss, 2 * rate, out=np.full_like(rate, 0.5), where=rate > 0).clip(0, 1)
+    deviation = _deviate(flips, n, loss)
     # Without a deviation T is 0 or infinite, and lost - won = n d gives the 0.
     at_zero = math.inf if clearness == math.inf else min(0.0, np.sign(clearness))
     with np.errstate(invalid="ignore"):
         allowed = n * loss + np.where(deviation > 0, clearness * deviation, at_zero)
     # lost - won = 2 lost - D <= allowed; the observed outcome itself must not fall to rounding.
     most_lost = np.floor((flips + allowed) / 2 + 1e-9 * n**0.5)
-    return float(_binomial_mass(flips, n, rate) @ _binomial_cumulative(most_lost, flips, share))
+    terms = _binomial_mass(flips, n, rate) * _binomial_cumulative(most_lost, flips, share)
+    total: NDArray[np.float64] = np.where(listed <= last, terms, 0.0).sum(axis=1)
+    return total
 
 
-def _binomial_mass(k: NDArray[np.int64], n: int, p: float) -> NDArray[np.float64]:
+def _binomial_mass(k: NDArray[np.float64], n: int, p: NDArray[np.float64]) -> NDArray[np.float64]:
     """P(Bin(n, p) = k)."""
-    log_choose = -special.betaln(n - k + 1.0, k + 1.0) - math.log1p(n)
+    log_choose = -special.betaln(n - k + 1, k + 1) - math.log1p(n)
     mass: NDArray[np.float64] = np.exp(log_choose + special.xlogy(k, p) + special.xlog1py(n - k, -p))
     return mass
 
 
-def _binomial_cumulative(k: NDArray[np.float64], n: NDArray[np.int64], p: float) -> NDArray[np.float64]:
-    """P(Bin(n, p) <= k) with k clipped to [-1, n]."""
-    inside = np.clip(k, 0, n)
-    values = special.bdtr(inside, n, p)
+def _binomial_cumulative(k: NDArray[np.float64], n: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """P(Bin(n, p) <= k) for whole k, also below 0 and above n."""
+    values = special.bdtr(np.clip(k, 0, n), n.astype(np.int64), p)
     cumulative: NDArray[np.float64] = np.where(k < 0, 0.0, np.where(k >= n, 1.0, values))
     return cumulative
