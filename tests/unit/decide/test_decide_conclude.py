@@ -281,3 +281,13 @@ def test_without_a_measured_reference_there_is_no_decision() -> None:
     lost = Trial(make_reference().candidate, TrialStatus.FAILED, "out of memory", reference=True)
     with pytest.raises(MeasurementError, match="reference was not measured"):
         conclude(make_requirements(), [lost, make_trial(INT8, 4.0, GOOD)])
+
+
+def test_a_point_beyond_the_margin_is_not_proof() -> None:
+    decision = conclude(make_requirements(), [make_reference(), make_trial(INT8, 4.0, make_quality(0.6, 0.3))])
+    assert decision.status is DecisionStatus.UNDECIDED
+
+
+def test_latency_is_told_per_item() -> None:
+    decision = conclude(make_requirements(), [make_reference(40.0), make_trial(INT8, 4.0, GOOD)])
+    assert "(10.0 ms per item against 1.00 ms per item)" in decision.reasons["openvino.fp32"]
