@@ -101,16 +101,16 @@ def measure_latency(  # noqa: PLR0913 - all but two are settings with defaults
     calls = plan_calls(expected, budget_s)
     walls: dict[str, list[list[int]]] = {name: [] for name in sessions}
     cpus: dict[str, list[float]] = {name: [] for name in sessions}
-    for done in range(rounds):
-        if done >= LEAST_ROUNDS and clock() - started > budget_s * NS_PER_S:
-            break
-        with _no_garbage_collection():
+    with _no_garbage_collection():
+        for done in range(rounds):
+            if done >= LEAST_ROUNDS and clock() - started > budget_s * NS_PER_S:
+                break
             for name in order_round(tuple(sessions), done):
                 wall, cpu = _visit(name, sessions[name], feeds, calls[name], (clock, cpu_clock))
                 walls[name].append(wall)
                 cpus[name].append(cpu)
-        if on_round is not None:
-            on_round(done + 1)
+            if on_round is not None:
+                on_round(done + 1)
     return {name: LatencySamples(np.array(walls[name], np.int64), np.array(cpus[name])) for name in sessions}
 
 
