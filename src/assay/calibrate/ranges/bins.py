@@ -8,10 +8,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.calibrate.statistics import INFINITY_BIN, SIGN_BIN
 from assay.core.calibration import TensorStatistics
 
-SIGN_BIN = 0x8000
-INFINITY_BIN = 0x7F80
 POINT = 1e-6
 """Relative width given to a bin that holds one value only, such as the upper limit of a clipped activation."""
 
