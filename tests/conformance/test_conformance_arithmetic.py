@@ -16,16 +16,10 @@ from assay.core.target import Target
 
 Opener = Callable[..., Session]
 
-INTEGER_RUNTIMES = {"onnxruntime", "openvino"}
-"""Runtimes that promise to execute their dialects as integers; the reference dequantizes."""
-
 
 def is_exact(backend: Backend) -> bool:
+    """Whether it dequantizes and computes in FP32 on purpose."""
     return backend.name == "reference" or not getattr(getattr(backend, "_settings", None), "optimise", True)
-
-
-def dialect_numbers(backend: Backend) -> range:
-    return range(len(backend.dialects(Target(backend.name))))
 
 
 def run_reference(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
