@@ -109,7 +109,8 @@ def measure_loss(requirements: Requirements, quality: Quality) -> Loss:
     """Loss of a metric with its bounds, turned so that positive is worse."""
     margin = requirements.tolerance.margin(quality.reference)
     if quality.higher_is_better:
-        return Loss(-quality.difference, -quality.high, -quality.low, margin)
+        # 0.0 - x, because -x of no difference is a negative zero, which reads as a loss of "-0.00".
+        return Loss(0.0 - quality.difference, 0.0 - quality.high, 0.0 - quality.low, margin)
     return Loss(quality.difference, quality.low, quality.high, margin)
 
 

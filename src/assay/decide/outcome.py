@@ -20,7 +20,7 @@ class Outcome:
 
     Attributes:
         leader: the chosen one, or the best so far where none is chosen.
-        contender: the best undecided trial that would beat the leader, if the data could tell.
+        contender: the undecided trial that would be chosen instead, if the data could tell that all of them pass.
         items_needed: evaluation items that would settle the contender.
     """
 
@@ -45,11 +45,11 @@ def settle(field: Field, plan_items: ItemPlanner) -> Outcome:
     undecided = field.having(Verdict.UNDECIDED)
     if leader is None and not undecided:
         return Outcome(DecisionStatus.NONE, _nearest(field))
-    contenders = field.by_cost(a for a in undecided if leader is None or field.beats(a, leader))
-    contender = contenders[0] if contenders else None
-    items = next((n for a in contenders if (n := _items(field, a, plan_items)) is not None), None)
+    contenders = [a for a in undecided if leader is None or field.beats(a, leader)]
+    contender = field.best(contenders)
+    items = None if contender is None else _items(field, contender, plan_items)
     if leader is None:
-        return Outcome(DecisionStatus.UNDECIDED, contenders[0], contender, items)
+        return Outcome(DecisionStatus.UNDECIDED, contender or undecided[0], contender, items)
     hangs = contender is not None and is_model_itself(leader.trial)
     status = DecisionStatus.UNDECIDED if hangs else DecisionStatus.CHOSEN
     return Outcome(status, leader, contender, items)

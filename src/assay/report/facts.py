@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from datetime import UTC, datetime
 
 from assay.core.requirements import Objective
@@ -62,6 +63,7 @@ def data_facts(record: StudyRecord) -> Facts:
     return (
         ("evaluation", ", ".join(_describe_data(record.evaluation))),
         ("calibration", ", ".join(calibration)),
+        ("preprocessing", _describe_preprocessing(record)),
     )
 
 
@@ -90,6 +92,16 @@ def format_date(created: str) -> str:
     except ValueError:
         return created
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _describe_preprocessing(record: StudyRecord) -> str:
+    """What the request declared beyond the defaults."""
+    declared = record.preprocess
+    if declared is None:
+        return "none declared"
+    plain = {field.name: field.default for field in fields(declared)}
+    parts = [f"{name} {value}" for name, normal in plain.items() if (value := getattr(declared, name)) != normal]
+    return ", ".join(parts) or "none declared"
 
 
 def _describe_data(data: DataProvenance) -> Iterable[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,7 @@ from assay.core.errors import MeasurementError
 from assay.core.precision import Precision
 from assay.core.requirements import Objective
 from assay.core.trial import Quality, Trial, TrialStatus
+from assay.decide.assess import measure_loss
 from assay.decide.conclude import conclude
 from assay.decide.words import format_about
 
@@ -291,3 +293,18 @@ def test_a_point_beyond_the_margin_is_not_proof() -> None:
 def test_latency_is_told_per_item() -> None:
     decision = conclude(make_requirements(), [make_reference(40.0), make_trial(INT8, 4.0, GOOD)])
     assert "(10.0 ms per item against 1.00 ms per item)" in decision.reasons["openvino.fp32"]
+
+
+def test_the_open_one_with_fewer_flips_is_asked_about_within_noise() -> None:
+    fast = make_trial(INT8, 4.0, make_quality(0.4, 0.8, n=1000))
+    gentle = make_trial(INT8, 4.1, make_quality(0.1, 0.8, n=1000), plan=make_plan(INT8, S8S8))
+    decision = conclude(make_requirements(), [make_reference(), fast, gentle])
+    alone = conclude(make_requirements(), [make_reference(), gentle])
+    assert decision.items_needed == alone.items_needed
+    assert "would settle it" in decision.reasons[gentle.id]
+    assert "would settle it" not in decision.reasons[fast.id]
+
+
+def test_no_difference_is_no_negative_zero() -> None:
+    loss = measure_loss(make_requirements(), make_quality(0.0, 0.0))
+    assert [math.copysign(1, x) for x in (loss.point, loss.lower, loss.upper)] == [1, 1, 1]

@@ -13,10 +13,11 @@ from trial_samples import make_quality, make_record, make_reference, make_trial
 
 from assay.core.errors import StoreError
 from assay.core.precision import Precision
+from assay.data.source import Preprocess
 from assay.report import cells
 from assay.report.console import print_study
 from assay.report.document import ShowDocument, encode_document, show_document
-from assay.report.facts import format_date, format_seconds
+from assay.report.facts import data_facts, format_date, format_seconds
 from assay.report.markdown import escape, render_markdown
 from assay.report.rows import Standing, list_rows, list_warnings
 from assay.report.write import write_report
@@ -156,3 +157,10 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Pat
 )
 def test_cells_in_words(said: str, meant: str) -> None:
     assert said == meant
+
+
+def test_declared_preprocessing_is_told_without_the_defaults() -> None:
+    plain = dict(data_facts(RECORD))
+    declared = dict(data_facts(replace(RECORD, preprocess=Preprocess(scale=255.0, mean=0.286))))
+    assert plain["preprocessing"] == "none declared"
+    assert declared["preprocessing"] == "scale 255.0, mean 0.286"

@@ -10,7 +10,7 @@ from assay.decide import words
 from assay.decide.assess import Verdict
 from assay.report.charts.canvas import Canvas, Chart, Sheet, draw_chart
 from assay.report.charts.ink import PRECISION_INKS, PRECISION_MARKERS, Ink
-from assay.report.charts.scales import find_window, format_tick
+from assay.report.charts.scales import MINUS, find_window, format_tick
 from assay.report.charts.strips import Strips
 from assay.report.charts.units import LossUnit, find_loss_unit
 from assay.report.rows import MeasuredRow, keep_measured, list_rows
@@ -85,4 +85,5 @@ def _draw_row(strips: Strips, index: int, measured: MeasuredRow, unit: LossUnit,
         strips.axes.plot([point], [y], PRECISION_MARKERS[precision], color=ink, ms=8, zorder=4, clip_on=False)
     word, verdict_ink = VERDICTS[measured.row.quality or Verdict.UNDECIDED]
     number = f"{point:.2f} {unit.suffix}" if unit.suffix else words.format_significant(point)
+    number = number.replace("-", MINUS)
     strips.tell(index, f"{number}, {word}", verdict_ink)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
+MINUS = "\N{MINUS SIGN}"
 LOG_SPAN = 3.0
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
 STEPS = (1.0, 2.0, 5.0)
@@ -58,7 +59,7 @@ def list_log_ticks(low: float, high: float, most: int) -> list[float]:
 def format_tick(value: float) -> str:
     """A tick without trailing zeros or exponents."""
     text = f"{value:.6f}".rstrip("0").rstrip(".") if abs(value) < 1 else f"{value:,.3f}".rstrip("0").rstrip(".")
-    return "0" if text in {"", "-0"} else text
+    return "0" if text in {"", "-0"} else text.replace("-", MINUS)
 
 
 def find_window(margin: float, bounds: Sequence[tuple[float, float]]) -> tuple[float, float]:
