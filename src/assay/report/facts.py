@@ -100,8 +100,17 @@ def _describe_preprocessing(record: StudyRecord) -> str:
     if declared is None:
         return "none declared"
     plain = {field.name: field.default for field in fields(declared)}
-    parts = [f"{name} {value}" for name, normal in plain.items() if (value := getattr(declared, name)) != normal]
+    parts = [
+        f"{name.replace('_', ' ')} {_list_values(value)}"
+        for name, normal in plain.items()
+        if (value := getattr(declared, name)) != normal
+    ]
     return ", ".join(parts) or "none declared"
+
+
+def _list_values(value: object) -> str:
+    """One value, or several with spaces between them."""
+    return " ".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
 
 
 def _describe_data(data: DataProvenance) -> Iterable[str]:

@@ -161,6 +161,6 @@ def test_cells_in_words(said: str, meant: str) -> None:
 
 def test_declared_preprocessing_is_told_without_the_defaults() -> None:
     plain = dict(data_facts(RECORD))
-    declared = dict(data_facts(replace(RECORD, preprocess=Preprocess(scale=255.0, mean=0.286))))
+    declared = dict(data_facts(replace(RECORD, preprocess=Preprocess(scale=255.0, mean=(0.4, 0.5), crop=224))))
     assert plain["preprocessing"] == "none declared"
-    assert declared["preprocessing"] == "scale 255.0, mean 0.286"
+    assert declared["preprocessing"] == "crop 224, scale 255.0, mean 0.4 0.5"
