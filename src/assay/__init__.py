@@ -1,6 +1,6 @@
 """Assay: the cheapest number format that is provably good enough, on the machine that will serve it.
 
-Public: ``study`` runs a study, ``open_study`` reads one, ``load`` opens a release, ``Study`` is what the first two give.
+Public: ``study`` runs a study and ``open_study`` reads one, each giving a ``Study``; ``load`` opens a release.
 """
 
 from __future__ import annotations

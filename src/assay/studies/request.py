@@ -99,4 +99,4 @@ class StudyRequest:
             self.calibration_items,
             self.latency_seconds,
         )
-        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+        return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()

@@ -25,8 +25,8 @@ Value = TypeVar("Value")
 
 
 def encode(value: object) -> bytes:
-    """Readable JSON of a core noun."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
+    """Readable JSON of a core noun; sets and mappings are sorted, so that equal nouns give equal bytes."""
+    return msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1) + b"\n"
 
 
 def decode(content: bytes, kind: type[Value], path: Path) -> Value:
@@ -108,7 +108,7 @@ def load_record(root: Path) -> StudyRecord:
 
 def address_of(*parts: object) -> str:
     """Short content address of encodable parts."""
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
+    return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:16]
 
 
 @contextmanager
