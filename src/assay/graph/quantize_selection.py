@@ -101,10 +101,10 @@ class _Chain:
         return self._place()
 
     def _stays(self, node: ir.Node, part: Part) -> bool:
-        """Whether integers come to a link or mover on every operand, and leave it for another integer node."""
+        """Whether integers come to a link or mover on an operand, and leave it for another integer node."""
         if part.role is Role.ARITHMETIC:
             return True
-        arrives = all(self._is_integer(value) for value in read_operands(node, part))
+        arrives = any(self._is_integer(value) for value in read_operands(node, part))
         return arrives and any(self._is_read(value) for value in self._ends[node])
 
     def _is_integer(self, value: ir.Value) -> bool:
