@@ -1,3 +1,0 @@
-"""Moved to ``assay.studies.record``."""
-
-from assay.studies.record import *  # noqa: F403
