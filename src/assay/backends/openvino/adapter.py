@@ -20,7 +20,14 @@ from assay.core.precision import CastStyle, IntegerFormat, Precision
 from assay.core.session import Session
 from assay.core.target import Target
 
-CHAIN_OPERATORS = frozenset({"Add", "AveragePool", "Concat", "GlobalAveragePool", "MaxPool"})
+CHAIN_OPERATORS = frozenset(
+    {"Add", "AveragePool", "Concat", "ConvTranspose", "GlobalAveragePool", "MaxPool", "ReduceMean"}
+)
+"""Operators that gain from integers around them (measured on a CPU with VNNI, one thread, between convolutions).
+
+ConvTranspose is 2.8 times as fast, Add, pools and means 1.02 to 1.08 times; Resize, Pad, DepthToSpace, LeakyRelu and
+HardSwish are the same either way. Mul and Sigmoid are slower in whole networks (0.8 to 0.9).
+"""
 
 
 class OpenVinoBackend:
@@ -122,9 +129,9 @@ class OpenVinoBackend:
         with mapped_errors(BuildFailed, f"OpenVINO cannot write {model} as IR", "is the disk full?"):
             module.save_model(converted, str(into / MODEL_FILE), compress_to_fp16=False)
         write_settings(Settings(inputs=signature.inputs, outputs=signature.outputs, compute=compute), into)
-        compiled = compile_model(read_model(into / MODEL_FILE), target, compute)
+        engine = compile_model(read_model(into / MODEL_FILE), target, compute)
         signed = plan.scheme is not None and plan.scheme.dialect.activation is IntegerFormat.S8
-        lost = find_lost_signs(compiled) if signed else []
+        lost = find_lost_signs(engine.compiled) if signed else []
         if lost:
             message = f"OpenVINO hands on the signed codes of Concat {lost[0]!r} as unsigned: negative values are lost"
             raise UnsupportedPlan(message, "quantize activations to u8 for this model")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from assay.backends.openvino.engine import Engine
 from assay.backends.openvino.errors import VENDOR_ERRORS, mapped_errors
 from assay.backends.openvino.vendor import device_name, load_core
 from assay.core.errors import BuildFailed
@@ -48,14 +49,16 @@ def read_model(path: Path) -> Any:  # noqa: ANN401 - the vendor's object has no 
         return load_core().read_model(str(path))
 
 
-def compile_model(model: Any, target: Target, compute: Precision | None) -> Any:  # noqa: ANN401 - as above
+def compile_model(model: Any, target: Target, compute: Precision | None) -> Engine:  # noqa: ANN401 - as above
     """Compile for the target.
 
     Raises:
         BuildFailed: OpenVINO refuses the model.
     """
     with mapped_errors(BuildFailed, f"OpenVINO cannot compile the model for {target.device}"):
-        return load_core().compile_model(model, device_name(target.device), compile_properties(target, compute))
+        properties = compile_properties(target, compute)
+        compiled = load_core().compile_model(model, device_name(target.device), properties)
+        return Engine(compiled, dynamic=model.is_dynamic())
 
 
 def order_ports(ports: Sequence[Any], specs: Sequence[TensorSpec]) -> tuple[int, ...]:
@@ -91,6 +94,14 @@ def fix_batch(specs: Sequence[TensorSpec], batch: int) -> tuple[Shape, ...] | No
     return tuple(shapes) if any(not isinstance(spec.shape[0], int) for spec in specs if spec.shape) else None
 
 
+def is_one_batch(specs: Sequence[TensorSpec]) -> bool:
+    """Whether a common first axis is all that is open, so that shapes that fit the specifications fit each other."""
+    if fix_batch(specs, 1) is None:
+        return all(spec.shape is not None and all(isinstance(axis, int) for axis in spec.shape) for spec in specs)
+    axes = {spec.shape[0] for spec in specs if spec.shape and not isinstance(spec.shape[0], int)}
+    return len(specs) == 1 or (len(axes) == 1 and None not in axes)
+
+
 def reshape_model(model: Any, order: Sequence[int], shapes: Sequence[Shape]) -> None:  # noqa: ANN401 - as above
     """Give a model static input shapes, in place."""
     ports = model.inputs
@@ -99,7 +110,7 @@ def reshape_model(model: Any, order: Sequence[int], shapes: Sequence[Shape]) -> 
 
 def compile_static(
     path: Path, target: Target, compute: Precision | None, order: Sequence[int], shapes: Sequence[Shape]
-) -> Any | None:  # noqa: ANN401 - as above
+) -> Engine | None:
     """Compile for fixed input shapes, measured 3 to 25% faster than the same model with an open batch.
 
     Returns:
@@ -108,6 +119,6 @@ def compile_static(
     model = read_model(path)
     try:
         reshape_model(model, order, shapes)
-        return load_core().compile_model(model, device_name(target.device), compile_properties(target, compute))
-    except VENDOR_ERRORS:
+        return compile_model(model, target, compute)
+    except (*VENDOR_ERRORS, BuildFailed):
         return None

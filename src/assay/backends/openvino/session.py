@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,10 +19,12 @@ from assay.backends.openvino.compilation import (
     compile_model,
     compile_static,
     fix_batch,
+    is_one_batch,
     order_ports,
     read_model,
     reshape_model,
 )
+from assay.backends.openvino.engine import Engine, Tensors
 from assay.backends.openvino.errors import VENDOR_ERRORS, mapped_errors, summarize_error
 from assay.backends.openvino.settings import MODEL_FILE, read_settings
 from assay.backends.openvino.tensors import BFLOAT16, wrap_array
@@ -31,26 +34,8 @@ from assay.core.errors import RunFailed
 from assay.core.target import ServingMode, Target
 from assay.core.tensor import Array, Feeds, Outputs, Signature
 
-
-class Engine:
-    """One compiled model with the requests that run it; a request runs one call at a time.
-
-    Attributes:
-        compiled: OpenVINO's compiled model.
-        direct: the request of ``run``.
-        idle: requests of ``stream`` that wait for work.
-    """
-
-    def __init__(self, compiled: Any) -> None:  # noqa: ANN401 - the vendor's object has no types
-        self.compiled = compiled
-        self.direct = compiled.create_infer_request()
-        self.idle: deque[Any] = deque()
-
-    def prepare_stream(self) -> None:
-        """Make as many requests as OpenVINO finds best, once."""
-        if not self.idle:
-            count = int(self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-            self.idle.extend(self.compiled.create_infer_request() for _ in range(count))
+MOST_INFERRED = 4096
+"""Shapes of past calls that are remembered as fitting."""
 
 
 class OpenVinoSession:
@@ -68,28 +53,31 @@ class OpenVinoSession:
     """
 
     def __init__(self, folder: Path, target: Target) -> None:
-        self._settings = read_settings(folder)
-        self._signature = Signature(self._settings.inputs, self._settings.outputs)
+        settings = read_settings(folder)
+        self._signature = Signature(settings.inputs, settings.outputs)
+        self._compute = settings.compute
         self._path = folder / MODEL_FILE
         self._target = target
         self._module = load_openvino()
         model = read_model(self._path)
-        self._inputs = order_ports(model.inputs, self._settings.inputs)
-        outputs = order_ports(model.outputs, self._settings.outputs)
-        self._outputs = [(spec.name, index) for spec, index in zip(self._settings.outputs, outputs, strict=True)]
-        self._halves = [spec.name for spec in self._settings.outputs if np.dtype(spec.dtype) == BFLOAT16]
-        self._names = [spec.name for spec in self._settings.inputs]
-        self._types = [np.dtype(spec.dtype) for spec in self._settings.inputs]
+        self._inputs = order_ports(model.inputs, settings.inputs)
+        outputs = order_ports(model.outputs, settings.outputs)
+        self._outputs = [(spec.name, index) for spec, index in zip(settings.outputs, outputs, strict=True)]
+        self._halves = [spec.name for spec in settings.outputs if np.dtype(spec.dtype) == BFLOAT16]
+        self._names = [spec.name for spec in settings.inputs]
+        self._types = [np.dtype(spec.dtype) for spec in settings.inputs]
         self._accepted: tuple[Shape, ...] | None = None
+        overlapping = target.mode is ServingMode.THROUGHPUT and not is_one_batch(settings.inputs)
+        self._inferable = model if overlapping else None
+        self._inferred: set[tuple[Shape, ...]] = set()
         self._closed = False
-        shapes = fix_batch(self._settings.inputs, target.batch)
-        compute = self._settings.compute
-        fixed = None if shapes is None else compile_static(self._path, target, compute, self._inputs, shapes)
+        shapes = fix_batch(settings.inputs, target.batch)
+        fixed = None if shapes is None else compile_static(self._path, target, self._compute, self._inputs, shapes)
         self._engines: dict[tuple[Shape, ...] | None, Engine] = {}
         if fixed is None:
-            self._engines[None] = Engine(compile_model(model, target, compute))
+            self._engines[None] = compile_model(model, target, self._compute)
         else:
-            self._engines[shapes] = Engine(fixed)
+            self._engines[shapes] = fixed
 
     @property
     def signature(self) -> Signature:
@@ -103,14 +91,10 @@ class OpenVinoSession:
             RunFailed: the feeds do not fit the model, or OpenVINO failed.
         """
         arrays, engine = self._accept(feeds)
-        request = engine.direct
         try:
-            held = self._set_inputs(request, arrays)
-            outputs = self._name_outputs(list(request.infer().values()))
+            return self._name_outputs(engine.run(self._wrap(arrays)))
         except VENDOR_ERRORS as err:
             raise RunFailed(f"OpenVINO failed while running {self._path}: {summarize_error(err)}") from err
-        del held
-        return outputs
 
     def stream(self, batches: Iterable[Feeds]) -> Iterator[Outputs]:
         """Outputs of many calls in the order of the calls; in throughput mode several are under way at once.
@@ -129,15 +113,14 @@ class OpenVinoSession:
             RunFailed: as ``run``.
         """
         arrays, engine = self._accept(feeds)
-        engine.prepare_stream()
+        engine.prepare_overlap()
         for _ in self._overlap([feeds] * len(engine.idle)):
             pass  # each stream has its own copy of the graph: one call each, so that every kernel is chosen
         model = read_model(self._path)
         with mapped_errors(RunFailed, f"OpenVINO cannot audit {self._path}"):
             reshape_model(model, self._inputs, [array.shape for array in arrays])
-            ports = sorted(zip(self._inputs, arrays, strict=True), key=lambda pair: pair[0])
-            products = find_products(model, [wrap_array(array, self._module) for _, array in ports])
-            return audit_execution(engine.compiled, products)
+            tensors = [tensor for _, tensor in sorted(self._wrap(arrays), key=lambda pair: pair[0])]
+            return audit_execution(engine.compiled, find_products(model, tensors))
 
     def close(self) -> None:
         """Give the compiled models back; closing twice does nothing."""
@@ -165,23 +148,11 @@ class OpenVinoSession:
             raise
         if shapes != self._accepted or types != self._types or len(feeds) != len(arrays):
             self._refuse_mismatch(feeds)
+            if self._inferable is not None and shapes not in self._inferred:
+                self._infer_shapes(shapes)
             self._accepted = shapes
         engine = self._engines.get(shapes) or self._engines.get(None) or self._open_any_shape()
         return arrays, engine
-
-    def _open_any_shape(self) -> Engine:
-        """Compile with the model's own open shapes, the first time that a call needs it."""
-        if self._closed:
-            raise RunFailed(f"the session of {self._path} is closed", "open the artifact again")
-        compiled = compile_model(read_model(self._path), self._target, self._settings.compute)
-        return self._engines.setdefault(None, Engine(compiled))
-
-    def _set_inputs(self, request: Any, arrays: Sequence[Array]) -> list[Any]:  # noqa: ANN401 - the vendor's object
-        """Point the request at the arrays; the tensors given back keep their memory alive until it has run."""
-        tensors = [wrap_array(array, self._module) for array in arrays]
-        for index, tensor in zip(self._inputs, tensors, strict=True):
-            request.set_input_tensor(index, tensor)
-        return tensors
 
     def _refuse_mismatch(self, feeds: Feeds) -> None:
         """Refuse feeds that are not exactly the model's inputs: OpenVINO would cast or reshape some in silence.
@@ -193,8 +164,34 @@ class OpenVinoSession:
         if trouble:
             raise RunFailed(f"{self._path} cannot run: {trouble}", "make the feeds fit the model's inputs")
 
+    def _infer_shapes(self, shapes: tuple[Shape, ...]) -> None:
+        """Refuse shapes that do not fit each other or the model's constants.
+
+        With several streams OpenVINO may lose the error of a call whose shapes do not fit, and give the outputs of
+        another call or read foreign memory (2026.4). So there the shapes that are new are inferred over the whole
+        model first. Sizes that depend on values stay unchecked.
+
+        Raises:
+            RunFailed: with OpenVINO's words on the node where they meet.
+        """
+        with mapped_errors(RunFailed, f"{self._path} cannot run on shapes {[list(shape) for shape in shapes]}"):
+            reshape_model(self._inferable, self._inputs, shapes)
+        if len(self._inferred) >= MOST_INFERRED:
+            self._inferred.clear()
+        self._inferred.add(shapes)
+
+    def _open_any_shape(self) -> Engine:
+        """Compile with the model's own open shapes, the first time that a call needs it."""
+        if self._closed:
+            raise RunFailed(f"the session of {self._path} is closed", "open the artifact again")
+        return self._engines.setdefault(None, compile_model(read_model(self._path), self._target, self._compute))
+
+    def _wrap(self, arrays: Sequence[Array]) -> Tensors:
+        """The arrays as tensors, with the ports that they go to."""
+        return [(index, wrap_array(array, self._module)) for index, array in zip(self._inputs, arrays, strict=True)]
+
     def _name_outputs(self, values: Sequence[Array]) -> Outputs:
-        """The copied arrays of a finished call by ONNX name, in the signature's order."""
+        """Outputs by ONNX name, in the signature's order."""
         outputs = {name: values[index] for name, index in self._outputs}
         for name in self._halves:
             outputs[name] = outputs[name].view(BFLOAT16)
@@ -202,31 +199,31 @@ class OpenVinoSession:
 
     def _overlap(self, batches: Iterable[Feeds]) -> Iterator[Outputs]:
         """Keep every request busy; wait for the oldest call first, so that the order is kept."""
-        pending: deque[tuple[Engine, Any, list[Any]]] = deque()
+        pending: deque[tuple[Engine, Any, Tensors]] = deque()
+
+        def finish_oldest() -> Outputs:
+            engine, request, _ = pending[0]
+            with mapped_errors(RunFailed, f"OpenVINO failed while running {self._path}"):
+                outputs = self._name_outputs(engine.finish(request))
+            pending.popleft()
+            engine.idle.append(request)
+            return outputs
+
         try:
             for feeds in batches:
                 arrays, engine = self._accept(feeds)
                 if not any(engine is other for other, _, _ in pending):
-                    engine.prepare_stream()
+                    engine.prepare_overlap()
                 while not engine.idle:
-                    yield self._finish(*pending.popleft())
-                request = engine.idle.popleft()
-                with mapped_errors(RunFailed, f"OpenVINO failed while running {self._path}"):
-                    tensors = self._set_inputs(request, arrays)
-                    request.start_async()
+                    yield finish_oldest()
+                request, tensors = engine.idle.popleft(), self._wrap(arrays)
                 pending.append((engine, request, tensors))
+                with mapped_errors(RunFailed, f"OpenVINO failed while running {self._path}"):
+                    engine.start(request, tensors)
             while pending:
-                yield self._finish(*pending.popleft())
+                yield finish_oldest()
         finally:
-            for engine, request, _ in pending:
-                request.wait()
+            for engine, request, _ in pending:  # left early: by the caller, or by a call that failed
+                with suppress(*VENDOR_ERRORS):
+                    request.wait()
                 engine.idle.append(request)
-
-    def _finish(self, engine: Engine, request: Any, tensors: list[Any]) -> Outputs:  # noqa: ANN401 - as above
-        """Wait for one call and copy its outputs, so that the request can run the next."""
-        with mapped_errors(RunFailed, f"OpenVINO failed while running {self._path}"):
-            request.wait()
-            values = [np.array(value) for value in request.results.values()]
-        tensors.clear()
-        engine.idle.append(request)
-        return self._name_outputs(values)

@@ -52,7 +52,10 @@ def read_capabilities(device: str) -> frozenset[str]:
     core = load_core()
     name = device_name(device)
     try:
-        return frozenset(core.get_property(name, "OPTIMIZATION_CAPABILITIES"))
+        found = [str(item) for item in core.available_devices]
+        if name in found or any(item.startswith(f"{name}.") for item in found):
+            return frozenset(core.get_property(name, "OPTIMIZATION_CAPABILITIES"))
     except RuntimeError as err:
-        found = ", ".join(str(item).lower() for item in core.available_devices) or "none"
-        raise BackendUnavailable(f"OpenVINO has no device {device!r} here", f"devices found: {found}") from err
+        raise BackendUnavailable(f"OpenVINO cannot ask the device {device!r}: {err}", "check its driver") from err
+    names = ", ".join(item.lower() for item in found) or "none"
+    raise BackendUnavailable(f"OpenVINO has no device {device!r} here", f"devices found: {names}")
