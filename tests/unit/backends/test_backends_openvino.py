@@ -14,9 +14,11 @@ from onnx.reference import ReferenceEvaluator
 from openvino_models import Network, Quantizer, make_quantized, make_residual, store_half
 
 from assay.backends.openvino.adapter import OpenVinoBackend
+from assay.backends.openvino.compilation import order_ports
 from assay.backends.openvino.processor import adds_exactly
 from assay.backends.openvino.session import OpenVinoSession
 from assay.backends.openvino.settings import MODEL_FILE, SETTINGS_FILE, read_settings
+from assay.backends.openvino.tensors import read_signature
 from assay.backends.openvino.vendor import load_core, load_openvino, read_capabilities
 from assay.backends.table import load_backend
 from assay.core.errors import BackendUnavailable, BuildFailed, RunFailed, UnsupportedPlan
@@ -143,6 +145,16 @@ def test_names_and_types_are_the_onnx_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(outputs["copy"], feeds["a"])
 
 
+def test_ports_are_found_by_name_before_position(tmp_path: Path) -> None:
+    model = load_core().read_model(str(make_branches(tmp_path / "m.onnx")))
+    turned = load_openvino().Model(model.get_results()[::-1], model.get_parameters()[::-1])
+    specs = read_signature(tmp_path / "m.onnx")
+    assert order_ports(model.inputs, specs.inputs) == (0, 1, 2, 3)
+    assert order_ports(turned.inputs, specs.inputs) == (3, 2, 1, 0)
+    with pytest.raises(BuildFailed, match="unused"):
+        order_ports(turned.inputs[1:], specs.inputs)
+
+
 def test_bfloat16_interfaces_keep_their_type(tmp_path: Path) -> None:
     net = Network()
     net.add("Add", "x", "x", outputs=["y"])
@@ -176,16 +188,16 @@ def test_wrong_feeds_name_the_input(session: Session, feeds: dict[str, np.ndarra
     session.run({"x": draw(BATCH, 3, 8, 8)})
 
 
-@pytest.mark.parametrize("target", [TARGET, PARALLEL])
-def test_shapes_that_do_not_fit_each_other_are_refused(tmp_path: Path, target: Target) -> None:
+@pytest.mark.parametrize(("target", "words"), [(TARGET, "failed while running"), (PARALLEL, "cannot run on shapes")])
+def test_shapes_that_do_not_fit_each_other_are_refused(tmp_path: Path, target: Target, words: str) -> None:
     net = Network()
     net.add("MatMul", "a", "b", outputs=["y"])
     model = net.save(tmp_path / "m.onnx", {"a": ["n", "k"], "b": ["l", 4]}, {"y": ["n", 4]})
     with open_model(model, target=target) as opened:
         for _ in range(2):
-            with pytest.raises(RunFailed, match="MatMul"):
+            with pytest.raises(RunFailed, match=f"{words}.*MatMul"):
                 opened.run({"a": draw(2, 3), "b": draw(5, 4)})
-            with pytest.raises(RunFailed, match="MatMul"):
+            with pytest.raises(RunFailed, match=f"{words}.*MatMul"):
                 list(opened.stream([{"a": draw(2, 3), "b": draw(5, 4)}]))
             assert opened.run({"a": draw(2, 5), "b": draw(5, 4)})["y"].shape == (2, 4)
 
@@ -223,6 +235,12 @@ def test_streams_keep_the_order(residual: Path, target: Target) -> None:
     assert [len(y) for y in streamed] == sizes
     for one, other in zip(streamed, direct, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_a_stream_for_latency_runs_one_call_at_a_time(session: Session) -> None:
+    source = iter([{"x": draw(BATCH, 3, 8, 8)}] * 3)
+    next(session.stream(source))
+    assert len(list(source)) == 2
 
 
 def test_a_stream_takes_no_more_batches_than_are_under_way(residual: Path) -> None:

@@ -222,6 +222,17 @@ def test_node_names_with_commas_are_found(tmp_path: Path) -> None:
     assert total(audit(model, x=draw(BATCH, 4, 8, 8))) == BATCH * 8 * 8 * 8 * 4 * 9
 
 
+def test_what_is_folded_into_attention_is_not_counted(tmp_path: Path) -> None:
+    net = Network()
+    mask = net.add("MatMul", net.weight(16, 8), net.weight(8, 16))
+    scores = net.add("Softmax", net.add("Add", net.add("MatMul", "q", "k"), mask), axis=-1)
+    net.add("MatMul", scores, "v", outputs=["y"])
+    shapes = {"q": ["n", 2, 16, 32], "k": ["n", 2, 32, 16], "v": ["n", 2, 16, 32]}
+    model = net.save(tmp_path / "m.onnx", shapes, {"y": ["n", 2, 16, 32]})
+    found = audit(model, q=draw(BATCH, 2, 16, 32), k=draw(BATCH, 2, 32, 16), v=draw(BATCH, 2, 16, 32))
+    assert total(found) == BATCH * 2 * 2 * 16 * 16 * 32, kernels(found)
+
+
 def test_integer_storage_alone_counts_as_the_floats_it_is_multiplied_in(tmp_path: Path) -> None:
     net = Quantizer(np.uint8, np.int8)
     net.add("Gemm", "x", net.stored_weight(32, 64), transB=1, outputs=["y"])

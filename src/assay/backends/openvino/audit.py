@@ -12,7 +12,7 @@ becomes one ``Subgraph``), and since the runtime model of a model with open shap
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay.backends.openvino.arithmetic import Product
@@ -83,7 +83,7 @@ def _find_precision(node: Mapping[str, str], asked: Precision) -> Precision:
 
 def _assign_macs(nodes: Sequence[Mapping[str, str]], products: Sequence[Product]) -> list[int]:
     """Give the arithmetic of each product to the one runtime node that took it in."""
-    claims = _index_originals(nodes, [name for product in products for name in (product.name, *product.followers)])
+    claims = _index_originals(nodes)
     macs = [0] * len(nodes)
     orphans = []
     for product in products:
@@ -107,13 +107,11 @@ def _assign_macs(nodes: Sequence[Mapping[str, str]], products: Sequence[Product]
     return macs
 
 
-def _index_originals(nodes: Sequence[Mapping[str, str]], names: Iterable[str]) -> Mapping[str, Sequence[int]]:
-    """Original operator -> runtime nodes that name it."""
+def _index_originals(nodes: Sequence[Mapping[str, str]]) -> Mapping[str, Sequence[int]]:
+    """Original operator -> runtime nodes that name it; the runtime separates names by commas."""
     claims: dict[str, list[int]] = defaultdict(list)
-    awkward = {name for name in names if "," in name}  # the runtime separates names by commas
     for index, node in enumerate(nodes):
-        originals = node["originalLayersNames"]
-        for name in set(originals.split(",")) | {name for name in awkward if name in originals}:
+        for name in node["originalLayersNames"].split(","):
             claims[name].append(index)
     return claims
 

@@ -109,14 +109,24 @@ def reshape_model(model: Any, order: Sequence[int], shapes: Sequence[Shape]) -> 
 
 
 def compile_static(
-    path: Path, target: Target, compute: Precision | None, order: Sequence[int], shapes: Sequence[Shape]
+    model: Any,  # noqa: ANN401 - as above
+    target: Target,
+    compute: Precision | None,
+    order: Sequence[int],
+    shapes: Sequence[Shape],
 ) -> Engine | None:
     """Compile for fixed input shapes, measured 3 to 25% faster than the same model with an open batch.
+
+    Args:
+        model: gets these shapes, in place.
+        target: as ``compile_model``.
+        compute: as ``compile_model``.
+        order: port of each input, see ``order_ports``.
+        shapes: of the inputs.
 
     Returns:
         None where the model does not compile so: some do with open shapes only.
     """
-    model = read_model(path)
     try:
         reshape_model(model, order, shapes)
         return compile_model(model, target, compute)

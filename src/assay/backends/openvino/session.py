@@ -72,12 +72,13 @@ class OpenVinoSession:
         self._inferred: set[tuple[Shape, ...]] = set()
         self._closed = False
         shapes = fix_batch(settings.inputs, target.batch)
-        fixed = None if shapes is None else compile_static(self._path, target, self._compute, self._inputs, shapes)
         self._engines: dict[tuple[Shape, ...] | None, Engine] = {}
-        if fixed is None:
+        if shapes is None:
             self._engines[None] = compile_model(model, target, self._compute)
-        else:
+        elif (fixed := compile_static(model, target, self._compute, self._inputs, shapes)) is not None:
             self._engines[shapes] = fixed
+        else:
+            self._open_any_shape()
 
     @property
     def signature(self) -> Signature:
