@@ -125,8 +125,8 @@ def _read_schema(kind: str, opset: int) -> onnx.defs.OpSchema | None:
 def find_slots(node: ir.Node, precision: Precision, opset: int) -> Slots | None:
     """FP32 operands whose type may change, or None where the node has none or cannot change them all.
 
-    An operand whose type the schema fixes as float32 stays. Outputs must take their type from an input, so casts and
-    generators stay as they are. Nodes with subgraphs or with operands of unknown type are left alone.
+    Outputs must take their type from an input, so casts and generators stay as they are. So do nodes with subgraphs,
+    with operands of unknown type, or with one whose type the schema fixes as float32.
     """
     schema = _read_schema(node.op_type, opset)
     graphs = {ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS}
@@ -136,14 +136,12 @@ def find_slots(node: ir.Node, precision: Precision, opset: int) -> Slots | None:
         return None
     wanted = SCHEMA_TYPES[precision]
     allowed = {each.type_param_str for each in schema.type_constraints if wanted in each.allowed_type_strs}
-    variables = {each.type_param_str for each in schema.type_constraints}
     inputs = _find_changing(node.inputs, schema.inputs)
     outputs = _find_changing(node.outputs, schema.outputs)
-    changing = {index: kind for index, kind in inputs.items() if kind in variables}
-    bound = set(changing.values())
-    if not changing or not bound <= allowed or not set(outputs.values()) <= bound:
+    bound = set(inputs.values())
+    if not inputs or not bound <= allowed or not set(outputs.values()) <= bound:
         return None
-    return Slots(tuple(changing), tuple(outputs))
+    return Slots(tuple(inputs), tuple(outputs))
 
 
 def _find_changing(

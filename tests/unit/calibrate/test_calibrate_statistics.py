@@ -35,6 +35,10 @@ def test_other_float_types_count_as_float32(dtype: type[np.floating]) -> None:
     assert observe_array(values).total == 2.25
 
 
+def test_zeros_of_either_sign_alone_are_counted() -> None:
+    assert [observe_array(np.float32([zero, 1.0])).zeros for zero in (0.0, -0.0)] == [1, 1]
+
+
 def test_a_strided_array_is_read_by_value() -> None:
     values = np.arange(24, dtype=np.float32).reshape(4, 6)
     np.testing.assert_array_equal(observe_array(values.T[::2]).histogram, observe_array(values[:, ::2]).histogram)

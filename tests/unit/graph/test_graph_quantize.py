@@ -319,8 +319,9 @@ def test_subgraphs_are_left_alone() -> None:
     ranges = dict.fromkeys(list_quantized(model, CHAIN), TensorRange(-9.0, 9.0))
     result = insert_qdq(model, CHAIN, ranges)
     assert measure_sqnr(run(model, feeds)[0], run(result, feeds)[0]) > 20
-    inner = [node.op_type for graph in result.graph.subgraphs() for node in graph]
-    assert sorted(inner) == ["Conv", "Exp"]
+    inner = [node for graph in result.graph.subgraphs() for node in graph]
+    assert sorted(node.op_type for node in inner) == ["Conv", "Exp"]
+    assert {node.inputs[0].name for node in inner if node.inputs[0] is not None} == {"a"}
 
 
 def draw_array() -> np.ndarray:

@@ -1,7 +1,7 @@
 """The range of least squared quantization error, found from the histogram alone.
 
 Least squares alone would clip a tensor whose few large values are the ones that matter: among 10^6 detection scores
-near 0, the ten at 0.9 weigh nothing. So a clip must leave the values that it cuts most of their energy. The optima of
+near 0, the one at 0.9 weighs nothing. So a clip must leave the values that it cuts most of their energy. The optima of
 bell-shaped and Laplacian tensors (Banner et al. 2019, "Post training 4-bit quantization", ACIQ) lie well inside that
 bound; for isolated large values it keeps the range close to the min-max one.
 """
