@@ -1,8 +1,12 @@
-"""Observation: an FP32 session over a calibration set, into statistics per tensor."""
+"""Observation: an FP32 session over a calibration set, into statistics per tensor.
+
+What goes in must be finite. Inside a sound model infinities and NaN occur (an attention mask of minus infinity, the
+softmax of a row that is masked whole), so there they are counted, and a plan leaves what touches them in floats.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -22,6 +26,8 @@ def observe(
     tensors: Sequence[str],
     batch: int,
     on_batch: Callable[[int], None] | None = None,
+    *,
+    finite: Collection[str] = (),
 ) -> Calibration:
     """Statistics of the named tensors over all items of a data set, at constant memory.
 
@@ -31,16 +37,17 @@ def observe(
         tensors: names of floating-point inputs and outputs of the session.
         batch: items per call (>= 1).
         on_batch: told the number of items observed so far, after every call.
+        finite: tensors that must be finite like the inputs, such as the model's own outputs.
 
     Raises:
-        DataError: the set is empty, or a tensor holds NaN or Inf; names the tensor and the items.
+        DataError: the set is empty, or a tensor that must be finite is not; names the tensor and the items.
         RunFailed: the runtime refused the feeds or failed.
     """
     builders = {name: StatisticsBuilder() for name in tensors}
     items = 0
     for part in dataset.batches(batch):
         observed = {**session.run(part.feeds), **part.feeds}
-        _observe_batch(builders, observed, part)
+        _observe_batch(builders, observed, part, {*part.feeds, *finite})
         items += part.size
         if on_batch is not None:
             on_batch(items)
@@ -50,7 +57,9 @@ def observe(
     return Calibration(tensors=statistics, data=dataset.fingerprint, items=items)
 
 
-def _observe_batch(builders: Mapping[str, StatisticsBuilder], observed: Mapping[str, Array], part: Batch) -> None:
+def _observe_batch(
+    builders: Mapping[str, StatisticsBuilder], observed: Mapping[str, Array], part: Batch, finite: Collection[str]
+) -> None:
     """Add every tensor of one batch to its statistics."""
     for name, builder in builders.items():
         values = observed.get(name)
@@ -58,7 +67,7 @@ def _observe_batch(builders: Mapping[str, StatisticsBuilder], observed: Mapping[
             raise DataError(f"tensor {name!r} cannot be observed: it is neither an input nor an output of the model")
         if not np.issubdtype(values.dtype, np.floating):
             raise DataError(f"tensor {name!r} cannot be observed: its element type is {values.dtype}, not a float")
-        if builder.add(values):
+        if builder.add(values) and name in finite:
             items = _find_nonfinite_items(values, part)
             source = "the data" if name in part.feeds else "the model"
             raise DataError(

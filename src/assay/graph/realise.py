@@ -33,6 +33,16 @@ def list_kept(plan: Plan) -> frozenset[str]:
     return frozenset(name for name, precision in plan.overrides if precision is not plan.precision)
 
 
+def list_nonfinite(prepared: ir.Model, calibration: Calibration) -> frozenset[str]:
+    """Names of the nodes that touch a tensor with observed NaN or Inf, or with no value at all: no scale fits it."""
+    unfit = {name for name, tensor in calibration.tensors.items() if tensor.nonfinite or not tensor.count}
+    return frozenset(
+        str(node.name)
+        for node in prepared.graph
+        if unfit and any(value is not None and value.name in unfit for value in (*node.inputs, *node.outputs))
+    )
+
+
 def realise(
     prepared: ir.Model,
     plan: Plan,
@@ -44,7 +54,8 @@ def realise(
     Args:
         prepared: the prepared FP32 model; left as it is.
         plan: what to make of it.
-        calibration: statistics of ``needed_tensors``; FP16 is not checked for overflow without them.
+        calibration: statistics of ``needed_tensors``; without them FP16 is not checked for overflow, nor INT8 for
+            tensors that are not finite.
         ranges: solved ranges of ``needed_tensors``, for INT8 plans.
 
     Raises:
@@ -58,6 +69,7 @@ def realise(
         if plan.scheme is None or ranges is None:
             missing = "scheme" if plan.scheme is None else "solved ranges"
             raise UnsupportedPlan(f"plan {plan.name!r} quantizes without {missing}", "calibrate first")
+        kept |= list_nonfinite(prepared, calibration) if calibration is not None else frozenset()
         return insert_qdq(prepared, plan.scheme, ranges, kept)
     if plan.cast is None:
         raise UnsupportedPlan(f"plan {plan.name!r} does not say how it is cast", "set its cast style")

@@ -14,13 +14,18 @@ from assay.core.tensor import Array, Feeds, Outputs, Signature
 
 
 class Doubling:
-    """A session that gives twice its input, the input's integers, and a scalar."""
+    """A session that gives twice its input, the input without what is not positive, its integers, and a scalar."""
 
     signature = Signature((), ())
 
     def run(self, feeds: Feeds) -> Outputs:
         x = np.asarray(feeds["x"], np.float32)
-        return {"twice": 2 * x, "rounded": np.nan_to_num(x, posinf=0).astype(np.int64), "sum": np.asarray(x.sum())}
+        return {
+            "twice": 2 * x,
+            "masked": np.where(x > 0, x, -np.inf),
+            "rounded": np.nan_to_num(x, posinf=0).astype(np.int64),
+            "sum": np.asarray(x.sum()),
+        }
 
     def stream(self, batches: Iterable[Feeds]) -> Iterator[Outputs]:
         return (self.run(feeds) for feeds in batches)
@@ -81,7 +86,18 @@ def test_a_value_that_is_not_finite_is_named_with_its_items(rows: list[int], wor
     values = VALUES.copy()
     values[rows, 2] = np.nan
     with pytest.raises(DataError, match=f"tensor 'twice' holds NaN or Inf {words}"):
-        observe(Doubling(), Rows(values), ["twice"], batch=3)
+        observe(Doubling(), Rows(values), ["twice"], batch=3, finite={"twice"})
+
+
+def test_inputs_must_be_finite() -> None:
+    with pytest.raises(DataError, match="tensor 'x' holds NaN or Inf on item 2 of"):
+        observe(Doubling(), Rows(np.where(np.arange(7)[:, None] == 2, np.inf, VALUES)), ["x"], batch=3)
+
+
+def test_inner_tensors_may_hold_infinities_and_they_are_counted() -> None:
+    statistics = observe(Doubling(), Rows(VALUES), ["masked"], batch=3).tensors["masked"]
+    assert statistics.nonfinite == (VALUES <= 0).sum()
+    assert statistics.low > 0
 
 
 def test_many_faulty_items_are_counted() -> None:
@@ -91,7 +107,7 @@ def test_many_faulty_items_are_counted() -> None:
 
 def test_a_tensor_without_an_item_axis_names_the_batch() -> None:
     with pytest.raises(DataError, match="items 0 to 6"):
-        observe(Doubling(), Rows(np.full_like(VALUES, np.inf)), ["sum"], batch=7)
+        observe(Doubling(), Rows(np.full_like(VALUES, np.inf)), ["sum"], batch=7, finite={"sum"})
 
 
 @pytest.mark.parametrize(("name", "words"), [("gone", "neither an input nor an output"), ("rounded", "int64")])

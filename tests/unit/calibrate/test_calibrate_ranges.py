@@ -137,9 +137,12 @@ def test_min_max_holds_every_value_and_zero() -> None:
     assert solve_range(statistics, RangeMethod.MIN_MAX, IntegerFormat.S8, symmetric=True) == TensorRange(-3, 3)
 
 
-def test_all_tensors_of_a_scheme_are_solved_and_a_bad_one_is_named() -> None:
+def test_all_tensors_of_a_scheme_with_a_finite_value_are_solved() -> None:
     scheme = Scheme(IntegerDialect(IntegerFormat.S8, symmetric=True), Placement.CHAIN, RangeMethod.MIN_MAX)
-    good = observe_array(np.float32([1.0, -2.0]))
-    assert solve_ranges(Calibration({"a": good}, "", 1), scheme) == {"a": TensorRange(-2, 2)}
-    with pytest.raises(DataError, match="'b'"):
-        solve_ranges(Calibration({"a": good, "b": observe_array(np.float32([np.nan]))}, "", 1), scheme)
+    good, bad = observe_array(np.float32([1.0, -2.0, np.inf])), observe_array(np.float32([np.nan]))
+    assert solve_ranges(Calibration({"a": good, "b": bad}, "", 1), scheme) == {"a": TensorRange(-2, 2)}
+
+
+def test_nothing_finite_has_no_range() -> None:
+    with pytest.raises(DataError, match="without a finite value"):
+        solve_range(observe_array(np.float32([np.inf])), RangeMethod.MSE, IntegerFormat.U8, symmetric=False)

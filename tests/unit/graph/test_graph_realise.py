@@ -1,7 +1,11 @@
+import numpy as np
 import onnx_ir as ir
 import pytest
 from quantize_samples import CHAIN, RESIDUAL, RESIDUAL_SHAPES, calibrate, count_operators, draw, make, solve
 
+from assay.calibrate.ranges import solve_ranges
+from assay.calibrate.statistics import observe_array
+from assay.core.calibration import Calibration
 from assay.core.errors import UnsupportedPlan
 from assay.core.plan import Plan
 from assay.core.precision import CastStyle, Precision
@@ -30,6 +34,19 @@ def test_int8_quantizes_and_leaves_out_what_the_plan_overrides() -> None:
     assert "w3_quantized" in realise(model, INT8, ranges=ranges).graph.initializers
     kept = Plan(Precision.INT8, scheme=CHAIN, overrides=((find_name(model, "e"), Precision.FP32),))
     assert "w3" in realise(model, kept, ranges=ranges).graph.initializers
+
+
+@pytest.mark.parametrize("seen", [[np.inf, 1.0], [np.nan], []])
+def test_int8_leaves_out_what_touches_a_tensor_that_no_scale_fits(seen: list[float]) -> None:
+    model = make(RESIDUAL, RESIDUAL_SHAPES)
+    feeds = draw(model)
+    calibration = calibrate(model, feeds, observable_tensors(model))
+    tensors = {**calibration.tensors, "h1": observe_array(np.asarray(seen, np.float32))}
+    broken = Calibration(tensors, "", 1)
+    result = realise(model, INT8, broken, solve_ranges(broken, CHAIN))
+    kinds = {node.op_type for node in result.graph if "h1" in {v.name for v in (*node.inputs, *node.outputs) if v}}
+    assert kinds == {"Relu", "GlobalAveragePool"}
+    assert "w1_quantized" in result.graph.initializers
 
 
 def test_fp16_checks_the_calibration_for_overflow() -> None:

@@ -36,15 +36,10 @@ def solve_range(
 
 
 def solve_ranges(calibration: Calibration, scheme: Scheme) -> dict[str, TensorRange]:
-    """Clipping range of every calibrated tensor, by name.
-
-    Raises:
-        DataError: a tensor was never observed, naming it.
-    """
+    """Clipping range of every calibrated tensor with a finite value, by name."""
     dialect = scheme.dialect
-    ranges = {}
-    for name, statistics in calibration.tensors.items():
-        if not statistics.count:
-            raise DataError(f"tensor {name!r} has no finite value, so no range", "calibrate with more data")
-        ranges[name] = solve_range(statistics, scheme.ranges, dialect.activation, symmetric=dialect.symmetric)
-    return ranges
+    return {
+        name: solve_range(statistics, scheme.ranges, dialect.activation, symmetric=dialect.symmetric)
+        for name, statistics in calibration.tensors.items()
+        if statistics.count
+    }
