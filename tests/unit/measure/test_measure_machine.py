@@ -89,7 +89,8 @@ def test_the_fingerprint_follows_the_hardware_and_not_the_software() -> None:
 def test_limits_of_a_nested_group_of_version_two(tmp_path: Path) -> None:
     write(tmp_path / "proc/self/cgroup", "0::/pod/container\n")
     write(tmp_path / "sys/fs/cgroup/pod/cpu.max", "150000 100000\n")
-    write(tmp_path / "sys/fs/cgroup/pod/container/cpu.max", "max 100000\n")
+    write(tmp_path / "sys/fs/cgroup/cpu.max", "max 100000\n")
+    write(tmp_path / "sys/fs/cgroup/pod/container/cpu.max", "400000 100000\n")
     write(tmp_path / "sys/fs/cgroup/pod/memory.max", "max\n")
     write(tmp_path / "sys/fs/cgroup/pod/container/memory.max", f"{2**30}\n")
     assert read_cpu_quota(tmp_path) == 1.5

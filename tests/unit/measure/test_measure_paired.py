@@ -185,6 +185,14 @@ def test_items_to_resolve_decides_as_often_as_promised() -> None:
         assert decided / 20 >= 0.55
 
 
+def test_items_to_resolve_are_enough_even_with_bad_luck() -> None:
+    needed = items_to_resolve(0.015, 0.015, 0.005, 0.95)
+    assert needed is not None
+    unlucky = stats.norm.ppf(0.8) * math.sqrt(needed * 0.03) / 2
+    lost, won = round(needed * 0.015 + unlucky), round(needed * 0.015 - unlucky)
+    assert compare(TOP1, *flip(needed, lost, won), 0.95).low >= -0.005 - 1e-6
+
+
 def test_items_to_resolve_without_flips_follows_the_rule_of_three() -> None:
     needed = items_to_resolve(0.0, 0.0, 0.005, 0.95)
     assert needed is not None

@@ -119,13 +119,13 @@ def test_a_metric_must_exist_for_model_and_data() -> None:
     check_task(FunctionSession(same), ArrayDataset(items, None), TASK, agreement)
 
 
-def test_memory_does_not_grow_with_the_inputs() -> None:
+def test_memory_does_not_grow_with_the_inputs_even_where_many_calls_are_under_way() -> None:
     class Endless(ArrayDataset):
         def batches(self, size: int) -> Iterator[Batch]:
             for start in range(0, 200 * size, size):
                 yield Batch({"x": np.ones((size, 4, 5000), np.float32)}, np.zeros(size, np.int64), start)
 
-    session = FunctionSession(lambda x: {"y": x[:, :, 0]})
+    session = FunctionSession(lambda x: {"y": x[:, :, 0].copy()}, width=50)
     tracemalloc.start()
     try:
         score_dataset(session, Endless(*make_items(1)), TASK, 8, ignore)

@@ -24,6 +24,7 @@ class Pipeline(FunctionSession):
         super().__init__(lambda x: {"y": x}, width=width)
         self._clock, self._ns = clock, ns
         self.calls = 0
+        self.first_ns = 0
 
     def stream(self, batches: Iterable[Feeds]) -> Iterator[Outputs]:
         waiting = []
@@ -31,7 +32,7 @@ class Pipeline(FunctionSession):
             waiting.append(self.run(feeds))
             self.calls += 1
             if len(waiting) == self._width:
-                self._clock.wait(self._ns)
+                self._clock.wait(self._ns + (self.first_ns if self.calls == self._width else 0))
                 yield from waiting
                 waiting.clear()
         if waiting:
@@ -57,6 +58,15 @@ def test_a_slow_model_gets_time_for_an_interval() -> None:
     assert session.calls == 12
     assert estimate.low is not None
     assert estimate.value == pytest.approx(8 / 0.3)
+
+
+def test_filling_the_pipeline_does_not_count() -> None:
+    clock = SteppingClock()
+    session = Pipeline(clock, 2, ns=100 * MS)
+    session.first_ns = 1000 * MS
+    estimate = measure_throughput(session, FEEDS, seconds=1.0, clock=clock)
+    assert estimate.low == pytest.approx(160)
+    assert estimate.high == pytest.approx(160)
 
 
 def test_a_very_slow_model_has_a_value_without_an_interval() -> None:

@@ -36,6 +36,16 @@ def test_every_bound_of_few_items_holds_at_its_confidence(n: int, confidence: fl
             assert weigh_outcomes(n, p_lost, p_won)[missed].sum() <= 1 - confidence + 1e-9
 
 
+def test_a_bound_holds_where_the_p_value_rises_again() -> None:
+    # Here a loss beyond the first one that the test rejects is not rejected: stopping early would miss too often.
+    n, p_lost, p_won = 25, 0.52, 0.0675
+    weights = weigh_outcomes(n, p_lost, p_won)
+    near = weights > 1e-7
+    lost, won = (x[near] for x in list_outcomes(n))
+    bounds = np.array([bound_loss(a, b, n, 0.95) for a, b in zip(lost.tolist(), won.tolist(), strict=True)])
+    assert weights[near][bounds < p_lost - p_won].sum() <= 0.05
+
+
 def test_the_bound_is_monotone() -> None:
     n = 9
     bounds = {(a, b): bound_loss(a, b, n, 0.95) for a, b in zip(*(x.tolist() for x in list_outcomes(n)), strict=True)}
@@ -63,13 +73,17 @@ def test_the_bound_holds_for_more_items(n: int, p_lost: float, p_won: float) -> 
     assert misses <= stats.binom.ppf(0.999, 300, 0.05)
 
 
-def test_the_p_value_is_the_probability_it_says() -> None:
+@pytest.mark.parametrize(
+    ("lost", "won", "loss", "rate"), [(3, 4, 0.1, 0.25), (0, 2, 0.0, 0.02), (0, 0, 0.0, 0.02), (1, 9, -0.2, 0.3)]
+)
+def test_the_p_value_is_the_probability_it_says(lost: int, won: int, loss: float, rate: float) -> None:
     """Against the plain double sum over all outcomes, at one flip rate."""
-    n, lost, won, loss, rate = 30, 3, 4, 0.1, 0.25
+    n = 30
     downs, ups = list_outcomes(n)
 
     def studentise(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
-        return (a - b - n * loss) / np.sqrt(n * (np.maximum((a + b) / n, loss) - loss**2))
+        variance = n * (np.maximum((a + b) / n, abs(loss)) - loss**2)
+        return np.where(variance > 0, (a - b - n * loss) / np.sqrt(np.where(variance > 0, variance, 1)), 0)
 
     clear = studentise(downs, ups) <= studentise(np.array([lost]), np.array([won])) + 1e-12
     expected = weigh_outcomes(n, (rate + loss) / 2, (rate - loss) / 2)[clear].sum()
