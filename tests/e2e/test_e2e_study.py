@@ -18,6 +18,9 @@ from conftest import Files, run_assay, study_arguments
 import assay
 from assay.core.errors import DataError, StoreError
 
+pytestmark = pytest.mark.xdist_group("study")
+"""One worker runs these, so that the study that they share is made once."""
+
 
 def test_show_keeps_its_schema(finished: Path) -> None:
     document = run_assay("show", finished, "--json").document

@@ -71,8 +71,9 @@ def propose(
 ) -> tuple[Candidate, ...]:
     """Candidates to try next, in a fixed order; empty when nothing remains.
 
-    The first round has, for each runtime, FP32, FP16, BF16, and INT8 in every dialect with every rest. Later rounds
-    take each runtime's fastest INT8 form and vary the range method and the placement, until nothing new follows.
+    The first round has, for each runtime, FP32, FP16, BF16, and INT8 in every dialect with the rest that is expected
+    fastest. Later rounds take each runtime's fastest INT8 form and vary the range method and the rest, and, where it
+    is the fastest of all runtimes, the placement, until nothing new follows.
 
     Args:
         capabilities: one per runtime, in the order of the trials.
@@ -87,7 +88,12 @@ def propose(
     fresh = _unseen(first, known)
     if fresh or not ranges or Precision.INT8 not in allowed:
         return fresh
-    return _unseen([c for runtime in capabilities for c in _neighbours(runtime, first, ranges, tried)], known)
+    fastest = _fastest(tried)
+    later: list[Candidate] = []
+    for runtime in capabilities:
+        rests = tuple(rest for rest in runtime.rests if rest in allowed)
+        later += _neighbours([c for c in first if c.runtime == runtime.name], rests, ranges, tried, fastest)
+    return _unseen(later, known)
 
 
 def _unseen(candidates: Sequence[Candidate], known: set[str]) -> tuple[Candidate, ...]:
@@ -106,12 +112,11 @@ def _opening(
             yield Candidate(runtime.name, Plan(precision, cast=cast))
     if Precision.INT8 not in allowed or not ranges:
         return
-    rests = [rest for rest in runtime.rests if rest in allowed] or [Precision.FP32]
+    rest = next((rest for rest in runtime.rests if rest in allowed), Precision.FP32)
     for dialect in runtime.dialects:
         for placement in traits.placements:
-            for rest in rests:
-                scheme = Scheme(dialect, placement, _preferred(ranges))
-                yield Candidate(runtime.name, Plan(Precision.INT8, rest=rest, scheme=scheme))
+            scheme = Scheme(dialect, placement, _preferred(ranges))
+            yield Candidate(runtime.name, Plan(Precision.INT8, rest=rest, scheme=scheme))
 
 
 def _preferred(ranges: Sequence[RangeMethod]) -> RangeMethod:
@@ -119,36 +124,45 @@ def _preferred(ranges: Sequence[RangeMethod]) -> RangeMethod:
     return RangeMethod.MSE if RangeMethod.MSE in ranges else ranges[0]
 
 
-def _neighbours(
-    runtime: Capabilities,
-    first: Sequence[Candidate],
-    ranges: Sequence[RangeMethod],
-    tried: Sequence[Screened],
-) -> Iterator[Candidate]:
-    """The fastest INT8 form of a runtime with the other range methods, and in the other placement.
-
-    Where no INT8 form ran, the first one is tried in the other placement only: a runtime that refuses a chain of
-    integers may still take integer operands.
-    """
-    ours = [c for c in first if c.runtime == runtime.name and c.plan.scheme is not None]
-    if not ours:
-        return
-    latencies = {screened.candidate.id: screened.latency_ms for screened in tried}
+def _fastest(tried: Sequence[Screened], runtime: str | None = None) -> Candidate | None:
+    """The INT8 form that ran fastest, of one runtime or of all; None where none ran."""
     ran = [
-        (latency, screened.candidate)
+        (screened.latency_ms, screened.candidate.id, screened.candidate)
         for screened in tried
-        if (latency := latencies[screened.candidate.id]) is not None
-        and math.isfinite(latency)
-        and screened.candidate.runtime == runtime.name
+        if screened.latency_ms is not None
+        and math.isfinite(screened.latency_ms)
+        and runtime in (None, screened.candidate.runtime)
         and screened.candidate.plan.scheme is not None
         and not screened.candidate.plan.overrides
     ]
-    start = min(ran, key=lambda pair: (pair[0], pair[1].id))[1] if ran else ours[0]
-    if ran:
+    return min(ran, key=lambda one: one[:2])[2] if ran else None
+
+
+def _neighbours(
+    first: Sequence[Candidate],
+    rests: Sequence[Precision],
+    ranges: Sequence[RangeMethod],
+    tried: Sequence[Screened],
+    fastest: Candidate | None,
+) -> Iterator[Candidate]:
+    """The fastest INT8 form of one runtime with other range methods and rests, and in the other placement.
+
+    The other placement is tried where this runtime has the fastest INT8 form of all, and where none of its own ran:
+    a runtime that refuses a chain of integers may still take integer operands.
+    """
+    ours = [c for c in first if c.plan.scheme is not None]
+    if not ours:
+        return
+    runtime = ours[0].runtime
+    start = _fastest(tried, runtime)
+    if start is not None:
         for method in ranges:
             yield _vary(start, ranges=method)
-    for placement in Placement:
-        yield _vary(start, placement=placement, ranges=_preferred(ranges))
+        for rest in rests:
+            yield replace(start, plan=replace(start.plan, rest=rest))
+    if start is None or (fastest is not None and fastest.runtime == runtime):
+        for placement in Placement:
+            yield _vary(start or ours[0], placement=placement, ranges=_preferred(ranges))
 
 
 def _vary(candidate: Candidate, *, placement: Placement | None = None, ranges: RangeMethod | None = None) -> Candidate:

@@ -18,7 +18,7 @@ from assay.studies.files import hash_file
 from assay.studies.record import ModelProvenance
 
 CONVOLUTIONS = {"Conv", "ConvTranspose"}
-TRANSFORMER_MARKS = {"LayerNormalization", "Softmax", "SimplifiedLayerNormalization", "Attention", "RMSNormalization"}
+TRANSFORMER_MARKS = {"LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization", "Attention"}
 PRODUCTS = {"MatMul", "Gemm"}
 
 
@@ -59,11 +59,20 @@ def describe_spec(spec: TensorSpec) -> str:
 
 def find_traits(model: ir.Model) -> ModelTraits:
     """What the proposer wants to know of a model."""
-    operators = {node.op_type for node in model.graph.all_nodes()}
+    nodes = tuple(model.graph.all_nodes())
+    operators = {node.op_type for node in nodes}
     return ModelTraits(
         has_convolutions=bool(operators & CONVOLUTIONS),
-        has_attention_or_norms=bool(operators & TRANSFORMER_MARKS) and bool(operators & PRODUCTS),
+        has_attention_or_norms=bool(operators & TRANSFORMER_MARKS) or any(is_attention(node) for node in nodes),
     )
+
+
+def is_attention(node: ir.Node) -> bool:
+    """A softmax whose result is multiplied: one at the end of a classifier is not."""
+    if node.op_type != "Softmax":
+        return False
+    users = [user for user in node.outputs[0].consumers() if user.op_type != "Dropout"]
+    return any(user.op_type in PRODUCTS for user in users)
 
 
 def find_fixed_batch(signature: Signature) -> int | None:
