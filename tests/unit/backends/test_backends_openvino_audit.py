@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import ml_dtypes
 import msgspec
 import numpy as np
 import pytest
@@ -103,6 +104,21 @@ def test_bf16_plan_runs_in_bf16(tmp_path: Path, mode: ServingMode) -> None:
     target = Target("openvino", batch=BATCH, threads=2, mode=mode)
     found = audit(model, BF16, target, x=draw(BATCH, 3, 8, 8))
     assert found.shares()[Precision.BF16] == 1.0, kernels(found)
+
+
+@needs_bf16
+def test_a_graph_typed_bf16_runs_as_it_is_typed(tmp_path: Path) -> None:
+    net = Network()
+    narrow = [net.constant(net.rng.standard_normal((32, 32)).astype(ml_dtypes.bfloat16)) for _ in range(2)]
+    y = net.add("MatMul", net.add("Cast", "x", to=TensorProto.BFLOAT16), narrow[0])
+    y = net.add("Softmax", net.add("Cast", y, to=TensorProto.FLOAT), axis=-1)
+    y = net.add("MatMul", net.add("Cast", y, to=TensorProto.BFLOAT16), narrow[1])
+    net.add("Cast", y, to=TensorProto.FLOAT, outputs=["y"])
+    model = net.save(tmp_path / "m.onnx", {"x": ["n", 16, 32]}, {"y": ["n", 16, 32]})
+    plan = Plan(Precision.BF16, cast=CastStyle.TYPED, overrides=(("n2", Precision.FP32),))
+    found = audit(model, plan, x=draw(BATCH, 16, 32))
+    assert found.shares()[Precision.BF16] == 1.0, kernels(found)
+    assert [node.precision for node in found.nodes if "Softmax" in node.operator] == [Precision.FP32]
 
 
 @needs_bf16

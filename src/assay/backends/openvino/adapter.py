@@ -33,9 +33,10 @@ HardSwish are the same either way. Mul and Sigmoid are slower in whole networks 
 class OpenVinoBackend:
     """OpenVINO on the CPU.
 
-    Under a 16-bit plan OpenVINO decides by itself which nodes compute in 16 bits. On the CPU it takes no notice of
-    the marks that keep a node in FP32 (``disable_fp16_compression``): Softmax, normalisation and reductions read and
-    write BF16 between matrix products, and compute inside in FP32. BF16 has FP32's range, so nothing overflows.
+    Under a hint OpenVINO decides by itself which nodes compute in 16 bits, and on the CPU takes no notice of the marks
+    that keep a node in FP32 (``disable_fp16_compression``): Softmax, normalisation and reductions between matrix
+    products read and write BF16. They compute and sum inside in FP32, and BF16 has FP32's range, so nothing
+    overflows. A graph that is itself typed BF16 is executed as it is typed, node by node, under the hint ``f32``.
     """
 
     @property
@@ -79,7 +80,11 @@ class OpenVinoBackend:
         )
 
     def cast_style(self, precision: Precision, target: Target) -> CastStyle:
-        """A hint, for both 16-bit formats: OpenVINO widens a typed graph to FP32 unless the hint asks otherwise."""
+        """A hint, for both 16-bit formats.
+
+        Measured as fast as a typed BF16 graph (0.9 to 1.1) and 0.3 to 4 dB nearer to FP32; a typed FP16 graph is
+        widened to FP32 on a CPU without FP16.
+        """
         del precision, target
         return CastStyle.HINT
 
@@ -99,13 +104,13 @@ class OpenVinoBackend:
         if plan.precision is Precision.INT8 and "INT8" not in capabilities:
             return Support(supported=False, reason=f"OpenVINO has no INT8 kernels on this {target.device}")
         compute = find_compute(plan)
-        if compute is Precision.BF16 and "BF16" not in capabilities:
+        if Precision.BF16 in (plan.precision, compute) and "BF16" not in capabilities:
             return Support(supported=False, reason=f"this {target.device} has no BF16 units, OpenVINO would use FP32")
         if compute is Precision.INT8:
             return Support(supported=False, reason="what an INT8 plan leaves in floats cannot itself be INT8")
         for node, precision in plan.overrides:
             if precision is not compute:
-                reason = f"node {node!r} is to run in {precision}: beside INT8 OpenVINO takes one format, {compute}"
+                reason = f"node {node!r} is to run in {precision}, but the hint asks for {compute} in all float nodes"
                 return Support(supported=False, reason=reason)
         return Support(supported=True)
 
@@ -152,5 +157,12 @@ class OpenVinoBackend:
 
 
 def find_compute(plan: Plan) -> Precision:
-    """Format that OpenVINO is asked to compute in: of an INT8 plan, that of what stays in floats."""
-    return plan.rest if plan.precision is Precision.INT8 else plan.precision
+    """Format that OpenVINO is asked to compute in, where the graph's own types do not say it.
+
+    Of an INT8 plan, that of what stays in floats; of a graph typed BF16, FP32.
+    """
+    if plan.precision is Precision.INT8:
+        return plan.rest
+    if plan.precision is Precision.BF16 and plan.cast is CastStyle.TYPED:
+        return Precision.FP32
+    return plan.precision
