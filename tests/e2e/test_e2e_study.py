@@ -13,7 +13,7 @@ import onnx.reference
 import pandas as pd
 import polars as pl
 import pytest
-from conftest import Files, run_assay, study_arguments
+from study_samples import Files, run_assay, study_arguments
 
 import assay
 from assay.core.errors import DataError, StoreError

@@ -139,7 +139,8 @@ class NpzReader:
     def _check_lengths(self) -> None:
         first = self._inputs[0]
         if len(self) == 0:
-            raise DataError(f"{self._path} holds zero items: {first.name!r} has the shape {list(first.shape)}")
+            message = f"{self._path} holds zero items: {first.name!r} has the shape {list(first.shape)}"
+            raise DataError(message, "give at least one item")
         for array in self._inputs[1:]:
             if array.shape[0] != len(self):
                 message = f"{self._path}: {first.name!r} has {len(self)} items and {array.name!r} {array.shape[0]}"
