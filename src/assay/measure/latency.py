@@ -7,6 +7,9 @@ runtime's threads spinning: right after another session neither holds. They go o
 a visit is not all settling; 300 samples, which a p99 bound needs, come with 75 rounds at the latest. Only where the
 budget would not do for ``LEAST_ROUNDS`` is one call timed per visit. Orders alternate forward and backward and rotate,
 so that every session takes every place.
+
+What rounds cannot level out is where a session's memory happened to lie: two sessions of one artifact can differ by
+some percent for as long as they are open, which the intervals, being about these sessions, do not cover.
 """
 
 from __future__ import annotations

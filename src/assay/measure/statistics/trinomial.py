@@ -35,14 +35,15 @@ TAIL_MASS = 2e-9
 """More than a binomial holds beyond ``TAIL_SD`` standard deviations and ``TAIL_FLIPS``, by Bernstein's inequality."""
 WORK = 4_000
 """Terms per p-value, divided between the flip counts summed and the flip rates tried."""
-FEWEST_RATES, MOST_RATES = 7, 41
+FEWEST_RATES, MOST_RATES = 5, 41
 """Few rates do where flips are many: there the p-value hardly depends on the rate."""
 STEP_SE = 0.25
-REACH_STEPS = 4
+REACH_STEPS = 1
 HALVINGS = 7
 """The bound is found to 1/128 of a quarter of a standard error, and rounded outwards."""
 SCAN_SE = 0.02
-SCAN_ITEMS, FEWEST_SCANS, MOST_SCANS = 1_200, 4, 16
+SCAN_ITEMS, FEWEST_SCANS, MOST_SCANS = 20_000, 1, 16
+"""Beyond the bound found, losses are tried at this spacing, the fewer the more items there are."""
 
 
 def bound_loss(lost: int, won: int, n: int, confidence: float) -> float:
