@@ -12,7 +12,10 @@ added to the p-value (Berger and Boos, P values maximized over a confidence set 
 by the maximum (after Suissa and Shuster, The 2 x 2 matched-pairs trial, Biometrics 47, 1991, and Tango, Equivalence
 test and confidence interval for the difference in proportions for the paired-sample design, Stat. Med. 17, 1998)::
 
-    T = (lost - won - n d) / sqrt(n (v - d^2)),  v = max((lost + won) / n, |d|)
+    T = (lost - won - n d) / sqrt(n (v - d^2)),  v = max(f, |d|) + f / 2,  f = (lost + won) / n
+
+The ``f / 2`` makes a pair of flips that cancel speak less clearly than no flip at all; so n items without a flip bound
+the loss by 3.0 / n at 95%, as they bound a plain proportion.
 
 Given the number of flips D, which is Bin(n, r), lost is Bin(D, (r + d) / (2 r)), and ``T <= t`` is ``lost <= k(D)``:
 one binomial distribution function per D, summed over the D that matter; what is left out is added to the p-value.
@@ -146,7 +149,7 @@ def _studentise(
 
 def _deviate(flips: NDArray[np.float64], n: int, loss: float) -> NDArray[np.float64]:
     """Standard deviation of ``lost - won`` at the supposed loss, given the flips."""
-    variance = np.maximum(np.maximum(flips, n * abs(loss)) - n * loss**2, 0.0)
+    variance = np.maximum(np.maximum(flips, n * abs(loss)) + flips / 2 - n * loss**2, 0.0)
     deviation: NDArray[np.float64] = np.sqrt(variance)
     return deviation
 
