@@ -11,6 +11,7 @@ from assay.core.precision import Precision
 from assay.core.requirements import Bounded, Constraint, Requirements
 from assay.core.trial import Evidence, Quality, Trial
 from assay.decide import words
+from assay.decide.resolve import count_items_without_flips, is_right_or_wrong
 
 QUANTILES = {Bounded.P50: 0.50, Bounded.P95: 0.95, Bounded.P99: 0.99}
 NEGLIGIBLE_SHARE = 0.005
@@ -150,12 +151,31 @@ def _judge_quality(requirements: Requirements, trial: Trial, evidence: Evidence,
     if quality.metric != wanted:
         return Finding(Verdict.UNDECIDED, f"{quality.metric} was measured where {wanted} is bounded", math.inf)
     text = describe_loss(quality, loss)
-    if quality.confidence < requirements.confidence and loss.verdict is Verdict.MEETS and not itself:
-        asked = words.format_confidence(requirements.confidence)
-        return Finding(Verdict.UNDECIDED, f"{text}, but {asked} confidence was asked for")
+    if loss.verdict is Verdict.MEETS and not itself:
+        caveat = _find_caveat(requirements, quality, loss)
+        return Finding(Verdict.UNDECIDED, f"{text}, but {caveat}") if caveat else Finding(Verdict.MEETS, text)
     verdict = Verdict.MEETS if itself and loss.verdict is not Verdict.FAILS else loss.verdict
     excess = 1.0 if verdict is Verdict.MEETS else _ratio(loss.point, loss.margin)
     return Finding(verdict, text, max(1.0, excess))
+
+
+def _find_caveat(requirements: Requirements, quality: Quality, loss: Loss) -> str:
+    """Why a bound within the margin certifies nothing; empty where it does.
+
+    A lucky gain can pull the bound below a margin that not even a variant without a single flip could be held to.
+    The more variants are tried, the likelier one of them is so lucky: too small a set certifies nothing.
+    """
+    if quality.confidence < requirements.confidence:
+        return f"{words.format_confidence(requirements.confidence)} confidence was asked for"
+    if not 0 < loss.margin < 1 or not is_right_or_wrong(quality):
+        return ""
+    needed = count_items_without_flips(loss.margin, quality.confidence)
+    if quality.n >= needed:
+        return ""
+    return (
+        f"{words.format_count(quality.n)} items cannot resolve {words.format_metric(quality, loss.margin)}: "
+        f"at least {words.format_count(needed)} are needed even where nothing flips"
+    )
 
 
 def _judge_constraint(constraint: Constraint, evidence: Evidence) -> Finding:

@@ -24,25 +24,40 @@ def plan_items(quality: Quality, margin: float, confidence: float, power: float 
         quality: as measured on the items at hand.
         margin: tolerated loss in the metric's own unit.
         confidence: one-sided confidence of the statement.
-        power: chance that so many items settle it, should the measured loss be the true one.
+        power: chance that so many items settle it, should the measured loss be the true one; a gain counts as none.
 
     Returns:
         More items than were measured, or None where no sensible number would settle it: the loss lies on the
         margin itself.
     """
-    loss = -quality.difference if quality.higher_is_better else quality.difference
+    # A measured gain counts as none: it must not make a small set look large enough.
+    loss = max(0.0, -quality.difference if quality.higher_is_better else quality.difference)
     gap = abs(margin - loss)
     deviation = _deviation(quality)
     if deviation is None or not math.isfinite(gap) or gap <= 0:
         return None
     normal = NormalDist()
     needed = ((normal.inv_cdf(confidence) + normal.inv_cdf(power)) * deviation / gap) ** 2
-    if loss <= margin < 1:
-        # No flip at all in n items still bounds the loss by 1 - (1 - confidence)^(1/n) only.
-        needed = max(needed, math.log(1 - confidence) / math.log(1 - margin)) if margin > 0 else needed
+    if loss <= margin < 1 and margin > 0:
+        needed = max(needed, count_items_without_flips(margin, confidence))
     if not math.isfinite(needed) or needed > MOST_ITEMS:
         return None
     return max(math.ceil(needed), quality.n + 1)
+
+
+def is_right_or_wrong(quality: Quality) -> bool:
+    """Whether the metric's item scores are 0 or 1, so that flips are all there is to its difference."""
+    flips = abs(quality.flips_won - quality.flips_lost) / quality.n if quality.n else math.nan
+    return math.isclose(abs(quality.difference), flips, abs_tol=1e-9)
+
+
+def count_items_without_flips(margin: float, confidence: float) -> int:
+    """Fewest items that bound a loss by the margin when not one of them flips.
+
+    No flip in n items still allows a loss of ``1 - (1 - confidence)^(1/n)`` (the rule of three at 95%; Hanley and
+    Lippman-Hand, JAMA 249, 1983). Fewer items than this cannot resolve the margin, whatever they show.
+    """
+    return math.ceil(math.log(1 - confidence) / math.log1p(-margin))
 
 
 def _deviation(quality: Quality) -> float | None:
@@ -50,7 +65,7 @@ def _deviation(quality: Quality) -> float | None:
     n = quality.n
     if n < 1:
         return None
-    if math.isclose(abs(quality.difference), abs(quality.flips_won - quality.flips_lost) / n, abs_tol=1e-9):
+    if is_right_or_wrong(quality):
         lost = (quality.flips_lost + 0.5) / (n + 1)
         won = (quality.flips_won + 0.5) / (n + 1)
         return math.sqrt(lost + won - (lost - won) ** 2)

@@ -308,3 +308,16 @@ def test_the_open_one_with_fewer_flips_is_asked_about_within_noise() -> None:
 def test_no_difference_is_no_negative_zero() -> None:
     loss = measure_loss(make_requirements(), make_quality(0.0, 0.0))
     assert [math.copysign(1, x) for x in (loss.point, loss.lower, loss.upper)] == [1, 1, 1]
+
+
+def test_a_lucky_gain_on_too_few_items_certifies_nothing() -> None:
+    lucky = make_quality(-2.4, 1.9, n=250)
+    decision = conclude(make_requirements(), [make_reference(), make_trial(INT8, 4.0, lucky)])
+    assert decision.status is DecisionStatus.UNDECIDED
+    assert decision.best == "openvino.fp32"
+    assert "250 items cannot resolve 0.50 pp" in decision.sentence
+    assert "598" in decision.sentence
+    assert decision.items_needed is not None
+    assert decision.items_needed > 598
+    enough = replace(lucky, n=598, flips_lost=0, flips_won=round(0.024 * 598), difference=round(0.024 * 598) / 598)
+    assert conclude(make_requirements(), [make_reference(), make_trial(INT8, 4.0, enough)]).chosen is not None
