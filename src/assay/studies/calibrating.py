@@ -11,11 +11,13 @@ import onnx_ir as ir
 from assay.backends.backend import Backend
 from assay.calibrate.observe import observe
 from assay.core.calibration import Calibration, TensorStatistics
+from assay.core.errors import DataError
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.session import Dataset, Session
 from assay.core.target import Target
 from assay.core.tensor import Array
+from assay.data.subset import first
 from assay.graph.expose import expose, observable_tensors
 from assay.graph.save import save_model
 from assay.studies.progress import Progress
@@ -52,6 +54,7 @@ def calibrate_model(
     stored = store.read_arrays("calibration")
     if stored is not None:
         return unpack(stored)
+    dataset = dataset if fixed_batch is None else take_whole_batches(dataset, fixed_batch)
     tensors = observable_tensors(prepared)
     target = Target(runtime=backend.name, threads=count_cores())
     progress.start("calibrating", len(dataset))
@@ -66,6 +69,19 @@ def calibrate_model(
     progress.finish()
     store.write_arrays("calibration", pack(calibration))
     return calibration
+
+
+def take_whole_batches(dataset: Dataset, batch: int) -> Dataset:
+    """As many items as fill whole batches of a model that fixes its batch.
+
+    Raises:
+        DataError: there are fewer items than one batch.
+    """
+    usable = len(dataset) // batch * batch
+    if not usable:
+        message = f"the model fixes its batch at {batch}, and there are {len(dataset)} calibration items"
+        raise DataError(message, "give more items, or export the model with a dynamic batch axis")
+    return dataset if usable == len(dataset) else first(dataset, usable)
 
 
 def fit_batch(session: Session, dataset: Dataset) -> int:

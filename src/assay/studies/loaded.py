@@ -16,6 +16,7 @@ from assay.core.session import Session
 from assay.core.tensor import Array, Feeds, Signature
 from assay.studies.manifest import Manifest, ReleasedArtifact
 from assay.studies.release import read_manifest
+from assay.studies.sample import count_feeds, fill_up
 
 
 class LoadedRelease:
@@ -63,7 +64,11 @@ class LoadedRelease:
             RunFailed: every artifact of the chain failed.
         """
         check_feeds(self.signature, feeds)
-        parts = [self._run_batch(batch) for batch in split(feeds, self._batch())]
+        fixed = self._fixed_batch()
+        parts: list[Mapping[str, Array]] = []
+        for batch in split(feeds, fixed or self._current.target.batch):
+            outputs = self._run_batch(batch if fixed is None else fill_up(batch, fixed))
+            parts.append(outputs if fixed is None else cut(outputs, fixed, count_feeds(batch)))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def close(self) -> None:
@@ -80,10 +85,10 @@ class LoadedRelease:
         """Close."""
         self.close()
 
-    def _batch(self) -> int | None:
-        """Items per call where the model fixes them, else the batch that was measured."""
+    def _fixed_batch(self) -> int | None:
+        """Items per call where the model fixes them."""
         fixed = [s.shape[0] for s in self.signature.inputs if s.shape and isinstance(s.shape[0], int)]
-        return fixed[0] if fixed else self._current.target.batch
+        return fixed[0] if fixed else None
 
     def _run_batch(self, feeds: Feeds) -> Mapping[str, Array]:
         while True:
@@ -139,9 +144,12 @@ def fits(shape: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bool:
     )
 
 
-def split(feeds: Feeds, batch: int | None) -> Iterator[Feeds]:
+def split(feeds: Feeds, batch: int) -> Iterator[Feeds]:
     """Feeds in batches of at most ``batch`` items."""
-    count = len(next(iter(feeds.values())))
-    step = batch or count
-    for start in range(0, count, step):
-        yield {name: array[start : start + step] for name, array in feeds.items()}
+    for start in range(0, count_feeds(feeds), batch):
+        yield {name: array[start : start + batch] for name, array in feeds.items()}
+
+
+def cut(outputs: Mapping[str, Array], fixed: int, size: int) -> Mapping[str, Array]:
+    """Outputs without the rows of items that only filled a batch up."""
+    return {name: value[:size] if value.ndim and len(value) == fixed else value for name, value in outputs.items()}

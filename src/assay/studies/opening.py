@@ -6,15 +6,12 @@ import platform
 from collections.abc import Mapping
 from importlib import metadata
 
-import numpy as np
-
 from assay.backends.backend import Backend
 from assay.backends.table import load_backend
 from assay.core.calibration import Calibration
 from assay.core.errors import BackendUnavailable, RequestError
 from assay.core.precision import Precision
 from assay.core.session import Dataset, Metric, Task
-from assay.core.tensor import Feeds
 from assay.data.cache import remember
 from assay.data.open import open_dataset
 from assay.data.subset import first
@@ -24,6 +21,7 @@ from assay.studies.calibrating import calibrate_model
 from assay.studies.original import check_original
 from assay.studies.progress import Progress
 from assay.studies.request import StudyRequest
+from assay.studies.sample import take_sample
 from assay.studies.store import StudyStore
 from assay.studies.subject import Subject, load_subject
 from assay.studies.workspace import Workspace
@@ -134,14 +132,6 @@ def find_backends(names: tuple[str, ...]) -> tuple[Mapping[str, Backend], Mappin
         reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
         raise BackendUnavailable(f"no runtime is available: {reasons}", "see `assay doctor`")
     return backends, missing
-
-
-def take_sample(dataset: Dataset, batch: int) -> Feeds:
-    """Feeds of one call: the first items, repeated where there are fewer than a batch."""
-    feeds = next(iter(dataset.batches(batch))).feeds
-    count = len(next(iter(feeds.values())))
-    index = np.arange(batch) % count
-    return {name: np.ascontiguousarray(array[index]) for name, array in feeds.items()}
 
 
 def describe_environment(backends: Mapping[str, Backend]) -> str:

@@ -17,6 +17,7 @@ from assay.core.tensor import Outputs
 from assay.graph.ingest import load_model
 from assay.graph.save import save_model
 from assay.measure.quality import check_task
+from assay.studies.sample import take_sample
 from assay.studies.subject import Subject
 from assay.studies.workspace import count_cores
 
@@ -35,7 +36,7 @@ def check_original(
         BackendError: the runtime cannot run the model.
     """
     target = Target(runtime=backend.name, threads=count_cores())
-    batch = next(iter(dataset.batches(subject.fixed_batch or 1)))
+    feeds = take_sample(dataset, subject.fixed_batch or 1)
     with tempfile.TemporaryDirectory(prefix="assay-") as name:
         folder = Path(name)
         save_model(load_model(model), folder / "original.onnx")
@@ -48,7 +49,7 @@ def check_original(
             with backend.open(built, target) as session:
                 if kind == "original":
                     check_task(session, dataset, task, metric)
-                found.append(session.run(batch.feeds))
+                found.append(session.run(feeds))
     original, prepared = found
     compare_outputs(original, prepared, model)
 
