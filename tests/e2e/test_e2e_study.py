@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,3 +194,13 @@ def test_an_interrupted_study_resumes(files: Files, tmp_path: Path) -> None:
         path.stat().st_mtime_ns == done[path.stem] for path in trials.rglob("trials/*.json") if path.stem in done
     )
     assert not list(output.rglob("*.part"))
+
+
+def test_a_lost_artifact_is_built_again(files: Files, finished: Path) -> None:
+    chosen = next(
+        t for t in assay.open_study(finished).record.trials if t.id == assay.open_study(finished).decision.chosen
+    )
+    shutil.rmtree(finished / "artifacts" / chosen.artifact)
+    ran = run_assay(*study_arguments(files, finished))
+    assert ran.status == 0, ran.err
+    assert (finished / "artifacts" / chosen.artifact).is_dir()

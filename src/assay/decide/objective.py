@@ -11,6 +11,8 @@ from assay.decide import words
 
 NOISE = 0.03
 """Relative difference of two measurements of the same artifact that a busy machine gives."""
+CLEAR = 0.10
+"""A difference beyond this is one however wide the intervals are: a noisy machine must not hide it."""
 SECONDS_PER_HOUR = 3600.0
 MILLION = 1e6
 
@@ -51,7 +53,7 @@ def tell_apart(requirements: Requirements, one: Evidence, other: Evidence) -> bo
     """Whether two measurements differ by more than noise.
 
     They do not where they lie within 3%, or where the intervals of their speed-ups (latency) or throughputs
-    overlap. A size is counted, not measured: any difference is one.
+    overlap and they lie within 10%. A size is counted, not measured: any difference is one.
     """
     objective = requirements.objective
     price = requirements.price_per_hour
@@ -61,12 +63,10 @@ def tell_apart(requirements: Requirements, one: Evidence, other: Evidence) -> bo
     if objective is Objective.SIZE:
         return True
     low, high = sorted((first, second))
-    if high <= low * (1 + NOISE):
-        return False
+    if objective is Objective.MEMORY or not NOISE < high / low - 1 <= CLEAR:
+        return high / low - 1 > NOISE
     if objective is Objective.LATENCY:
         return not _overlap(one.speedup, other.speedup)
-    if objective is Objective.MEMORY:
-        return True
     return not _overlap(one.throughput, other.throughput)
 
 

@@ -50,7 +50,7 @@ def attempt_candidate(space: Workspace, candidate: Candidate) -> Attempt:
         StoreError: the store cannot be written; nothing that was finished is lost.
     """
     stored = space.store.read(f"trials/{candidate.id}", Attempt)
-    if stored is not None and (stored.status is not TrialStatus.OK or has_scores(space, candidate)):
+    if stored is not None and is_whole(space, stored):
         space.progress.say(f"{candidate.id}: known from an earlier run")
         return stored
     try:
@@ -63,9 +63,12 @@ def attempt_candidate(space: Workspace, candidate: Candidate) -> Attempt:
     return attempt
 
 
-def has_scores(space: Workspace, candidate: Candidate) -> bool:
-    """Whether the item scores of a candidate are stored."""
-    return space.store.read_arrays(f"scores/{candidate.id}") is not None
+def is_whole(space: Workspace, attempt: Attempt) -> bool:
+    """Whether everything that a stored attempt stands on is still there."""
+    if attempt.status is not TrialStatus.OK:
+        return True
+    scores = space.store.read_arrays(f"scores/{attempt.candidate.id}")
+    return scores is not None and space.store.artifact(attempt.address).is_dir()
 
 
 def make_attempt(space: Workspace, candidate: Candidate) -> Attempt:

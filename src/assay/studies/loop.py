@@ -51,7 +51,7 @@ def run_study(request: StudyRequest, progress: Progress) -> StudyRecord:
 def find_finished(space: Workspace) -> StudyRecord | None:
     """The record of an earlier run of the very same study, or None."""
     known = space.store.read("finished", StudyRecord)
-    if known is None:
+    if known is None or not all(space.store.artifact(t.artifact).is_dir() for t in known.trials if t.artifact):
         return None
     if known.requirements == space.request.requirements and known.title == space.title:
         return known

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,7 @@ class StudyStore:
 
     def __init__(self, root: Path, key: str) -> None:
         self.root = root
+        sweep(root)
         self.artifacts = make_folder(root / "artifacts")
         self.measurements = make_folder(root / "measurements" / key[:16])
         for name in ("probes", "scores", "trials"):
@@ -87,6 +89,16 @@ class StudyStore:
     def finish(self, record: StudyRecord) -> None:
         """Make a record the study's newest."""
         write_bytes(self.root / "study.json", encode(record))
+
+
+def sweep(root: Path) -> None:
+    """Remove what a killed run left half-written; only the holder of the lock may call this."""
+    for pattern in (".*.part", ".realised.*", ".exposed.*"):
+        for path in tuple(root.rglob(pattern)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def load_record(root: Path) -> StudyRecord:

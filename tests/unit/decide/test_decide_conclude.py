@@ -321,3 +321,15 @@ def test_a_lucky_gain_on_too_few_items_certifies_nothing() -> None:
     assert decision.items_needed > 598
     enough = replace(lucky, n=598, flips_lost=0, flips_won=round(0.024 * 598), difference=round(0.024 * 598) / 598)
     assert conclude(make_requirements(), [make_reference(), make_trial(INT8, 4.0, enough)]).chosen is not None
+
+
+def test_wide_intervals_do_not_hide_a_clear_difference() -> None:
+    def widen(trial: Trial) -> Trial:
+        assert trial.evidence is not None
+        speedup = replace(trial.evidence.speedup, low=0.5, high=50.0)
+        return replace(trial, evidence=replace(trial.evidence, speedup=speedup))
+
+    trials = [make_reference(), widen(make_trial(INT8, 4.0, GOOD)), widen(make_trial(BF16, 4.6, GOOD))]
+    assert conclude(make_requirements(), trials).chosen == "openvino.int8-u8s8-chain-mse"
+    trials[2] = widen(make_trial(BF16, 4.3, GOOD))
+    assert conclude(make_requirements(), trials).chosen == "openvino.bf16"

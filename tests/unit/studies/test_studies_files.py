@@ -103,3 +103,16 @@ def test_a_damaged_noun_is_named(tmp_path: Path) -> None:
 def test_no_study_is_said(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="holds no finished study"):
         load_record(tmp_path)
+
+
+def test_what_a_killed_run_left_is_swept_away(tmp_path: Path) -> None:
+    store = StudyStore(tmp_path, "k" * 64)
+    (store.artifacts / ".abc.xyz.part").mkdir()
+    (store.artifacts / ".abc.xyz.part" / "half").write_text("x")
+    (store.measurements / ".noun.json.1.part").write_text("x")
+    (store.measurements / ".realised.1").mkdir()
+    store.write("noun", {"a": 1})
+    StudyStore(tmp_path, "k" * 64)
+    assert not list(store.artifacts.iterdir())
+    assert not list(store.measurements.glob(".*"))
+    assert store.read("noun", dict[str, int]) == {"a": 1}
