@@ -37,7 +37,7 @@ from assay.studies.request import StudyRequest
 
 from networks import write_resnet50  # isort: skip
 
-WORK = Path(__file__).parent / "work"
+WORK = Path(__file__).parent / "scratch"
 
 
 class Talk(Silent):

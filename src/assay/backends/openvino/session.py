@@ -115,8 +115,8 @@ class OpenVinoSession:
         """
         arrays, engine = self._accept(feeds)
         engine.prepare_overlap()
-        for _ in self._overlap([feeds] * len(engine.idle)):
-            pass  # each stream has its own copy of the graph: one call each, so that every kernel is chosen
+        # Each stream has its own copy of the graph: one call each, so that every kernel is chosen.
+        deque(self._overlap([feeds] * len(engine.idle)), maxlen=0)
         model = read_model(self._path)
         with mapped_errors(RunFailed, f"OpenVINO cannot audit {self._path}"):
             reshape_model(model, self._inputs, [array.shape for array in arrays])
