@@ -59,13 +59,19 @@ class Field:
         return self.cost(one) < self.cost(other) and tell_apart(self.requirements, one.evidence, other.evidence)
 
     def best(self, assessments: Iterable[Assessment]) -> Assessment | None:
-        """The best by the objective; within noise of it, the higher precision, then the fewer flips."""
+        """The best by the objective; within noise of it, the higher precision, what ran as asked, the fewer flips."""
         ordered = self.by_cost(assessments)
         if not ordered:
             return None
         return min(
             (a for a in ordered if not self.beats(ordered[0], a)),
-            key=lambda a: (-a.trial.candidate.plan.precision.bits, count_flips(a), self.cost(a), a.trial.id),
+            key=lambda a: (
+                -a.trial.candidate.plan.precision.bits,
+                bool(a.evidence.flags),
+                count_flips(a),
+                self.cost(a),
+                a.trial.id,
+            ),
         )
 
     def front(self) -> tuple[str, ...]:

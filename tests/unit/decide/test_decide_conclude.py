@@ -333,3 +333,14 @@ def test_wide_intervals_do_not_hide_a_clear_difference() -> None:
     assert conclude(make_requirements(), trials).chosen == "openvino.int8-u8s8-chain-mse"
     trials[2] = widen(make_trial(BF16, 4.3, GOOD))
     assert conclude(make_requirements(), trials).chosen == "openvino.bf16"
+
+
+def test_what_ran_as_asked_wins_a_tie() -> None:
+    flagged = make_trial(FP16, 4.0, GOOD)
+    assert flagged.evidence is not None
+    flagged = replace(flagged, evidence=replace(flagged.evidence, flags=("asked for fp16, but it ran in bf16",)))
+    trials = [make_reference(), flagged, make_trial(BF16, 4.05, GOOD)]
+    assert conclude(make_requirements(), trials).chosen == "openvino.bf16"
+    assert (
+        conclude(make_requirements(), [make_reference(), make_trial(FP16, 4.0, GOOD), trials[2]]).chosen == flagged.id
+    )
