@@ -78,6 +78,8 @@ def _advantage(one: Assessment, other: Assessment) -> str:
     """Why one is preferred within noise."""
     if one.trial.candidate.plan.precision.bits > other.trial.candidate.plan.precision.bits:
         return "the higher precision"
+    if other.evidence.flags and not one.evidence.flags:
+        return "what ran as asked"
     if count_flips(one) < count_flips(other):
         return f"fewer flips ({words.format_count(count_flips(one))} against {words.format_count(count_flips(other))})"
     return "no more flips"
