@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from assay.core.precision import CastStyle, IntegerFormat, Placement, Precision, RangeMethod
+from assay.core.precision import CastStyle, IntegerFormat, Placement, Precision, RangeMethod, Repair
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class IntegerDialect:
         per_channel: one weight scale per output channel instead of one per tensor.
         integer_bias: biases are int32 with scale ``activation scale * weight scale``; otherwise they stay FP32.
         chain_operators: ONNX operators beside Conv, MatMul and Gemm that the runtime executes on integers.
+        weight_block: elements of a weight's reduction axis that share a scale; 0 for the whole axis.
         reduced_range: weights use 7 bits (-64..64), for CPUs whose u8 x s8 product saturates in 16 bits.
     """
 
@@ -28,6 +29,7 @@ class IntegerDialect:
     integer_bias: bool = False
     chain_operators: frozenset[str] = frozenset()
     reduced_range: bool = False
+    weight_block: int = 0
 
     @property
     def name(self) -> str:
@@ -37,11 +39,12 @@ class IntegerDialect:
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How an INT8 plan quantizes: a dialect, a placement and a range method."""
+    """How an INT8 plan quantizes: a dialect, a placement, a range method, and repairs in the order of the enum."""
 
     dialect: IntegerDialect
     placement: Placement
     ranges: RangeMethod
+    repairs: tuple[Repair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Plan:
             return str(self.precision)
         scheme = self.scheme
         parts = [str(self.precision), scheme.dialect.name, str(scheme.placement), str(scheme.ranges).replace("-", "")]
+        parts += [str(repair) for repair in scheme.repairs]
         if self.rest is not Precision.FP32:
             parts.append(str(self.rest))
         if self.overrides:

@@ -53,6 +53,25 @@ class RangeMethod(StrEnum):
     MSE = "mse"
 
 
+class Repair(StrEnum):
+    """What is done to a model so that integers lose less of it."""
+
+    EQUALISE = "equalise"
+    """Evens out the channels of neighbouring weights, across activations that scale along (Nagel et al. 2019)."""
+
+    OUTLIERS = "outliers"
+    """Scales outlying channels of an activation down, and the weights that read them up."""
+
+    SMOOTH = "smooth"
+    """Moves part of the range of a matrix product's activations into its weights (Xiao et al. 2023, SmoothQuant)."""
+
+    BIAS = "bias"
+    """Takes the mean shift that rounded weights cause out of the biases (Nagel et al. 2019)."""
+
+    ROUND = "round"
+    """Rounds weights up or down by what the layer's output loses (Nagel et al. 2020, AdaRound)."""
+
+
 class Placement(StrEnum):
     """Where quantize/dequantize pairs stand in the graph."""
 

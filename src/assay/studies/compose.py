@@ -16,7 +16,7 @@ from assay.core.precision import Precision, RangeMethod
 from assay.core.requirements import Constraint, Objective, Requirements, Tolerance
 from assay.data.source import DataSource, Preprocess
 from assay.studies.config import DataSection, PreprocessSection, StudyFile
-from assay.studies.request import DEFAULT_RUNTIMES, StudyRequest
+from assay.studies.request import DEFAULT_RANGES, DEFAULT_RUNTIMES, StudyRequest
 
 Choice = TypeVar("Choice", bound=StrEnum)
 MINIMIZED = (Objective.LATENCY, Objective.MEMORY, Objective.SIZE, Objective.COST)
@@ -49,7 +49,7 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         calibration=compose_source("calibration", keys.calibration, keys.preprocess),
         runtimes=choose_names("runtime", keys.runtimes, tuple(BACKENDS)) or DEFAULT_RUNTIMES,
         precisions=choose("precision", keys.precisions, Precision) or tuple(Precision),
-        ranges=choose("range method", keys.ranges, RangeMethod) or tuple(RangeMethod),
+        ranges=choose("range method", keys.ranges, RangeMethod) or DEFAULT_RANGES,
         **{key: value for key, value in given.items() if value is not None},  # type: ignore[arg-type] # checked by the struct
     )
 

@@ -15,6 +15,7 @@ from assay.core.requirements import Requirements
 from assay.data.source import DataSource
 
 DEFAULT_RUNTIMES = ("onnxruntime", "openvino")
+DEFAULT_RANGES = (RangeMethod.MSE, RangeMethod.MIN_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class StudyRequest:
     calibration: DataSource | None = None
     runtimes: tuple[str, ...] = DEFAULT_RUNTIMES
     precisions: tuple[Precision, ...] = tuple(Precision)
-    ranges: tuple[RangeMethod, ...] = tuple(RangeMethod)
+    ranges: tuple[RangeMethod, ...] = DEFAULT_RANGES
     batch: int = 1
     threads: int = 1
     calibration_items: int = 300
