@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -12,17 +14,38 @@ from typing import cast
 from assay.core.errors import DataError, RequestError
 from assay.core.session import Dataset
 from assay.core.tensor import Signature
+from assay.data.calibration_set import is_set
 from assay.data.dataset import StreamedDataset
 from assay.data.reader import OpenReader
 from assay.data.source import DataSource
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
-_READERS: Mapping[str, str] = {
-    ".npz": "assay.data.npz:NpzReader",
-    ".parquet": "assay.data.table:open_parquet",
-    ".arrow": "assay.data.table:open_arrow",
-    ".feather": "assay.data.table:open_arrow",
+
+class SourceKind(StrEnum):
+    """Forms in which items can be given."""
+
+    NPZ = "npz"
+    PARQUET = "parquet"
+    ARROW = "arrow"
+    FOLDER = "image folder"
+    FUNCTION = "function"
+    SET = "calibration set"
+
+
+_SUFFIXES: Mapping[str, SourceKind] = {
+    ".npz": SourceKind.NPZ,
+    ".parquet": SourceKind.PARQUET,
+    ".arrow": SourceKind.ARROW,
+    ".feather": SourceKind.ARROW,
+}
+_READERS: Mapping[SourceKind, str] = {
+    SourceKind.NPZ: "assay.data.npz:NpzReader",
+    SourceKind.PARQUET: "assay.data.table:open_parquet",
+    SourceKind.ARROW: "assay.data.table:open_arrow",
+    SourceKind.FOLDER: "assay.data.folder:FolderReader",
+    SourceKind.FUNCTION: "assay.data.function:FunctionReader",
+    SourceKind.SET: "assay.data.calibration_set:open_stored_set",
 }
 
 
@@ -39,9 +62,14 @@ def open_dataset(source: DataSource, signature: Signature) -> Dataset:
         DataError: the data cannot be read or does not fit the model.
         RequestError: the declaration is wrong, or an extra is not installed.
     """
-    module, _, name = _find_reader(source.path).partition(":")
+    kind = find_kind(source.path)
+    module, _, name = _READERS[kind].partition(":")
     open_reader = cast("OpenReader", getattr(_import_reader(module, source.path), name))
-    dataset = StreamedDataset(open_reader(source, signature), source, signature)
+    reader = open_reader(source, signature)
+    if kind is SourceKind.SET:
+        # its items are model-ready, and the reader has held what is declared against what they went through
+        source = replace(source, preprocess=None)
+    dataset = StreamedDataset(reader, source, signature)
     dataset.peek()
     return dataset
 
@@ -56,15 +84,25 @@ def _import_reader(module: str, path: str) -> ModuleType:
         raise RequestError(message, "pip install 'assay-precision[parquet]'") from err
 
 
-def _find_reader(path: str) -> str:
+def find_kind(path: str) -> SourceKind:
+    """What a path names.
+
+    Raises:
+        DataError: nothing is there.
+        RequestError: it is of no known kind.
+    """
     file = Path(path)
     if file.is_dir():
-        return "assay.data.folder:FolderReader"
-    if file.suffix.lower() in _READERS:
-        return _READERS[file.suffix.lower()]
+        return SourceKind.SET if is_set(file) else SourceKind.FOLDER
+    if file.suffix.lower() in _SUFFIXES:
+        return _SUFFIXES[file.suffix.lower()]
     if _FUNCTION.fullmatch(path):
-        return "assay.data.function:FunctionReader"
+        return SourceKind.FUNCTION
     if not file.exists():
-        raise DataError(f"{path} does not exist", "name a file, a folder of images or module:function")
+        raise DataError(
+            f"{path} does not exist", "name a file, a folder of images, a calibration set or module:function"
+        )
     message = f"{path} is of no known kind"
-    raise RequestError(message, f"give {', '.join(_READERS)}, a folder of images or module:function")
+    raise RequestError(
+        message, f"give {', '.join(_SUFFIXES)}, a folder of images, a calibration set or module:function"
+    )

@@ -124,8 +124,8 @@ class DataSource:
     """Where items come from.
 
     Attributes:
-        path: an ``.npz`` file, a folder of images, a ``.parquet``, ``.arrow`` or ``.feather`` file, or
-            ``module:function``.
+        path: an ``.npz`` file, a folder of images, a ``.parquet``, ``.arrow`` or ``.feather`` file, the folder of a
+            calibration set, or ``module:function``.
         preprocess: how an item becomes a model input; None where it is stored as the model takes it.
         target: name of the array, column or key that holds the labels.
         limit: use only so many items from the start.
