@@ -91,6 +91,8 @@ class StudyOptions(TypedDict, total=False):
         runtimes: names of runtimes, in order of preference.
         precisions: number formats to try.
         ranges: range methods to try.
+        repairs: what may be done to a model that INT8 damages.
+        accept_unfit: go on with calibration items that are judged unfit.
         batch: items per call at which latency is measured.
         threads: compute threads of the deployment.
         latency_seconds: budget of the latency measurement.
@@ -106,6 +108,8 @@ class StudyOptions(TypedDict, total=False):
     runtimes: Sequence[str]
     precisions: Sequence[str]
     ranges: Sequence[str]
+    repairs: Sequence[str]
+    accept_unfit: bool
     batch: int
     threads: int
     latency_seconds: float

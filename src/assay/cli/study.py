@@ -31,6 +31,8 @@ def split_names(_context: click.Context, _parameter: click.Parameter, value: str
     "--calibration", metavar="DATA", help="Items for INT8 ranges: .npz, image folder, .parquet, mod:function."
 )
 @click.option("--evaluation", metavar="DATA", help="Labelled items that quality is measured on.")
+@click.option("--production", metavar="DATA", help="Sample of what is served, to judge the calibration items by.")
+@click.option("--accept-unfit", is_flag=True, default=None, help="Go on with calibration items judged unfit.")
 @click.option("--tolerance", metavar="TEXT", help="Tolerated drop: 'top1: 0.5pp', 'top1: 0.005' or 'top1: 1%'.")
 @click.option("--confidence", type=float, help="One-sided confidence of every bound (default 0.95).")
 @click.option("--minimize", metavar="NAME", help="latency, memory, size or cost (default latency).")
@@ -40,6 +42,9 @@ def split_names(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option("--runtimes", callback=split_names, metavar="A,B", help="Default onnxruntime,openvino.")
 @click.option("--precisions", callback=split_names, metavar="A,B", help="Out of fp32,bf16,fp16,int8 (default all).")
 @click.option("--ranges", callback=split_names, metavar="A,B", help="Out of min-max,mse (default both).")
+@click.option(
+    "--repairs", callback=split_names, metavar="A,B", help="Out of equalise,outliers,smooth,bias,round, or none."
+)
 @click.option("--batch", type=int, help="Items per call at which latency is measured (default 1).")
 @click.option("--threads", type=int, help="Compute threads of the deployment (default 1).")
 @click.option("--latency-seconds", type=float, help="Budget of the latency measurement (default 60).")
@@ -54,7 +59,7 @@ def study(subject: Path, as_json: bool, **flags: object) -> int:  # noqa: FBT001
     again resumes an interrupted study, and does nothing where all is done.
 
     Exit status: 0 chosen, 10 nothing meets the requirements, 11 the data cannot tell, 2 wrong input,
-    3 the reference cannot run, 5 the folder cannot be written.
+    3 the reference cannot run, 4 the calibration items are unfit, 5 the folder cannot be written.
     """
     request = compose_request(collect_keys(subject, flags))
     console = Console(stderr=True)
@@ -74,7 +79,7 @@ def collect_keys(subject: Path, flags: dict[str, object]) -> StudyFile:
     """All keys of a call: the study file's, if one is given, under the flags'."""
     data = {
         name: DataSection(path=str(flags.pop(name))) if flags[name] else flags.pop(name)
-        for name in ("calibration", "evaluation")
+        for name in ("calibration", "evaluation", "production")
     }
     flags["constraints"] = flags["constraints"] or None
     above = StudyFile(**flags, **data)  # type: ignore[arg-type] # the options above have the keys' types

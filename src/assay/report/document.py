@@ -9,6 +9,7 @@ import msgspec
 from assay.core.audit import ExecutionAudit
 from assay.core.decision import Decision
 from assay.core.estimate import Estimate
+from assay.core.fitness import Fitness, TensorFitness
 from assay.core.precision import Precision
 from assay.core.trial import Latency, Quality, Trial
 from assay.studies.record import StudyRecord
@@ -109,6 +110,30 @@ class TrialDocument(msgspec.Struct, frozen=True):
     energy_note: str | None = None
 
 
+class TensorFitnessDocument(msgspec.Struct, frozen=True):
+    """How well the calibrated range of one tensor suits other items; rates are fractions."""
+
+    tensor: str
+    excess_noise_db: EstimateDocument
+    clip_rate: EstimateDocument
+    unused: EstimateDocument
+    distance: EstimateDocument
+
+
+class FitnessDocument(msgspec.Struct, frozen=True):
+    """Verdict on the calibration items: ``fit``, ``doubtful`` or ``unfit``; tensors and items the worst first."""
+
+    verdict: str
+    score: EstimateDocument
+    shift_p: float
+    reasons: tuple[str, ...]
+    calibration_items: int
+    distinct_items: int
+    sample_items: int
+    tensors: tuple[TensorFitnessDocument, ...]
+    items: dict[int, str]
+
+
 class ShowDocument(msgspec.Struct, frozen=True):
     """A study, as ``assay show --json`` prints it and ``report.json`` holds it."""
 
@@ -117,6 +142,7 @@ class ShowDocument(msgspec.Struct, frozen=True):
     decision: DecisionDocument
     trials: tuple[TrialDocument, ...]
     warnings: tuple[str, ...]
+    fitness: FitnessDocument | None = None
 
 
 def show_document(record: StudyRecord) -> ShowDocument:
@@ -127,6 +153,7 @@ def show_document(record: StudyRecord) -> ShowDocument:
         decision=_show_decision(record.decision),
         trials=tuple(_show_trial(trial, record.decision.reasons) for trial in record.trials),
         warnings=record.warnings,
+        fitness=None if record.fitness is None else show_fitness(record.fitness),
     )
 
 
@@ -226,6 +253,32 @@ def _show_executed(audit: ExecutionAudit) -> ExecutedDocument:
         bf16=shares[Precision.BF16],
         fp16=shares[Precision.FP16],
         fp32=shares[Precision.FP32],
+    )
+
+
+def show_fitness(fitness: Fitness) -> FitnessDocument:
+    """The verdict on the calibration items."""
+    return FitnessDocument(
+        verdict=str(fitness.verdict),
+        score=_show_estimate(fitness.score),
+        shift_p=fitness.shift_p,
+        reasons=fitness.reasons,
+        calibration_items=fitness.calibration_items,
+        distinct_items=fitness.distinct_items,
+        sample_items=fitness.sample_items,
+        tensors=tuple(_show_tensor(tensor) for tensor in fitness.tensors),
+        items={item.position: item.reason for item in fitness.items},
+    )
+
+
+def _show_tensor(tensor: TensorFitness) -> TensorFitnessDocument:
+    """One tensor's fitness."""
+    return TensorFitnessDocument(
+        tensor=tensor.tensor,
+        excess_noise_db=_show_estimate(tensor.excess_noise_db),
+        clip_rate=_show_estimate(tensor.clip_rate),
+        unused=_show_estimate(tensor.unused),
+        distance=_show_estimate(tensor.distance),
     )
 
 

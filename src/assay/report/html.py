@@ -18,6 +18,8 @@ from assay.report.charts.canvas import Chart
 from assay.report.charts.forest import draw_forest
 from assay.report.charts.latency import draw_latency
 from assay.report.charts.tradeoff import draw_tradeoff
+from assay.report.fitness import BADGES as FITNESS_BADGES
+from assay.report.fitness import list_worst, summarise_fitness
 from assay.report.rows import MeasuredRow, Row, keep_measured, list_rows, list_warnings
 from assay.studies.record import StudyRecord
 
@@ -57,6 +59,9 @@ def render_html(record: StudyRecord) -> str:
             rows=rows,
             measured=measured,
             charts=_draw_charts(record),
+            fitness_tone="" if record.fitness is None else FITNESS_BADGES[record.fitness.verdict],
+            fitness_sentence="" if record.fitness is None else summarise_fitness(record.fitness),
+            fitness_rows=() if record.fitness is None else list_worst(record.fitness),
             metric=record.requirements.tolerance.metric,
             created=facts.format_date(record.created),
             has_energy=any(m.evidence.energy is not None for m in measured),
@@ -118,6 +123,7 @@ def _draw_charts(record: StudyRecord) -> dict[str, Chart | None]:
         "forest": draw_forest(record),
         "audit": draw_audit(record),
         "latency": draw_latency(record),
+        "convergence": None,
     }
 
 

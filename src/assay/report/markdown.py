@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from assay.decide import words
 from assay.report import cells
 from assay.report.facts import Facts, data_facts, machine_facts, model_facts, request_facts, version_facts
+from assay.report.fitness import list_worst, summarise_fitness
 from assay.report.rows import Row, keep_measured, list_rows, list_warnings
 from assay.studies.record import StudyRecord
 
@@ -25,6 +26,7 @@ def render_markdown(record: StudyRecord) -> str:
         _tabulate_trials(rows),
         "## Reasons",
         "\n".join(f"{row.number}. {escape(row.title)}: {escape(row.reason)}" for row in rows),
+        *_judge_calibration(record),
         "## Measurements",
         _tabulate_measurements(rows),
         "## Request",
@@ -108,6 +110,22 @@ def _tabulate_measurements(rows: Sequence[Row]) -> str:
         for m in keep_measured(rows)
     ]
     return _tabulate(header, lines)
+
+
+def _judge_calibration(record: StudyRecord) -> Iterable[str]:
+    """Fitness of the calibration items."""
+    fitness = record.fitness
+    if fitness is None:
+        return ()
+    header = ("tensor", "noise added", "cut off", "range unused", "distance")
+    lines = [
+        (row.tensor, *(f"{value} ({bounds})" if bounds else value for value, bounds in measured))
+        for row in list_worst(fitness)
+        for measured in [(row.noise, row.clipped, row.unused, row.distance)]
+    ]
+    reasons = "\n".join(f"- {escape(reason)}" for reason in fitness.reasons)
+    parts = ("## Calibration", escape(summarise_fitness(fitness)), reasons, _tabulate(header, lines))
+    return tuple(part for part in parts if part)
 
 
 def _tabulate_facts(facts: Facts) -> str:

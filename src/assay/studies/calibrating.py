@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import onnx_ir as ir
 
 from assay.backends.backend import Backend
 from assay.calibrate.observe import observe
 from assay.core.calibration import Calibration, TensorStatistics
-from assay.core.errors import DataError
-from assay.core.plan import Plan
-from assay.core.precision import Precision
-from assay.core.session import Dataset, Session
-from assay.core.target import Target
+from assay.core.session import Dataset
 from assay.core.tensor import Array
-from assay.data.subset import first
-from assay.graph.expose import expose, observable_tensors
-from assay.graph.save import save_model
+from assay.graph.expose import observable_tensors
+from assay.studies.exposing import fit_batch, open_exposed, take_whole_batches
 from assay.studies.progress import Progress
 from assay.studies.store import StudyStore
-from assay.studies.workspace import count_cores
 
-ACTIVATION_BYTES = 64 << 20
-LARGEST_BATCH = 32
 BINS = 1 << 16
 
 
@@ -56,39 +45,13 @@ def calibrate_model(
         return unpack(stored)
     dataset = dataset if fixed_batch is None else take_whole_batches(dataset, fixed_batch)
     tensors = observable_tensors(prepared)
-    target = Target(runtime=backend.name, threads=count_cores())
     progress.start("calibrating", len(dataset))
-    with tempfile.TemporaryDirectory(prefix=".exposed.", dir=store.measurements) as name:
-        model, built = Path(name, "exposed.onnx"), Path(name, "built")
-        built.mkdir()
-        save_model(expose(prepared, tensors), model)
-        backend.build(model, built, Plan(Precision.FP32), target)
-        with backend.open(built, target) as session:
-            batch = fixed_batch or fit_batch(session, dataset)
-            calibration = observe(session, dataset, tensors, batch, lambda _items: progress.advance(batch))
+    with open_exposed(prepared, tensors, backend, store.measurements) as session:
+        batch = fixed_batch or fit_batch(session, dataset)
+        calibration = observe(session, dataset, tensors, batch, lambda _items: progress.advance(batch))
     progress.finish()
     store.write_arrays("calibration", pack(calibration))
     return calibration
-
-
-def take_whole_batches(dataset: Dataset, batch: int) -> Dataset:
-    """As many items as fill whole batches of a model that fixes its batch.
-
-    Raises:
-        DataError: there are fewer items than one batch.
-    """
-    usable = len(dataset) // batch * batch
-    if not usable:
-        message = f"the model fixes its batch at {batch}, and there are {len(dataset)} calibration items"
-        raise DataError(message, "give more items, or export the model with a dynamic batch axis")
-    return dataset if usable == len(dataset) else first(dataset, usable)
-
-
-def fit_batch(session: Session, dataset: Dataset) -> int:
-    """Items per call that keep all exposed activations within a fixed memory."""
-    first = next(iter(dataset.batches(1)))
-    item_bytes = sum(array.nbytes for array in session.run(first.feeds).values())
-    return max(1, min(LARGEST_BATCH, ACTIVATION_BYTES // max(1, item_bytes)))
 
 
 def pack(calibration: Calibration) -> dict[str, Array]:

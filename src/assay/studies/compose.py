@@ -12,13 +12,14 @@ import msgspec
 
 from assay.backends.table import BACKENDS
 from assay.core.errors import RequestError
-from assay.core.precision import Precision, RangeMethod
+from assay.core.precision import Precision, RangeMethod, Repair
 from assay.core.requirements import Constraint, Objective, Requirements, Tolerance
 from assay.data.source import DataSource, Preprocess
 from assay.studies.config import DataSection, PreprocessSection, StudyFile
 from assay.studies.request import DEFAULT_RANGES, DEFAULT_RUNTIMES, StudyRequest
 
 Choice = TypeVar("Choice", bound=StrEnum)
+NONE = "none"
 MINIMIZED = (Objective.LATENCY, Objective.MEMORY, Objective.SIZE, Objective.COST)
 MAXIMIZED = (Objective.THROUGHPUT,)
 
@@ -38,6 +39,7 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         "latency_seconds": keys.latency_seconds,
         "trial_seconds": keys.trial_seconds,
         "calibration_items": keys.calibration.items if keys.calibration else None,
+        "accept_unfit": keys.accept_unfit,
         "title": keys.title,
     }
     return StudyRequest(
@@ -49,6 +51,8 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         calibration=compose_source("calibration", keys.calibration, keys.preprocess),
         runtimes=choose_names("runtime", keys.runtimes, tuple(BACKENDS)) or DEFAULT_RUNTIMES,
         precisions=choose("precision", keys.precisions, Precision) or tuple(Precision),
+        repairs=choose_repairs(keys.repairs),
+        production=compose_source("production", keys.production, keys.preprocess),
         ranges=choose("range method", keys.ranges, RangeMethod) or DEFAULT_RANGES,
         **{key: value for key, value in given.items() if value is not None},  # type: ignore[arg-type] # checked by the struct
     )
@@ -98,6 +102,18 @@ def compose_objective(minimize: str | None, maximize: str | None) -> Objective:
     return chosen
 
 
+def choose_repairs(names: tuple[str, ...] | None) -> tuple[Repair, ...]:
+    """Repairs in the order of their enumeration; all where none are named, and none for ``none``.
+
+    Raises:
+        RequestError: a name is unknown; the hint has the nearest.
+    """
+    if names is None:
+        return tuple(Repair)
+    chosen = () if names == (NONE,) else choose("repair", names, Repair)
+    return tuple(repair for repair in Repair if repair in chosen)
+
+
 def choose(what: str, names: Iterable[str] | None, kind: type[Choice]) -> tuple[Choice, ...]:
     """Members of an enumeration by name.
 
@@ -133,7 +149,7 @@ def compose_source(key: str, section: DataSection | None, shared: PreprocessSect
     path = require(section.path, f"{key}.path", "an .npz file, an image folder, a Parquet file or module:function")
     declared = section.preprocess or shared
     preprocess = None if declared is None else compose_preprocess(declared)
-    limit = section.items if key == "evaluation" else None
+    limit = None if key == "calibration" else section.items
     return DataSource(path=path, preprocess=preprocess, limit=limit, target=section.target or "target")
 
 

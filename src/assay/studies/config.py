@@ -60,12 +60,15 @@ class StudyFile(Section, frozen=True):
     runtimes: tuple[str, ...] | None = None
     precisions: tuple[str, ...] | None = None
     ranges: tuple[str, ...] | None = None
+    repairs: tuple[str, ...] | None = None
     batch: int | None = None
     threads: int | None = None
     latency_seconds: float | None = None
     trial_seconds: float | None = None
+    accept_unfit: bool | None = None
     calibration: DataSection | None = None
     evaluation: DataSection | None = None
+    production: DataSection | None = None
     preprocess: PreprocessSection | None = None
 
 
@@ -133,6 +136,7 @@ def anchor(file: StudyFile, folder: Path) -> StudyFile:
         output=moved(file.output),
         calibration=section(file.calibration),
         evaluation=section(file.evaluation),
+        production=section(file.production),
     )
 
 

@@ -28,6 +28,8 @@ from assay.studies.workspace import Workspace
 
 REMEMBERED_BYTES = 512 << 20
 TOOLS = ("assay-precision", "numpy", "onnx", "onnx-ir")
+MOST_ITEMS = 300
+"""Calibration items that a study uses where it may choose."""
 OBSERVED = (Precision.INT8, Precision.FP16)
 
 
@@ -110,7 +112,7 @@ def open_calibration(request: StudyRequest, subject: Subject) -> Dataset | None:
     if request.calibration is None:
         return None
     dataset = open_dataset(request.calibration, subject.signature)
-    return first(dataset, request.calibration_items) if len(dataset) > request.calibration_items else dataset
+    return first(dataset, request.calibration_items or MOST_ITEMS)
 
 
 def find_backends(names: tuple[str, ...]) -> tuple[Mapping[str, Backend], Mapping[str, str]]:

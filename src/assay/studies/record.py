@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from assay.core.decision import Decision
+from assay.core.fitness import Fitness
 from assay.core.requirements import Requirements
 from assay.core.trial import Trial
 from assay.data.source import Preprocess
@@ -65,6 +66,7 @@ class StudyRecord:
         seconds: wall time that the study has taken, over all its runs.
         warnings: what the reader must know before trusting the decision.
         preprocess: how stored items become model inputs, as the request declared it.
+        fitness: of the calibration items, held against the evaluation items or a sample of production.
     """
 
     schema: int
@@ -85,3 +87,4 @@ class StudyRecord:
     seconds: float
     warnings: tuple[str, ...] = field(default=())
     preprocess: Preprocess | None = None
+    fitness: Fitness | None = None

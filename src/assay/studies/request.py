@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from assay.core.errors import RequestError
-from assay.core.precision import Precision, RangeMethod
+from assay.core.precision import Precision, RangeMethod, Repair
 from assay.core.requirements import Requirements
 from assay.data.source import DataSource
 
@@ -31,7 +31,12 @@ class StudyRequest:
         precisions: formats to try; FP32 is always measured, as the reference.
         batch: items per call at which latency is measured.
         threads: compute threads of the deployment.
-        calibration_items: at most so many calibration items are used.
+        repairs: what may be done to a model that INT8 damages.
+        calibration_items: so many calibration items are used, where there are as many; None for as many as the
+            ranges need to converge.
+        production: a sample of what the model will be served, which the calibration items are judged against; the
+            evaluation items where None.
+        accept_unfit: go on with calibration items that are judged unfit.
         latency_seconds: budget of the interleaved latency measurement.
         trial_seconds: a build or a first run that takes longer fails its trial.
     """
@@ -47,7 +52,10 @@ class StudyRequest:
     ranges: tuple[RangeMethod, ...] = DEFAULT_RANGES
     batch: int = 1
     threads: int = 1
-    calibration_items: int = 300
+    repairs: tuple[Repair, ...] = tuple(Repair)
+    calibration_items: int | None = None
+    production: DataSource | None = None
+    accept_unfit: bool = False
     latency_seconds: float = 60.0
     trial_seconds: float = 600.0
     title: str = ""
@@ -59,7 +67,8 @@ class StudyRequest:
             RequestError: naming the key and its value.
         """
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        for key, value in (("batch", self.batch), ("threads", self.threads), ("items", self.calibration_items)):
+        items = 1 if self.calibration_items is None else self.calibration_items
+        for key, value in (("batch", self.batch), ("threads", self.threads), ("calibration.items", items)):
             if value < 1:
                 raise RequestError(f"{key} = {value} is not positive", "give 1 or more")
         if self.threads > cores:
@@ -95,6 +104,7 @@ class StudyRequest:
             self.runtimes,
             sorted(self.precisions),
             sorted(self.ranges),
+            sorted(self.repairs),
             self.batch,
             self.threads,
             self.calibration_items,

@@ -20,18 +20,25 @@ minimize = "latency"            # latency, memory, size or cost; or maximize = "
 runtimes = ["onnxruntime", "openvino"]
 precisions = ["fp32", "bf16", "fp16", "int8"]
 ranges = ["min-max", "mse"]     # how INT8 clipping ranges are solved
+repairs = ["equalise", "outliers", "smooth", "bias", "round"]   # what may be done to a model that INT8 damages
 batch = 1                       # items per call at which latency is measured
 threads = 1                     # compute threads of the deployment
 # latency_seconds = 60          # budget of the interleaved latency measurement
 # trial_seconds = 600           # a build or a first run that takes longer fails its trial
 
+# accept_unfit = true           # go on with calibration items that are judged unfit
+
 [calibration]                   # representative inputs, no labels needed
-path = "calibration.npz"        # .npz (one array per model input), image folder, .parquet, module:function
-# items = 300                   # use at most so many
+path = "calibration.npz"        # .npz (one array per model input), image folder, .parquet, module:function, or a
+                                # set made by `assay calibration create`
+# items = 300                   # so many; left out, as many as the ranges need to converge, 300 at most
 
 [evaluation]                    # labelled inputs: array `target`, class folders, ...
 path = "evaluation.npz"
 # items = 10000
+
+# [production]                  # a sample of what will be served, which the calibration items are judged against;
+# path = "production.npz"       # left out, they are judged against the evaluation items
 
 # How stored items become model inputs; leave out where they are stored as the model takes them.
 # [preprocess]

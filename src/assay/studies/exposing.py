@@ -1,0 +1,67 @@
+"""Opening the float model with its activations as outputs, for whoever observes it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx_ir as ir
+
+from assay.backends.backend import Backend
+from assay.core.errors import DataError
+from assay.core.plan import Plan
+from assay.core.precision import Precision
+from assay.core.session import Dataset, Session
+from assay.core.target import Target
+from assay.data.subset import first
+from assay.graph.expose import expose
+from assay.graph.save import save_model
+from assay.studies.workspace import count_cores
+
+ACTIVATION_BYTES = 64 << 20
+LARGEST_BATCH = 32
+
+
+@contextmanager
+def open_exposed(model: ir.Model, tensors: Sequence[str], backend: Backend, scratch: Path) -> Iterator[Session]:
+    """A session of the float model, on all cores, that also gives the named tensors.
+
+    Args:
+        model: a prepared one.
+        tensors: names of its activations.
+        backend: runs it.
+        scratch: an existing folder for the files that it is opened from; a sweep removes what a killed run left.
+
+    Raises:
+        BackendError: the runtime cannot run the model with its activations exposed.
+    """
+    target = Target(runtime=backend.name, threads=count_cores())
+    with tempfile.TemporaryDirectory(prefix=".exposed.", dir=scratch) as name:
+        path, built = Path(name, "exposed.onnx"), Path(name, "built")
+        built.mkdir()
+        save_model(expose(model, tensors), path)
+        backend.build(path, built, Plan(Precision.FP32), target)
+        with backend.open(built, target) as session:
+            yield session
+
+
+def take_whole_batches(dataset: Dataset, batch: int) -> Dataset:
+    """As many items as fill whole batches of a model that fixes its batch.
+
+    Raises:
+        DataError: there are fewer items than one batch.
+    """
+    usable = len(dataset) // batch * batch
+    if not usable:
+        message = f"the model fixes its batch at {batch}, and there are {len(dataset)} calibration items"
+        raise DataError(message, "give more items, or export the model with a dynamic batch axis")
+    return dataset if usable == len(dataset) else first(dataset, usable)
+
+
+def fit_batch(session: Session, dataset: Dataset) -> int:
+    """Items per call that keep all exposed activations within a fixed memory."""
+    sample = next(iter(dataset.batches(1)))
+    item_bytes = sum(array.nbytes for array in session.run(sample.feeds).values())
+    return max(1, min(LARGEST_BATCH, ACTIVATION_BYTES // max(1, item_bytes)))
