@@ -1,4 +1,8 @@
-"""Which candidates a study tries next: every form first, then the neighbours of the fastest INT8 form."""
+"""Which candidates a study tries next: every form first, then the neighbours of the fastest INT8 form.
+
+Repairs cost nothing when the model serves, but time to build. So the cheap one is part of every INT8 form, and all of
+them are tried together where the fastest form of a runtime strains the tolerance.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from assay.core.plan import Candidate, IntegerDialect, Plan, Scheme
-from assay.core.precision import CastStyle, Placement, Precision, RangeMethod
+from assay.core.precision import CastStyle, Placement, Precision, RangeMethod, Repair
 
 HALF_PRECISIONS = (Precision.FP16, Precision.BF16)
+STANDARD_REPAIRS = (Repair.BIAS,)
+"""Part of every INT8 form: it needs no inference beyond the calibration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +43,17 @@ class ModelTraits:
         has_convolutions: at least one convolution.
         has_attention_or_norms: attention, softmax between products, or layer norms: like a transformer.
             Batch norms do not count: they fold into the convolution before them.
+        repairs: those that can change the model at all, and that the user allows, in the order of the enumeration.
     """
 
     has_convolutions: bool
     has_attention_or_norms: bool = False
+    repairs: tuple[Repair, ...] = ()
+
+    @property
+    def standard_repairs(self) -> tuple[Repair, ...]:
+        """Repairs of the first round."""
+        return tuple(repair for repair in self.repairs if repair in STANDARD_REPAIRS)
 
     @property
     def placements(self) -> tuple[Placement, ...]:
@@ -56,10 +69,12 @@ class Screened:
 
     Attributes:
         latency_ms: of one call, or None where it could not be built or run.
+        strained: the loss seen takes more than half of the tolerance.
     """
 
     candidate: Candidate
     latency_ms: float | None
+    strained: bool = False
 
 
 def propose(
@@ -73,7 +88,8 @@ def propose(
 
     The first round has, for each runtime, FP32, FP16, BF16, and INT8 in every dialect with the rest that is expected
     fastest. Later rounds take each runtime's fastest INT8 form and vary the range method and the rest, and, where it
-    is the fastest of all runtimes, the placement, until nothing new follows.
+    is the fastest of all runtimes, the placement, until nothing new follows; where that form strains the tolerance,
+    all repairs together are tried on it.
 
     Args:
         capabilities: one per runtime, in the order of the trials.
@@ -93,7 +109,8 @@ def propose(
     for runtime in capabilities:
         rests = tuple(rest for rest in runtime.rests if rest in allowed)
         later += _neighbours([c for c in first if c.runtime == runtime.name], rests, ranges, tried, fastest)
-    return _unseen(later, known)
+    fresh = _unseen(later, known)
+    return fresh or tuple(c for runtime in capabilities for c in _repaired(runtime.name, traits, tried))
 
 
 def _unseen(candidates: Sequence[Candidate], known: set[str]) -> tuple[Candidate, ...]:
@@ -115,7 +132,7 @@ def _opening(
     rest = next((rest for rest in runtime.rests if rest in allowed), Precision.FP32)
     for dialect in runtime.dialects:
         for placement in traits.placements:
-            scheme = Scheme(dialect, placement, _preferred(ranges))
+            scheme = Scheme(dialect, placement, _preferred(ranges), traits.standard_repairs)
             yield Candidate(runtime.name, Plan(Precision.INT8, rest=rest, scheme=scheme))
 
 
@@ -134,6 +151,7 @@ def _fastest(tried: Sequence[Screened], runtime: str | None = None) -> Candidate
         and runtime in (None, screened.candidate.runtime)
         and screened.candidate.plan.scheme is not None
         and not screened.candidate.plan.overrides
+        and set(screened.candidate.plan.scheme.repairs) <= set(STANDARD_REPAIRS)
     ]
     return min(ran, key=lambda one: one[:2])[2] if ran else None
 
@@ -163,6 +181,18 @@ def _neighbours(
     if start is None or (fastest is not None and fastest.runtime == runtime):
         for placement in Placement:
             yield _vary(start or ours[0], placement=placement, ranges=_preferred(ranges))
+
+
+def _repaired(runtime: str, traits: ModelTraits, tried: Sequence[Screened]) -> Iterator[Candidate]:
+    """The fastest INT8 form of one runtime with every repair, once, where it strains the tolerance without them."""
+    start = _fastest(tried, runtime)
+    schemes = [screened.candidate.plan.scheme for screened in tried if screened.candidate.runtime == runtime]
+    if any(scheme is not None and scheme.repairs == traits.repairs for scheme in schemes):
+        return
+    if start is None or start.plan.scheme is None:
+        return
+    if any(screened.strained for screened in tried if screened.candidate == start):
+        yield replace(start, plan=replace(start.plan, scheme=replace(start.plan.scheme, repairs=traits.repairs)))
 
 
 def _vary(candidate: Candidate, *, placement: Placement | None = None, ranges: RangeMethod | None = None) -> Candidate:

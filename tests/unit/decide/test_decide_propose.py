@@ -4,7 +4,7 @@ import pytest
 from trial_samples import S8S8, U8S8
 
 from assay.core.plan import Candidate
-from assay.core.precision import CastStyle, Placement, Precision, RangeMethod
+from assay.core.precision import CastStyle, Placement, Precision, RangeMethod, Repair
 from assay.decide.propose import Capabilities, ModelTraits, Screened, propose
 
 ALL = tuple(Precision)
@@ -109,3 +109,46 @@ def test_rounds_end_and_repeat_nothing() -> None:
     seen = [screened.candidate.id for screened in tried]
     assert fresh == ()
     assert len(seen) == len(set(seen))
+
+
+REPAIRABLE = ModelTraits(has_convolutions=True, repairs=(Repair.EQUALISE, Repair.BIAS, Repair.ROUND))
+
+
+def repairs_of(candidates: tuple[Candidate, ...]) -> list[tuple[Repair, ...]]:
+    return [candidate.plan.scheme.repairs for candidate in candidates if candidate.plan.scheme is not None]
+
+
+def test_every_form_of_the_first_round_has_the_repairs_that_cost_nothing() -> None:
+    first = propose([ONNXRUNTIME], REPAIRABLE, ALL, RANGES, ())
+    assert repairs_of(first) == [(Repair.BIAS,)]
+    assert repairs_of(propose([ONNXRUNTIME], CONVNET, ALL, RANGES, ())) == [()]
+
+
+@pytest.mark.parametrize("strained", [True, False])
+def test_all_repairs_are_tried_where_the_fastest_form_strains_the_tolerance(*, strained: bool) -> None:
+    first = propose([OPENVINO], REPAIRABLE, ALL, RANGES, ())
+    tried = [
+        Screened(c, 4.0 if c.plan.scheme and c.plan.scheme.dialect == S8S8 else 9.0, strained=strained) for c in first
+    ]
+    while fresh := propose([OPENVINO], REPAIRABLE, ALL, RANGES, tried):
+        tried += [Screened(c, 5.0) for c in fresh]
+    repaired = [
+        c
+        for c in (s.candidate for s in tried)
+        if c.plan.scheme is not None and c.plan.scheme.repairs == REPAIRABLE.repairs
+    ]
+    assert [c.id for c in repaired] == (["openvino.int8-s8s8-chain-mse-equalise-bias-round-bf16"] if strained else [])
+
+
+def test_a_repaired_form_is_no_start_of_further_forms() -> None:
+    tried: list[Screened] = []
+    rounds = 0
+    while fresh := propose([OPENVINO, ONNXRUNTIME], REPAIRABLE, ALL, RANGES, tried):
+        rounds += 1
+        tried += [
+            Screened(c, 1.0 if c.plan.scheme and len(c.plan.scheme.repairs) > 1 else 2.0, strained=True) for c in fresh
+        ]
+    assert rounds < 5
+    whole = [c for c in (s.candidate for s in tried) if c.plan.scheme and c.plan.scheme.repairs == REPAIRABLE.repairs]
+    assert {c.runtime for c in whole} == {"openvino", "onnxruntime"}
+    assert len(whole) == 2
