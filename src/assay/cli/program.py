@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module, metadata
-from typing import cast
+from importlib import metadata
 
 import click
 import msgspec
 from rich.console import Console
 
+from assay.cli.lazy import LazyGroup
 from assay.core.errors import AssayError
 
 COMMANDS = {
+    "calibration": "assay.cli.calibration:calibration",
     "doctor": "assay.cli.doctor:doctor",
     "init": "assay.cli.init:init",
     "release": "assay.cli.release:release",
@@ -25,24 +26,11 @@ COMMANDS = {
 INTERRUPTED = 130
 
 
-class Program(click.Group):
-    """Loads a command's module when it is called, so that help and errors come at once."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of all commands."""
-        del ctx
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A command by name."""
-        path = COMMANDS.get(cmd_name)
-        if path is None:
-            return super().get_command(ctx, cmd_name)
-        module, _, attribute = path.partition(":")
-        return cast("click.Command", getattr(import_module(module), attribute))
-
-
-@click.command(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(
+    cls=LazyGroup,
+    paths=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(metadata.version("assay-precision"), prog_name="assay")
 def program() -> None:
     """Find the cheapest number format that is provably good enough for a model on this machine."""

@@ -20,19 +20,15 @@ from assay.backends.backend import Backend
 from assay.calibrate.observe import observe
 from assay.core.calibration import Calibration
 from assay.core.errors import DataError, StoreError
-from assay.core.plan import Plan
-from assay.core.precision import Precision
 from assay.core.session import Dataset
-from assay.core.target import Target
 from assay.core.tensor import Array
-from assay.graph.expose import expose, observable_tensors
+from assay.graph.expose import observable_tensors
 from assay.graph.fingerprint import hash_model
-from assay.graph.save import save_model
-from assay.studies.calibrating import fit_batch, pack, take_whole_batches, unpack
+from assay.studies.calibrating import pack, unpack
+from assay.studies.exposing import fit_batch, open_exposed, take_whole_batches
 from assay.studies.files import make_folder, read_arrays, write_arrays
 from assay.studies.progress import Progress
 from assay.studies.store import address_of
-from assay.studies.workspace import count_cores
 
 OBSERVATION = 1
 """Raised with every change of what is observed or how it is stored, so that older statistics are not taken for it."""
@@ -82,40 +78,57 @@ class HeldStatistics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: str
 
 
-def identify_observer(model: str, prepared: ir.Model, backend: Backend) -> Observer:
-    """What a model on a runtime is called among the statistics of a set."""
-    versions = " ".join(f"{name} {version}" for name, version in sorted(backend.versions().items()))
-    return Observer(model=model, content=hash_model(prepared), runtime=backend.name, version=versions)
+@dataclass(frozen=True, slots=True)
+class ObservedModel:
+    """A model that is observed, and the runtime that runs it for that.
+
+    Attributes:
+        name: the file's name, for people.
+        prepared: the model whose activations are observed.
+        backend: runs it in FP32 with its activations as outputs.
+        fixed_batch: items per call where the model fixes it.
+    """
+
+    name: str
+    prepared: ir.Model
+    backend: Backend
+    fixed_batch: int | None
+
+    def identify(self) -> Observer:
+        """What this is called among the statistics of a set; hashes the model's weights."""
+        versions = " ".join(f"{name} {version}" for name, version in sorted(self.backend.versions().items()))
+        return Observer(self.name, hash_model(self.prepared), self.backend.name, versions)
+
+    def fit(self, dataset: Dataset) -> Dataset:
+        """The items that are observed: all, or as many as fill whole batches.
+
+        Raises:
+            DataError: there are fewer items than one batch that the model fixes.
+        """
+        return dataset if self.fixed_batch is None else take_whole_batches(dataset, self.fixed_batch)
 
 
-def observe_model(
-    prepared: ir.Model, dataset: Dataset, backend: Backend, fixed_batch: int | None, progress: Progress
-) -> Calibration:
+def observe_model(model: ObservedModel, dataset: Dataset, progress: Progress) -> Calibration:
     """Statistics of every activation of a model over a data set.
 
     Args:
-        prepared: the model whose activations are observed.
-        dataset: the items.
-        backend: runs the model in FP32 with its activations as outputs.
-        fixed_batch: items per call where the model fixes it; what fills no whole batch is left out.
+        model: what is observed.
+        dataset: the items; what fills no whole batch of a model that fixes its batch is left out.
         progress: is told of every item.
 
     Raises:
         DataError: an activation is not finite, naming it; or there are fewer items than one fixed batch.
         BackendError: the runtime cannot run the model with its activations exposed.
     """
-    dataset = dataset if fixed_batch is None else take_whole_batches(dataset, fixed_batch)
-    tensors = observable_tensors(prepared)
-    target = Target(runtime=backend.name, threads=count_cores())
+    dataset = model.fit(dataset)
+    tensors = observable_tensors(model.prepared)
     progress.start("observing", len(dataset))
-    with tempfile.TemporaryDirectory(prefix="assay-") as name:
-        model, built = Path(name, "exposed.onnx"), Path(name, "built")
-        built.mkdir()
-        save_model(expose(prepared, tensors), model)
-        backend.build(model, built, Plan(Precision.FP32), target)
-        with backend.open(built, target) as session:
-            batch = fixed_batch or fit_batch(session, dataset)
-            calibration = observe(session, dataset, tensors, batch, lambda _items: progress.advance(batch))
+    with (
+        tempfile.TemporaryDirectory(prefix="assay-") as scratch,
+        open_exposed(model.prepared, tensors, model.backend, Path(scratch)) as session,
+    ):
+        batch = model.fixed_batch or fit_batch(session, dataset)
+        calibration = observe(session, dataset, tensors, batch, lambda _items: progress.advance(batch))
     progress.finish()
     return calibration
 
@@ -203,24 +216,31 @@ def hash_arrays(arrays: Mapping[str, Array]) -> str:
     return digest.hexdigest()
 
 
-def provide_statistics(
-    folder: Path, observer: Observer, prepared: ir.Model, dataset: Dataset, backend: Backend, progress: Progress
-) -> Calibration:
-    """Statistics read from a set where it holds them, else observed and, where the folder can be written, kept.
+def provide_statistics(folder: Path | None, model: ObservedModel, dataset: Dataset, progress: Progress) -> Calibration:
+    """Statistics read from a set where it holds them, else observed and kept there.
+
+    A folder that cannot be written is no reason to fail: that is said, and the statistics are given all the same.
 
     Args:
-        folder: of the set's statistics.
-        observer: from `identify_observer`, of this model on this backend.
-        prepared: the model.
-        dataset: the items, whole batches of a model that fixes its batch.
-        backend: that observes.
+        folder: of the set's statistics; None where the items are no stored set.
+        model: what is observed.
+        dataset: the items.
         progress: is told of every item.
 
     Raises:
         DataError: kept statistics are damaged, or an activation is not finite.
         BackendError: the runtime cannot run the model with its activations exposed.
     """
+    dataset = model.fit(dataset)
+    if folder is None:
+        return observe_model(model, dataset, progress)
+    observer = model.identify()
     kept = read_statistics(folder, observer, dataset.fingerprint)
     if kept is not None:
         return kept
-    raise DataError(str(prepared), str(backend) + str(progress))
+    calibration = observe_model(model, dataset, progress)
+    try:
+        write_statistics(folder, observer, calibration)
+    except StoreError as error:
+        progress.say(f"the statistics are not kept: {error}")
+    return calibration

@@ -1,0 +1,17 @@
+"""``assay calibration``: stored calibration sets; one file per subcommand."""
+
+from __future__ import annotations
+
+import click
+
+from assay.cli.lazy import LazyGroup
+
+SUBCOMMANDS = {
+    "create": "assay.cli.calibration_create:create",
+    "show": "assay.cli.calibration_show:show",
+}
+
+
+@click.command(cls=LazyGroup, paths=SUBCOMMANDS)
+def calibration() -> None:
+    """Make, show, judge, compare and merge stored calibration sets."""
