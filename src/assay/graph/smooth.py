@@ -1,0 +1,69 @@
+"""SmoothQuant: moves part of the range of a matrix product's activations into its weights.
+
+Source: Xiao et al., "SmoothQuant: Accurate and efficient post-training quantization for large language models", ICML
+2023, equation 4. The factor goes into whatever makes the activation and has constants for it: a normalization, a
+product with a constant, or a linear layer; where nothing takes it up, nothing is changed, for a product of its own
+would cost time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from assay.graph.channel_groups import ChannelGroup, list_groups
+from assay.graph.channel_noise import Statistics, measure_reach, read_readings
+from assay.graph.channels import CONVOLUTIONS, is_linear
+from assay.graph.rescale import Factor, Rescaled, name_factors, rescale_group, round_factor
+
+ALPHA = 0.5
+"""Share of an activation's range, in binary logarithms, that its weights take."""
+
+
+def smooth(model: ir.Model, statistics: Statistics, alpha: float = ALPHA) -> Rescaled:
+    """The model with activations of matrix products scaled, by powers of two, so that no output changes by a bit.
+
+    Args:
+        model: a prepared one; left as it is.
+        statistics: tensor name -> statistics of its channels, of ``list_channel_axes``; tensors without any keep
+            their scales.
+        alpha: 0 evens out the weights alone, 1 the activations alone.
+    """
+    result = model.clone()
+    factors: dict[str, Factor] = {}
+    for group in list_smoothable(result):
+        factor = find_factor(group, statistics, alpha)
+        if factor is not None and (factor != 1).any() and rescale_group(group, factor):
+            factors |= name_factors(group, factor)
+    return Rescaled(result, factors)
+
+
+def list_smoothable(model: ir.Model) -> list[ChannelGroup]:
+    """Groups that matrix products read, and no convolution reads or writes."""
+    return [
+        group
+        for group in list_groups(model.graph)
+        if any(is_linear(port.node) for port in group.readers)
+        and not any(port.node.op_type in CONVOLUTIONS for port in (*group.readers, *group.writers))
+    ]
+
+
+def find_factor(group: ChannelGroup, statistics: Statistics, alpha: float) -> Factor | None:
+    """Factors ``max|W|**(1 - alpha) / max|X|**alpha`` of geometric mean 1, rounded to powers of two.
+
+    The largest magnitudes are over all products that read a channel; a channel of zeros keeps its scale.
+    """
+    readings = read_readings(group, statistics)
+    if readings is None:
+        return None
+    reach = measure_reach(group, readings)
+    weight = np.zeros(group.channels)
+    for reading in readings:
+        columns = reading.magnitudes.max(axis=1, initial=0.0).reshape(group.channels, -1).max(axis=1)
+        weight = np.maximum(weight, columns)
+    alive = (reach > 0) & (weight > 0)
+    factor = np.ones(group.channels)
+    if alive.any():
+        exponent = (1 - alpha) * np.log2(weight[alive]) - alpha * np.log2(reach[alive])
+        factor[alive] = np.exp2(exponent - exponent.mean())
+    return round_factor(factor)
