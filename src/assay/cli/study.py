@@ -41,7 +41,12 @@ def split_names(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option("--price-per-hour", type=float, help="Of the serving machine, in your currency.")
 @click.option("--runtimes", callback=split_names, metavar="A,B", help="Default onnxruntime,openvino.")
 @click.option("--precisions", callback=split_names, metavar="A,B", help="Out of fp32,bf16,fp16,int8 (default all).")
-@click.option("--ranges", callback=split_names, metavar="A,B", help="Out of min-max,mse (default both).")
+@click.option(
+    "--ranges",
+    callback=split_names,
+    metavar="A,B",
+    help="Out of min-max,mse,weighted-mse,percentile,moving-average,entropy,best (default mse,min-max).",
+)
 @click.option(
     "--repairs", callback=split_names, metavar="A,B", help="Out of equalise,outliers,smooth,bias,round, or none."
 )

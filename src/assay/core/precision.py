@@ -50,7 +50,25 @@ class RangeMethod(StrEnum):
     """How the clipping range of an activation is solved from its statistics."""
 
     MIN_MAX = "min-max"
+    """Every value seen."""
+
     MSE = "mse"
+    """Least squared error among clips that cut no value badly."""
+
+    WEIGHTED_MSE = "weighted-mse"
+    """The same with errors weighted by the magnitude of the value."""
+
+    PERCENTILE = "percentile"
+    """All but one value in ten thousand."""
+
+    MOVING_AVERAGE = "moving-average"
+    """Mean over items of each item's minimum and maximum."""
+
+    ENTROPY = "entropy"
+    """Least Kullback-Leibler divergence of what is left (Migacz 2017)."""
+
+    BEST = "best"
+    """The one of all these that local error measures agree on, tensor by tensor."""
 
 
 class Repair(StrEnum):

@@ -19,7 +19,8 @@ minimize = "latency"            # latency, memory, size or cost; or maximize = "
 
 runtimes = ["onnxruntime", "openvino"]
 precisions = ["fp32", "bf16", "fp16", "int8"]
-ranges = ["min-max", "mse"]     # how INT8 clipping ranges are solved
+ranges = ["mse", "min-max"]     # how INT8 clipping ranges are solved; also weighted-mse, percentile, moving-average,
+                                # entropy, and best: one of them all for each tensor
 repairs = ["equalise", "outliers", "smooth", "bias", "round"]   # what may be done to a model that INT8 damages
 batch = 1                       # items per call at which latency is measured
 threads = 1                     # compute threads of the deployment
