@@ -1,0 +1,153 @@
+"""The verdict on a set of items as calibration data for another, from the statistics of both.
+
+Nothing here depends on what either set is for: it compares a calibration set with a sample of production before
+anything is built, and the inputs of today with the calibration set later on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay.calibrate.fitness import reasons
+from assay.calibrate.fitness.harm import TensorHarm, estimate_total, measure_harm
+from assay.calibrate.fitness.outlying import Outlier, find_outliers
+from assay.calibrate.fitness.shift import Shift, find_shift
+from assay.calibrate.fitness.size import ENOUGH, count_distinct, count_effective
+from assay.core.calibration import Calibration, ItemSketch
+from assay.core.errors import DataError
+from assay.core.estimate import Estimate
+from assay.core.fitness import Fitness, ItemBlame, Verdict
+from assay.core.plan import Scheme
+
+UNFIT_DB = 20 * np.log10(2.0)
+"""Excess noise that makes a set unfit: 6.02 dB, one of the eight bits."""
+
+DOUBTFUL_DB = 10 * np.log10(2.0)
+"""Excess noise that must be ruled out: 3.01 dB, as much again as the sample's own ranges have."""
+
+LOST = 0.1
+"""Noise-to-signal ratio of a single tensor that is lost, whatever the sum over all tensors says."""
+
+SHIFT_P = 0.001
+"""p-value at which the two sets count as drawn differently: one false alarm in a thousand honest sets."""
+
+LARGEST_REPEAT = 0.5
+"""An item is blamed where so large a share of the set consists of its copies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that the verdict stands on."""
+
+    excess: Estimate
+    harms: tuple[TensorHarm, ...]
+    lost: tuple[TensorHarm, ...]
+    outliers: tuple[Outlier, ...]
+    shift: Shift
+    effective: float
+    sample_effective: float
+
+
+def judge(calibration: Calibration, sample: Calibration, scheme: Scheme, rng: np.random.Generator) -> Fitness:
+    """Judge how well ranges solved from one set suit another.
+
+    Args:
+        calibration: statistics of the set to judge, by group of items and with a sketch of its items; only the
+            tensors that the scheme quantizes should be in it, as all of them count alike.
+        sample: of production or evaluation inputs, under the same model.
+        scheme: how ranges are solved and what codes they have.
+        rng: draws the permutations of the shift test.
+
+    Raises:
+        DataError: the sets share no tensor with a finite value, or one was observed without its items.
+    """
+    first, second = _require_sketch(calibration), _require_sketch(sample)
+    harms = measure_harm(calibration, sample, scheme)
+    if not harms:
+        raise DataError(
+            "the calibration set and the sample share no observed tensor",
+            "observe both under the same model, with groups of items",
+        )
+    findings = Findings(
+        excess=estimate_total(harms, sample.items),
+        harms=harms,
+        lost=tuple(harm for harm in harms if _is_lost(harm)),
+        outliers=find_outliers(first, harms),
+        shift=find_shift(first, second, rng),
+        effective=count_effective(first, calibration.items),
+        sample_effective=count_effective(second, sample.items),
+    )
+    sentences = _explain(findings, calibration, sample)
+    return Fitness(
+        verdict=_conclude(findings, sentences),
+        score=score_excess(findings.excess),
+        shift_p=findings.shift.p,
+        reasons=sentences,
+        tensors=tuple(harm.fitness for harm in harms),
+        items=_blame_items(findings.outliers, first, calibration.items, len(harms)),
+        calibration_items=calibration.items,
+        distinct_items=count_distinct(first, calibration.items),
+        sample_items=sample.items,
+    )
+
+
+def score_excess(excess: Estimate) -> Estimate:
+    """Share of the precision in amplitude that is left: 1 without excess noise, halved with every bit lost."""
+
+    def score(decibels: float) -> float:
+        return float(min(1.0, 10 ** (-decibels / 20)))
+
+    low = None if excess.high is None else score(excess.high)
+    high = None if excess.low is None else score(excess.low)
+    return Estimate(score(excess.value), low, high, excess.confidence, excess.n, "1")
+
+
+def _require_sketch(calibration: Calibration) -> ItemSketch:
+    if calibration.sketch is None or not len(calibration.sketch.hashes):
+        raise DataError("the statistics know nothing of single items", "observe the set again")
+    return calibration.sketch
+
+
+def _is_lost(harm: TensorHarm) -> bool:
+    excess = harm.fitness.excess_noise_db
+    return harm.ratio.min() > LOST and excess.low is not None and excess.low > UNFIT_DB
+
+
+def _explain(findings: Findings, calibration: Calibration, sample: Calibration) -> tuple[str, ...]:
+    """Everything that speaks against the set, the gravest first."""
+    excess = findings.excess
+    said: list[str] = []
+    if findings.outliers:
+        said.append(reasons.describe_outliers(findings.outliers, len(findings.harms)))
+    if excess.high is None or excess.high > DOUBTFUL_DB:
+        said.append(reasons.describe_harm(excess, findings.harms))
+    if findings.lost and not _is_harmful(excess):
+        said.append(reasons.describe_lost(findings.lost))
+    if findings.shift.p <= SHIFT_P:
+        said.append(reasons.describe_shift(findings.shift))
+    if findings.effective < ENOUGH:
+        said.append(reasons.describe_size("the calibration set", calibration, findings.effective))
+    if findings.sample_effective < ENOUGH:
+        said.append(reasons.describe_size("the sample", sample, findings.sample_effective))
+    return tuple(said)
+
+
+def _is_harmful(excess: Estimate) -> bool:
+    return excess.low is not None and excess.low > UNFIT_DB
+
+
+def _conclude(findings: Findings, sentences: Sequence[str]) -> Verdict:
+    if _is_harmful(findings.excess):
+        return Verdict.UNFIT
+    return Verdict.DOUBTFUL if sentences else Verdict.FIT
+
+
+def _blame_items(outliers: Sequence[Outlier], sketch: ItemSketch, items: int, tensors: int) -> tuple[ItemBlame, ...]:
+    """Outlying items, the farthest first, then items whose copies make up much of the set."""
+    blamed = [ItemBlame(one.position, reasons.describe_outlier(one, tensors)) for one in outliers]
+    copied = np.flatnonzero((sketch.repeats >= LARGEST_REPEAT * items) & (sketch.repeats > 1))
+    blamed += [ItemBlame(int(sketch.positions[one]), f"is there {int(sketch.repeats[one]):,} times") for one in copied]
+    return tuple(blamed)
