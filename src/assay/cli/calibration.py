@@ -7,6 +7,7 @@ import click
 from assay.cli.lazy import LazyGroup
 
 SUBCOMMANDS = {
+    "diff": "assay.cli.calibration_diff:diff",
     "create": "assay.cli.calibration_create:create",
     "show": "assay.cli.calibration_show:show",
 }
