@@ -276,13 +276,13 @@ def _word(value: object) -> str:
 
 def _read_sums(path: Path) -> Mapping[str, str]:
     try:
-        lines = path.read_text(encoding="ascii").splitlines()
+        lines = path.read_bytes().decode("ascii").split("\n")
     except OSError as err:
         raise DataError(f"{path} cannot be read: {err.strerror}", _MAKE_ANOTHER) from err
     except UnicodeDecodeError as err:
         raise DataError(f"{path} was changed: it is no list of hashes", _MAKE_ANOTHER) from err
     sums = {name: content for content, _, name in (line.partition("  ") for line in lines)}
-    if set(sums) != {SET_FILE, ITEMS_FILE}:
+    if [line[64:] for line in lines] != [f"  {SET_FILE}", f"  {ITEMS_FILE}", ""]:
         raise DataError(f"{path} was changed: it does not list {SET_FILE} and {ITEMS_FILE}", _MAKE_ANOTHER)
     return sums
 
