@@ -14,10 +14,13 @@ from assay.graph.naming import Namer
 from assay.graph.quantize_roles import Part, read_constant
 from assay.graph.quantize_selection import Selection, find_range, select
 from assay.graph.quantize_weights import WeightQuantizer, store_initializer
+from assay.graph.repair_weights import WeightRepairs
 from assay.graph.scales import Encoding, encode_activation
 
 OLDEST_OPSET = 13
 """The first with one scale per channel."""
+BLOCKED_OPSET = 21
+"""The first with one scale per block."""
 
 
 def list_quantized(model: ir.Model, scheme: Scheme, keep: frozenset[str] = frozenset()) -> frozenset[str]:
@@ -33,7 +36,11 @@ def list_quantized(model: ir.Model, scheme: Scheme, keep: frozenset[str] = froze
 
 
 def insert_qdq(
-    model: ir.Model, scheme: Scheme, ranges: Mapping[str, TensorRange], keep: frozenset[str] = frozenset()
+    model: ir.Model,
+    scheme: Scheme,
+    ranges: Mapping[str, TensorRange],
+    keep: frozenset[str] = frozenset(),
+    repairs: WeightRepairs | None = None,
 ) -> ir.Model:
     """The model with quantize/dequantize pairs on activations, integer weights and, where wanted, integer biases.
 
@@ -42,6 +49,7 @@ def insert_qdq(
         scheme: dialect, placement and range method.
         ranges: tensor name -> clipping range, for all of ``list_quantized``.
         keep: names of nodes that stay in floats.
+        repairs: what weights are rounded and biases corrected by; None for plain rounding.
 
     Raises:
         ModelError: the opset is too old, or a tensor has no range; names it.
@@ -51,9 +59,12 @@ def insert_qdq(
         raise ModelError(
             f"opset {opset} has no quantization per channel", f"export the model for opset {OLDEST_OPSET} or newer"
         )
+    if scheme.dialect.weight_block and opset < BLOCKED_OPSET:
+        hint = f"export the model for opset {BLOCKED_OPSET} or newer"
+        raise ModelError(f"opset {opset} has no quantization in blocks", hint)
     result = model.clone()
     selection = select(result, scheme, keep, ranges)
-    _Inserter(result.graph, scheme, selection, ranges).insert()
+    _Inserter(result.graph, scheme, selection, ranges, repairs or WeightRepairs()).insert()
     drop_unused_initializers(result.graph)
     return result
 
@@ -62,13 +73,18 @@ class _Inserter:
     """Writes a selection into a graph, in place."""
 
     def __init__(
-        self, graph: ir.Graph, scheme: Scheme, selection: Selection, ranges: Mapping[str, TensorRange]
+        self,
+        graph: ir.Graph,
+        scheme: Scheme,
+        selection: Selection,
+        ranges: Mapping[str, TensorRange],
+        repairs: WeightRepairs,
     ) -> None:
         self._graph = graph
         self._scheme = scheme
         self._selection = selection
         self._namer = Namer(graph)
-        self._weights = WeightQuantizer(graph, scheme, self._namer)
+        self._weights = WeightQuantizer(graph, scheme, self._namer, repairs)
         self._encodings = {value: self._encode(source, ranges) for value, source in selection.sources.items()}
 
     def _encode(self, source: ir.Value, ranges: Mapping[str, TensorRange]) -> Encoding:

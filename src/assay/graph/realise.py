@@ -8,11 +8,13 @@ import onnx_ir as ir
 
 from assay.core.calibration import Calibration, TensorRange
 from assay.core.errors import UnsupportedPlan
+from assay.core.moments import LayerMoments
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.graph.cast import cast_floats
 from assay.graph.expose import observable_tensors
 from assay.graph.quantize import insert_qdq, list_quantized
+from assay.graph.repair_weights import WeightRepairs
 
 
 def needed_tensors(prepared: ir.Model, plan: Plan) -> frozenset[str]:
@@ -48,6 +50,7 @@ def realise(
     plan: Plan,
     calibration: Calibration | None = None,
     ranges: Mapping[str, TensorRange] | None = None,
+    moments: Mapping[str, LayerMoments] | None = None,
 ) -> ir.Model:
     """The model that the plan describes. Its ``rest`` is for the runtime to arrange.
 
@@ -55,11 +58,12 @@ def realise(
         prepared: the prepared FP32 model; left as it is.
         plan: what to make of it.
         calibration: statistics of ``needed_tensors``; without them FP16 is not checked for overflow, nor INT8 for
-            tensors that are not finite.
+            tensors that are not finite. Of a scheme's repairs, BIAS needs their channels (or moments).
         ranges: solved ranges of ``needed_tensors``, for INT8 plans.
+        moments: node name -> moments of its input, of ``list_moment_layers``, for schemes with ROUND.
 
     Raises:
-        UnsupportedPlan: the plan contradicts itself, or the model cannot be cast.
+        UnsupportedPlan: the plan contradicts itself, its repairs lack their statistics, or the model cannot be cast.
         ModelError: a tensor has no range; names it.
     """
     kept = list_kept(plan)
@@ -70,7 +74,8 @@ def realise(
             missing = "scheme" if plan.scheme is None else "solved ranges"
             raise UnsupportedPlan(f"plan {plan.name!r} quantizes without {missing}", "calibrate first")
         kept |= list_nonfinite(prepared, calibration) if calibration is not None else frozenset()
-        return insert_qdq(prepared, plan.scheme, ranges, kept)
+        repairs = WeightRepairs.of(plan.scheme, calibration, moments)
+        return insert_qdq(prepared, plan.scheme, ranges, kept, repairs)
     if plan.cast is None:
         raise UnsupportedPlan(f"plan {plan.name!r} does not say how it is cast", "set its cast style")
     statistics = calibration.tensors if calibration is not None else {}
