@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,6 @@ from assay.core.session import Batch
 from assay.core.tensor import Array
 from assay.data.calibration_set import StoredArray
 
-_CHUNK_BYTES = 1 << 20
 _FAST = 1
 """Compression level: higher ones take several times as long for a few percent of real inputs."""
 
@@ -42,26 +41,32 @@ class _Spool:
     array: StoredArray
     file: IO[bytes]
 
+    @property
+    def row_bytes(self) -> int:
+        return math.prod(self.array.shape) * np.dtype(self.array.dtype).itemsize
 
-class AddressBuilder:
-    """The content address of items that come in batches: of their values, not of how they are stored."""
 
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256(b"assay calibration set 1\n")
+def address_items(keys: Iterable[bytes]) -> str:
+    """The content address of items in their order: of their values, not of how they are stored.
 
-    def add(self, batch: Batch) -> list[bytes]:
-        """Take in a batch; gives the content hash of every item's inputs."""
-        hashes = hash_items(batch)
-        for row, content in enumerate(hashes):
-            self._digest.update(content)
-            if batch.targets is not None:
-                self._digest.update(_describe_row("", batch.targets))
-                self._digest.update(_lay_out(batch.targets[row : row + 1]))
+    Args:
+        keys: of every item, from `key_items`.
+    """
+    digest = hashlib.sha256(b"assay calibration set 1\n")
+    for key in keys:
+        digest.update(key)
+    return digest.hexdigest()
+
+
+def key_items(batch: Batch) -> list[bytes]:
+    """What of every item counts for the address: the hash of its inputs, and that of its label where it has one."""
+    hashes = hash_items(batch)
+    targets = batch.targets
+    if targets is None:
         return hashes
-
-    def build(self) -> str:
-        """SHA-256 of everything added so far, hexadecimal."""
-        return self._digest.hexdigest()
+    described = _describe_row("", targets)
+    labels = [hashlib.sha256(described + _lay_out(targets[row : row + 1])).digest() for row in range(batch.size)]
+    return [content + label for content, label in zip(hashes, labels, strict=True)]
 
 
 def hash_items(batch: Batch) -> list[bytes]:
@@ -93,8 +98,7 @@ class ItemsWriter:
         self._target_name = target
         self._inputs: dict[str, _Spool] = {}
         self._target: _Spool | None = None
-        self._items = 0
-        self._address = AddressBuilder()
+        self._keys: list[bytes] = []
         self._stack = ExitStack()
 
     def add(self, batch: Batch) -> None:
@@ -103,36 +107,41 @@ class ItemsWriter:
         Raises:
             DataError: an input has another shape or type than before, or only some items have labels.
         """
-        if not self._items:
+        if not self._keys:
             self._inputs = {name: self._open(name, batch.feeds[name]) for name in batch.feeds}
             self._target = None if batch.targets is None else self._open(self._target_name, batch.targets)
         if (self._target is None) is not (batch.targets is None) or batch.feeds.keys() != self._inputs.keys():
-            message = f"item {self._items} has other inputs than item 0, or a label where that has none"
+            message = f"item {len(self._keys)} has other inputs than item 0, or a label where that has none"
             raise DataError(message, "give every item the same inputs, and all or none a label")
         for name, spool in self._inputs.items():
             self._append(spool, batch.feeds[name])
         if self._target is not None and batch.targets is not None:
             self._append(self._target, batch.targets)
-        self._address.add(batch)
-        self._items += batch.size
+        self._keys += key_items(batch)
 
-    def finish(self, path: Path) -> WrittenItems:
-        """Write the archive.
+    def finish(self, path: Path, order: Sequence[int] | None = None) -> WrittenItems:
+        """Write an archive; may be called again, for another order.
+
+        Args:
+            path: the file.
+            order: which of the added items, in which order; None for all as they came.
 
         Raises:
             DataError: there are no items.
         """
-        if not self._items:
+        chosen = range(len(self._keys)) if order is None else order
+        if not chosen:
             raise DataError("there are no items to store", "give at least one")
         spools = [*self._inputs.values()] + ([self._target] if self._target else [])
         with path.open("wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_FAST) as archive:
                 for spool in spools:
-                    self._pack(archive, spool)
+                    _pack(archive, spool, chosen)
             file.flush()
             os.fsync(file.fileno())
         inputs = tuple(spool.array for spool in self._inputs.values())
-        return WrittenItems(self._address.build(), self._items, inputs, self._target.array if self._target else None)
+        address = address_items(self._keys[index] for index in chosen)
+        return WrittenItems(address, len(chosen), inputs, self._target.array if self._target else None)
 
     def __enter__(self) -> Self:
         """Enter the context."""
@@ -152,29 +161,30 @@ class ItemsWriter:
         array = spool.array
         if rows.shape[1:] != array.shape or rows.dtype.name != array.dtype:
             message = (
-                f"{array.name!r} is {rows.dtype.name} {list(rows.shape[1:])} in item {self._items} and "
+                f"{array.name!r} is {rows.dtype.name} {list(rows.shape[1:])} in item {len(self._keys)} and "
                 f"{array.dtype} {list(array.shape)} in item 0"
             )
             raise DataError(message, "a set stores items of one shape and type: crop or pad them")
         spool.file.write(_lay_out(rows))
 
-    def _pack(self, archive: zipfile.ZipFile, spool: _Spool) -> None:
-        header = {
-            "descr": npy.dtype_to_descr(np.dtype(spool.array.dtype).newbyteorder("<")),
-            "fortran_order": False,
-            "shape": (self._items, *spool.array.shape),
-        }
-        spool.file.seek(0)
-        with archive.open(f"{spool.array.name}.npy", "w", force_zip64=True) as member:
-            npy.write_array_header_1_0(member, header)
-            shutil.copyfileobj(spool.file, member, _CHUNK_BYTES)
+
+def _pack(archive: zipfile.ZipFile, spool: _Spool, chosen: Sequence[int]) -> None:
+    header = {
+        "descr": npy.dtype_to_descr(np.dtype(spool.array.dtype).newbyteorder("<")),
+        "fortran_order": False,
+        "shape": (len(chosen), *spool.array.shape),
+    }
+    with archive.open(f"{spool.array.name}.npy", "w", force_zip64=True) as member:
+        npy.write_array_header_1_0(member, header)
+        for index in chosen:
+            spool.file.seek(index * spool.row_bytes)
+            member.write(spool.file.read(spool.row_bytes))
 
 
-def survey_items(batches: Iterator[Batch]) -> tuple[str, list[bytes]]:
+def survey_items(batches: Iterable[Batch]) -> tuple[str, list[bytes]]:
     """The content address of items, and the content hash of each in order."""
-    address = AddressBuilder()
-    hashes = [content for batch in batches for content in address.add(batch)]
-    return address.build(), hashes
+    keys = [key for batch in batches for key in key_items(batch)]
+    return address_items(keys), [key[: hashlib.sha256().digest_size] for key in keys]
 
 
 def _describe_row(name: str, rows: Array) -> bytes:
