@@ -1,16 +1,13 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from assay.calibrate.ranges import solve_range
 from assay.calibrate.statistics import StatisticsBuilder, merge, observe_array
 from assay.core.calibration import TensorStatistics
-from assay.core.precision import IntegerFormat, RangeMethod
 
 ANY = arrays(np.float32, st.integers(0, 40), elements=st.floats(width=32))
-FINITE = arrays(np.float32, st.integers(1, 60), elements=st.floats(width=32, allow_nan=False, allow_infinity=False))
 Floats = NDArray[np.float32]
 
 
@@ -51,21 +48,3 @@ def test_merging_in_two_steps_changes_nothing_but_rounding(a: Floats, b: Floats,
     )
     assert abs(once.total - twice.total) <= 1e-15 * size
     assert abs(once.total_squares - twice.total_squares) <= 1e-15 * once.total_squares
-
-
-@settings(max_examples=200, deadline=None)
-@given(FINITE, st.sampled_from(RangeMethod), st.booleans())
-def test_a_range_holds_zero_and_never_exceeds_the_values(
-    values: Floats,
-    method: RangeMethod,
-    symmetric: bool,  # noqa: FBT001 drawn
-) -> None:
-    statistics = observe_array(values)
-    limits = solve_range(statistics, method, IntegerFormat.U8, symmetric)
-    assert -statistics.largest <= limits.low <= 0 <= limits.high <= statistics.largest
-    if symmetric:
-        assert limits.low == -limits.high
-    if method is RangeMethod.MIN_MAX:
-        assert limits.low <= values.min()
-        assert limits.high >= values.max()
-    assert (limits.high > limits.low) == bool(statistics.largest)

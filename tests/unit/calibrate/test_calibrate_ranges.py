@@ -1,10 +1,12 @@
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from range_samples import SHAPES, cost, draw, list_ranges, measure_divergence, measure_tail_loss
 
 from assay.calibrate.ranges import solve_range, solve_ranges
+from assay.calibrate.ranges.percentile import solve_percentile
+from assay.calibrate.ranges.problem import RangeProblem
 from assay.calibrate.ranges.squared_error import TAIL_LOSS
 from assay.calibrate.statistics import observe_array
 from assay.core.calibration import Calibration, TensorRange
@@ -12,94 +14,157 @@ from assay.core.errors import DataError
 from assay.core.plan import IntegerDialect, Scheme
 from assay.core.precision import IntegerFormat, Placement, RangeMethod
 
-COUNT = 20_000
-Make = Callable[[np.random.Generator], NDArray[np.float64]]
-
-
-def swish(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return x / (1 + np.exp(-x))
-
-
-SHAPES: dict[str, Make] = {
-    "normal": lambda rng: rng.normal(size=COUNT),
-    "relu": lambda rng: np.maximum(rng.normal(size=COUNT), 0),
-    "relu6": lambda rng: np.clip(4 * rng.normal(size=COUNT), 0, 6),
-    "negative": lambda rng: -rng.exponential(size=COUNT),
-    "laplace": lambda rng: rng.laplace(size=COUNT),
-    "shifted": lambda rng: rng.normal(3.0, 1.0, COUNT),
-    "swish": lambda rng: swish(3 * rng.normal(size=COUNT)),
-    "student": lambda rng: rng.standard_t(3, COUNT),
-    "huge": lambda rng: 1e30 * rng.normal(size=COUNT),
-    "small": lambda rng: 1e-30 * rng.normal(size=COUNT),
-}
-
-
-def draw(name: str) -> NDArray[np.float64]:
-    return SHAPES[name](np.random.default_rng(5)).astype(np.float32).astype(np.float64)
-
-
-def quantize(x: NDArray[np.float64], limits: TensorRange, *, symmetric: bool) -> NDArray[np.float64]:
-    """Float64 fake quantization."""
-    if symmetric:
-        scale, low, high = limits.high / 127, -128, 127
-    else:
-        scale = (limits.high - limits.low) / 255
-        low = -round(-limits.low / scale)
-        high = 255 + low
-    return scale * np.clip(np.rint(x / scale), low, high)
-
-
-def cost(x: NDArray[np.float64], limits: TensorRange, *, symmetric: bool) -> float:
-    return float(np.square(x - quantize(x, limits, symmetric=symmetric)).sum())
-
-
-def cuts_badly(x: NDArray[np.float64], limits: TensorRange) -> bool:
-    """Whether the values that a range clips lose more of their energy than the solver may take."""
-    for beyond, clip in ((x[x > limits.high], limits.high), (x[x < limits.low], limits.low)):
-        if clip and beyond.size and np.square(beyond - clip).sum() > 1.1 * TAIL_LOSS * np.square(beyond).sum():
-            return True
-    return False
-
-
-def search(x: NDArray[np.float64], *, symmetric: bool) -> float:
-    """Least cost over a dense grid of clips, on the samples themselves."""
-    shares = np.linspace(0.3, 1, 36)
-    low, high = min(x.min(), 0.0), max(x.max(), 0.0)
-    if symmetric:
-        most = max(-low, high)
-        ranges = [TensorRange(-share * most, share * most) for share in shares]
-    else:
-        below = shares if low else shares[-1:]
-        above = shares if high else shares[-1:]
-        ranges = [TensorRange(one * low, other * high) for one in below for other in above]
-    return min(cost(x, limits, symmetric=symmetric) for limits in ranges if not cuts_badly(x, limits))
+LEAST_SQUARES = {RangeMethod.MSE: 0.0, RangeMethod.WEIGHTED_MSE: 1.0}
+"""Method -> power of the magnitude that it weighs errors by."""
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("method", LEAST_SQUARES)
 @pytest.mark.parametrize("name", SHAPES)
-def test_least_squares_matches_a_search_on_the_samples(name: str, symmetric: bool) -> None:  # noqa: FBT001 parametrised
-    x = draw(name)
-    found = solve_range(observe_array(x), RangeMethod.MSE, IntegerFormat.U8, symmetric)
-    assert cost(x, found, symmetric=symmetric) <= 1.03 * search(x, symmetric=symmetric)
-    assert not cuts_badly(x, found)
+def test_least_squares_matches_a_search_on_the_samples(
+    name: str,
+    method: RangeMethod,
+    symmetric: bool,  # noqa: FBT001 parametrised
+) -> None:
+    x, power = draw(name), LEAST_SQUARES[method]
+    found = solve_range(observe_array(x), method, IntegerFormat.U8, symmetric)
+    least = min(
+        cost(x, limits, symmetric=symmetric, power=power)
+        for limits in list_ranges(x, symmetric=symmetric)
+        if measure_tail_loss(x, limits, symmetric=symmetric) <= TAIL_LOSS
+    )
+    assert cost(x, found, symmetric=symmetric, power=power) <= 1.03 * least
+    assert measure_tail_loss(x, found, symmetric=symmetric) <= 1.1 * TAIL_LOSS
     assert found.low <= 0 <= found.high
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("name", ["normal", "laplace"])
 def test_least_squares_beats_min_max_on_bell_shapes(name: str, symmetric: bool) -> None:  # noqa: FBT001 parametrised
+    x = draw(name, 200_000)
+    statistics = observe_array(x)
+    ranges = {m: solve_range(statistics, m, IntegerFormat.U8, symmetric) for m in RangeMethod}
+    errors = {method: cost(x, limits, symmetric=symmetric) for method, limits in ranges.items()}
+    assert errors[RangeMethod.MSE] < 0.99 * errors[RangeMethod.MIN_MAX]
+    assert ranges[RangeMethod.MSE].high < ranges[RangeMethod.WEIGHTED_MSE].high < ranges[RangeMethod.MIN_MAX].high
+
+
+@pytest.mark.parametrize("percentile", [50.0, 90.0, 99.0, 99.97, 99.991, 100.0])
+@pytest.mark.parametrize("name", SHAPES)
+def test_percentiles_lie_in_the_bins_of_the_sorted_values(name: str, percentile: float) -> None:
     x = draw(name)
-    widest = solve_range(observe_array(x), RangeMethod.MIN_MAX, IntegerFormat.U8, symmetric)
-    found = solve_range(observe_array(x), RangeMethod.MSE, IntegerFormat.U8, symmetric)
-    assert cost(x, found, symmetric=symmetric) < 0.99 * cost(x, widest, symmetric=symmetric)
+    statistics, values = observe_array(x), x[x != 0]
+    rest = (1 - percentile / 100) / 2
+    low, high = np.quantile(values, [rest, 1 - rest], method="inverted_cdf")
+    found = solve_percentile(RangeProblem(statistics, symmetric=False), percentile)
+    assert found.low == pytest.approx(min(low, 0), rel=1 / 128)
+    assert found.high == pytest.approx(max(high, 0), rel=1 / 128)
+    limit = np.quantile(np.abs(values), percentile / 100, method="inverted_cdf")
+    found = solve_percentile(RangeProblem(statistics, symmetric=True), percentile)
+    assert found.high == -found.low == pytest.approx(limit, rel=1 / 128)
+
+
+def test_all_percent_are_every_value() -> None:
+    for name in SHAPES:
+        for symmetric in (False, True):
+            problem = RangeProblem(observe_array(draw(name)), symmetric=symmetric)
+            assert solve_percentile(problem, 100.0) == problem.widest
+
+
+def test_zeros_are_no_part_of_a_percentage() -> None:
+    x = np.abs(draw("normal"))
+    dense, sparse = observe_array(x), observe_array(np.r_[x, np.zeros(10_000_000)])
+    found = [solve_range(s, RangeMethod.PERCENTILE, IntegerFormat.U8, symmetric=False) for s in (dense, sparse)]
+    assert found[0] == found[1]
+    assert found[0].high < x.max()
+
+
+def test_the_moving_average_is_the_mean_of_the_items_extremes() -> None:
+    items = draw("normal").reshape(100, -1) * np.linspace(1, 3, 100)[:, None]
+    lows, highs = items.min(axis=1), items.max(axis=1)
+    statistics = replace(observe_array(items), items=100, total_low=lows.sum(), total_high=highs.sum())
+    found = solve_range(statistics, RangeMethod.MOVING_AVERAGE, IntegerFormat.U8, symmetric=False)
+    assert (found.low, found.high) == pytest.approx((lows.mean(), highs.mean()))
+    found = solve_range(statistics, RangeMethod.MOVING_AVERAGE, IntegerFormat.S8, symmetric=True)
+    assert found.high == -found.low == pytest.approx(max(-lows.mean(), highs.mean()))
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_the_moving_average_falls_back_to_min_max(symmetric: bool) -> None:  # noqa: FBT001 parametrised
+    unknown = replace(observe_array(draw("normal")), items=0, total_low=0.0, total_high=0.0)
+    opposite = replace(observe_array(np.float32([-3, 3])), items=2, total_low=0.0, total_high=0.0)
+    for statistics in (unknown, opposite):
+        widest, found = (
+            solve_range(statistics, method, IntegerFormat.S8, symmetric)
+            for method in (RangeMethod.MIN_MAX, RangeMethod.MOVING_AVERAGE)
+        )
+        assert found == widest
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("name", ["normal", "relu", "negative", "laplace", "shifted", "swish", "student"])
+def test_entropy_matches_a_search_on_the_samples(name: str, symmetric: bool) -> None:  # noqa: FBT001 parametrised
+    x = draw(name, 200_000)
+    found = solve_range(observe_array(x), RangeMethod.ENTROPY, IntegerFormat.U8, symmetric)
+    x, codes = x[x != 0], 256
+    if symmetric:
+        x, codes, found = np.abs(x), 128, TensorRange(0.0, found.high)
+    counts, edges = np.histogram(x, 2048, (min(x.min(), 0.0), max(x.max(), 0.0)))
+    counts, zero = counts.astype(np.float64), round(-2048 * edges[0] / (edges[-1] - edges[0]))
+    shares = np.linspace(0.15, 1, 12 if 0 < zero < 2048 else 100)
+    tried = [
+        measure_divergence(counts, zero - below, zero + above, codes)
+        for below in np.unique(np.rint(shares * zero).astype(int))
+        for above in np.unique(np.rint(shares * (2048 - zero)).astype(int))
+        if below + above >= codes
+    ]
+    first, last = (int(np.abs(edges - limit).argmin()) for limit in (found.low, found.high))
+    assert measure_divergence(counts, first, last, codes) <= 1.05 * min(tried)
+
+
+def test_entropy_clips_what_is_rare_and_keeps_what_is_even() -> None:
+    spike = np.r_[draw("normal"), 60.0]
+    assert solve_range(observe_array(spike), RangeMethod.ENTROPY, IntegerFormat.U8, symmetric=False).high < 20
+    even = np.linspace(-1, 1, 100_001)
+    assert solve_range(observe_array(even), RangeMethod.ENTROPY, IntegerFormat.U8, symmetric=False).high > 0.99
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_best_is_close_to_the_best_by_either_measure(name: str, symmetric: bool) -> None:  # noqa: FBT001 parametrised
+    x = draw(name, 200_000)
+    statistics = observe_array(x)
+    ranges = {m: solve_range(statistics, m, IntegerFormat.U8, symmetric) for m in RangeMethod}
+    assert ranges[RangeMethod.BEST] in [limits for method, limits in ranges.items() if method is not RangeMethod.BEST]
+    errors = {m: [cost(x, r, symmetric=symmetric, power=p) for p in (0, 1)] for m, r in ranges.items()}
+    allowed = [
+        method
+        for method, limits in ranges.items()
+        if errors[method][0] <= errors[RangeMethod.MIN_MAX][0]
+        and measure_tail_loss(x, limits, symmetric=symmetric) <= TAIL_LOSS
+    ]
+    least = np.min([errors[method] for method in allowed], axis=0)
+    regrets = {method: (np.array(errors[method]) / least).max() for method in allowed}
+    assert (np.array(errors[RangeMethod.BEST]) / least).max() <= 1.04 * min(regrets.values())
+    assert errors[RangeMethod.BEST][0] <= 1.001 * errors[RangeMethod.MIN_MAX][0]
+
+
+def test_the_best_is_not_always_the_same_method() -> None:
+    chosen = set()
+    for name in ("normal", "relu6", "student", "laplace"):
+        statistics = observe_array(draw(name))
+        ranges = {m: solve_range(statistics, m, IntegerFormat.U8, symmetric=False) for m in RangeMethod}
+        chosen.add(next(method for method, limits in ranges.items() if limits == ranges[RangeMethod.BEST]))
+    assert len(chosen) > 1
 
 
 def test_few_large_values_are_not_cut() -> None:
     rng = np.random.default_rng(2)
-    scores = np.r_[0.01 * rng.random(1_000_000), [0.9]]
-    assert solve_range(observe_array(scores), RangeMethod.MSE, IntegerFormat.U8, symmetric=False).high > 0.65
-    spike = np.r_[rng.random(1_000_000), 1000.0]
-    assert solve_range(observe_array(spike), RangeMethod.MSE, IntegerFormat.U8, symmetric=False).high > 700
+    scores = observe_array(np.r_[0.01 * rng.random(1_000_000), [0.9]])
+    spike = observe_array(np.r_[rng.random(1_000_000), 1000.0])
+    for method in (RangeMethod.MSE, RangeMethod.WEIGHTED_MSE, RangeMethod.BEST):
+        assert solve_range(scores, method, IntegerFormat.U8, symmetric=False).high > 0.65
+        assert solve_range(spike, method, IntegerFormat.U8, symmetric=False).high > 700
 
 
 def test_one_sided_tensors_use_all_codes() -> None:

@@ -16,7 +16,6 @@ from assay.calibrate.ranges.moving_average import solve_moving_average
 from assay.calibrate.ranges.percentile import solve_percentile
 from assay.calibrate.ranges.problem import RangeProblem
 from assay.calibrate.ranges.squared_error import (
-    MAGNITUDE_POWER,
     TAIL_LOSS,
     solve_squared_error,
     solve_weighted_error,
@@ -37,7 +36,7 @@ def solve_best(problem: RangeProblem) -> TensorRange:
     scales = np.array([scale for scale, _ in encodings])
     lowest = np.array([[lowest] for _, lowest in encodings], np.float64)
     plain = problem.errors.measure_error(scales, lowest)[:, 0]
-    weighted = problem.errors.weigh(MAGNITUDE_POWER).measure_error(scales, lowest)[:, 0]
+    weighted = problem.weighted_errors.measure_error(scales, lowest)[:, 0]
     allowed = (plain <= plain[0]) & (problem.errors.measure_tail_loss(scales, lowest)[:, 0] <= TAIL_LOSS)
     allowed[0] = True
     nothing = NOTHING * problem.statistics.largest**2 * problem.distribution.count

@@ -78,8 +78,17 @@ class Distribution:
         return float(self.cumulative[-1]) if self.cumulative.size else 0.0
 
     def find_quantile(self, share: float) -> float:
-        """The value that ``share`` of all values do not exceed; rises with the share. Needs at least one value."""
-        return float(np.interp(share * self.count, self.cumulative, self.points))
+        """The least value that ``share`` of all values do not exceed; rises with the share. Needs at least one value.
+
+        It lies in the bin of the value that the sorted samples have there.
+        """
+        rank = min(share * self.count, self.count)
+        point = int(np.searchsorted(self.cumulative, rank))
+        if point == 0:
+            return float(self.points[0])
+        below, reached = self.cumulative[point - 1 : point + 1]
+        start, end = self.points[point - 1 : point + 1]
+        return float(start + (end - start) * (rank - below) / (reached - below))
 
     def count_up_to(self, values: Floats) -> Floats:
         """Number of values up to each of ``values``, of their shape. Needs at least one value."""

@@ -19,7 +19,7 @@ from assay.calibrate.ranges.problem import POSITIVE_CODES, RangeProblem
 from assay.core.calibration import TensorRange
 
 BINS = 2048
-STRIDES = (64, 8, 1)
+STRIDES = (16, 1)
 """Of the widths that are tried, coarse to fine."""
 
 Integers = NDArray[np.int64]
@@ -44,7 +44,9 @@ class Divergences:
         self._logs = _accumulate(_times_log(counts))
 
     def measure(self, first: Integers | int, last: Integers | int) -> Floats:
-        """Divergence in nats of the windows ``first <= bin < last``; infinite where a clip falls on an empty group.
+        """Divergence in nats of the windows ``first <= bin < last``.
+
+        An empty group that values are clipped into counts as one value: what was seen is never held impossible.
 
         Args:
             first: ``[K]``, or the same for all.
@@ -68,14 +70,11 @@ class Divergences:
             observed[:, group] += clipped
             filled[:, group] += (own == 0) & (clipped > 0)
             entropy += _times_log(own + clipped) - _times_log(own)
-        total = inside.sum(axis=1)
-        lost = ((inside == 0) & (observed > 0)).any(axis=1) | (total == 0)
-        some = inside > 0
-        level = np.divide(inside, filled, out=np.ones_like(inside), where=some)
-        entropy -= (observed * np.log(level, where=some, out=np.zeros_like(level))).sum(axis=1)
-        count = self._sums[-1]
-        divergence = entropy / count + np.log(np.where(lost, 1.0, total) / count)
-        return np.where(lost, np.inf, divergence)
+        level = np.divide(inside, filled, out=np.ones_like(inside), where=inside > 0)
+        entropy -= (observed * np.log(level)).sum(axis=1)
+        count, kept = self._sums[-1], np.maximum(self._sums[last] - self._sums[first], 1.0)
+        divergences: Floats = entropy / count + np.log(kept / count)
+        return divergences
 
 
 def solve_entropy(problem: RangeProblem) -> TensorRange:

@@ -61,6 +61,11 @@ class RangeProblem:
         steps = 2 * POSITIVE_CODES if self.symmetric else STEPS
         return ErrorGrid.of(self.distribution, LEAST_SHRINK * (self.widest.high - self.widest.low) / steps)
 
+    @cached_property
+    def weighted_errors(self) -> ErrorGrid:
+        """The same where an error counts in proportion to the magnitude of the value that it hits."""
+        return self.errors.weigh(1.0)
+
     def limit(self, low: float, high: float) -> TensorRange:
         """The nearest range to these limits that the dialect has, inside the widest and holding zero.
 

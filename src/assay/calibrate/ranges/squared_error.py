@@ -23,7 +23,6 @@ TAIL_LOSS = 1 / 16
 
 COARSE = 24
 FINE = 12
-MAGNITUDE_POWER = 1.0
 
 
 def solve_squared_error(problem: RangeProblem) -> TensorRange:
@@ -37,7 +36,7 @@ def solve_weighted_error(problem: RangeProblem) -> TensorRange:
     Large activations are what the next layer hears: weights that meet them matter most (Lin et al. 2024, "AWQ"). The
     range lies between the one of plain least squares and min-max.
     """
-    return problem.widest if problem.blank else search_range(problem, problem.errors.weigh(MAGNITUDE_POWER))
+    return problem.widest if problem.blank else search_range(problem, problem.weighted_errors)
 
 
 def search_range(problem: RangeProblem, cost: ErrorGrid) -> TensorRange:
