@@ -7,24 +7,31 @@ from numpy.typing import NDArray
 
 from assay.calibrate.fitness.jackknife import clip_estimate, estimate_jackknife
 from assay.calibrate.fitness.noise import read_edges
-from assay.core.calibration import TensorRange, TensorStatistics
+from assay.core.calibration import COARSE_BINS, TensorRange, TensorStatistics
 from assay.core.estimate import Estimate
 
 STEPS = 255
 
 
-def estimate_distance(one: NDArray[np.int64], other: NDArray[np.int64], largest: float, items: int) -> Estimate:
-    """Hellinger distance between the histograms of two sets, 0 (equal) to 1 (disjoint).
+def list_groups(statistics: TensorStatistics) -> NDArray[np.int64]:
+    """``[G, 4096]`` histograms by group of items, or of all values as one group where groups were not kept."""
+    if statistics.groups is not None:
+        return statistics.groups
+    return np.asarray(statistics.histogram.reshape(1, COARSE_BINS, -1).sum(axis=2), np.int64)
+
+
+def estimate_distance(one: TensorStatistics, other: TensorStatistics, items: int) -> Estimate:
+    """Hellinger distance between the values of a tensor in two sets, 0 (equal) to 1 (disjoint).
 
     Magnitudes below half a step of eight bits over the larger set's range count as zero: no code tells them apart.
 
     Args:
-        one: ``[G, 4096] int64`` histograms of the first set by group of items.
+        one: statistics of the first set.
         other: of the second set.
-        largest: magnitude over both sets.
         items: of both sets.
     """
-    first, second = _merge_tiny(one, largest), _merge_tiny(other, largest)
+    largest = max(one.largest, other.largest)
+    first, second = (_merge_tiny(list_groups(statistics), largest) for statistics in (one, other))
     total, rest = first.sum(axis=0), second.sum(axis=0)
     value = float(_find_hellinger(total[np.newaxis], rest[np.newaxis])[0])
     replicates = (
@@ -49,23 +56,15 @@ def _find_hellinger(first: NDArray[np.float64], second: NDArray[np.float64]) -> 
     return np.asarray(np.sqrt(np.clip(1 - overlap, 0, 1)), np.float64)
 
 
-def estimate_unused(
-    limits: TensorRange, statistics: TensorStatistics, groups: NDArray[np.int64], items: int
-) -> Estimate:
-    """Share of a range that a set never reaches; zero counts as reached.
-
-    Args:
-        limits: the range.
-        statistics: of the set.
-        groups: ``[G, 4096] int64``, the set's histograms by group.
-        items: of the set.
-    """
+def estimate_unused(limits: TensorRange, statistics: TensorStatistics, items: int) -> Estimate:
+    """Share of a range that a set of so many items never reaches; zero counts as reached."""
+    groups = list_groups(statistics)
     index = np.flatnonzero(groups.any(axis=0))
     edges = np.clip(read_edges(index, groups.shape[1]), statistics.low, statistics.high)
     held = groups.any(axis=1)
-    rest = (groups.sum(axis=0) - groups[held])[:, index] > 0
-    low = np.where(rest, edges[0], np.inf).min(axis=1, initial=np.inf)
-    high = np.where(rest, edges[1], -np.inf).max(axis=1, initial=-np.inf)
+    left = (groups.sum(axis=0) - groups[held])[:, index] > 0
+    low = np.where(left, edges[0], np.inf).min(axis=1, initial=np.inf)
+    high = np.where(left, edges[1], -np.inf).max(axis=1, initial=-np.inf)
     value = float(_find_unused(limits, np.array([statistics.low]), np.array([statistics.high]))[0])
     return clip_estimate(estimate_jackknife(value, (_find_unused(limits, low, high),), "1", items), 0.0, 1.0)
 

@@ -13,17 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.calibrate.fitness.distance import estimate_distance, estimate_unused
+from assay.calibrate.fitness.distance import estimate_distance, estimate_unused, list_groups
 from assay.calibrate.fitness.jackknife import clip_estimate, estimate_jackknife
 from assay.calibrate.fitness.noise import describe_density
 from assay.calibrate.ranges.solve import solve_range
-from assay.core.calibration import GROUPS, Calibration, TensorRange, TensorStatistics
+from assay.core.calibration import COARSE_BINS, GROUPS, Calibration, TensorRange, TensorStatistics
 from assay.core.estimate import Estimate
 from assay.core.fitness import TensorFitness
 from assay.core.plan import Scheme
 
-NOISE_FLOOR = 1e-9
-"""Noise-to-signal ratio (-90 dB) below which noise does not count: a tensor that 8 bits hold exactly has none."""
+WEIGHT_NOISE = (4 / 127) ** 2 / 12
+"""Noise-to-signal ratio (-41 dB) added to that of every tensor, for the weights beside it: what rounding bell-shaped
+weights costs whose largest, at four standard deviations, takes code 127. Without it, a tensor that eight bits hold
+almost exactly would count as spoilt by noise that no output shows."""
 
 LARGEST_DB = 200.0
 """Where excess noise is cut: a range of zero width makes it unbounded."""
@@ -37,8 +39,8 @@ class TensorHarm:
         fitness: the tensor's figures.
         limits: range solved from the calibration set.
         reached: smallest and largest value in the other set.
-        ratio: ``[1 + G]`` noise-to-signal ratio under the range of the calibration set.
-        own_ratio: ``[1 + G]`` under the range solved from the other set.
+        ratio: ``[1 + G]`` noise-to-signal ratio under the range of the calibration set, with ``WEIGHT_NOISE``.
+        own_ratio: ``[1 + G]`` under the range solved from the other set, with it too.
     """
 
     fitness: TensorFitness
@@ -54,7 +56,7 @@ class TensorHarm:
 
 
 def measure_harm(calibration: Calibration, sample: Calibration, scheme: Scheme) -> tuple[TensorHarm, ...]:
-    """Harm of every tensor that both sets have statistics of by group of items, the worst first.
+    """Harm of every tensor that both sets have statistics of, the worst first.
 
     Left out are tensors with NaN or infinite values, which stay in floats, and those of which the sample has nothing
     but zeros: no range is wrong for them.
@@ -86,19 +88,12 @@ def estimate_total(harms: Sequence[TensorHarm], items: int) -> Estimate:
 
 
 def _estimate_excess(ratio: NDArray[np.float64], own: NDArray[np.float64], items: int) -> Estimate:
-    decibels = np.clip(10 * np.log10((ratio + NOISE_FLOOR) / (own + NOISE_FLOOR)), -LARGEST_DB, LARGEST_DB)
+    decibels = np.clip(10 * np.log10(ratio / own), -LARGEST_DB, LARGEST_DB)
     return estimate_jackknife(float(decibels[0]), (decibels[1:],), "dB", items)
 
 
 def _is_judged(one: TensorStatistics, other: TensorStatistics) -> bool:
-    finite = one.count > 0 and not one.nonfinite and not other.nonfinite
-    return finite and other.total_squares > 0 and one.groups is not None and other.groups is not None
-
-
-def _require_groups(statistics: TensorStatistics) -> NDArray[np.int64]:
-    if statistics.groups is None:
-        raise ValueError("the statistics were kept without groups of items")
-    return statistics.groups
+    return one.count > 0 and not one.nonfinite and not other.nonfinite and other.total_squares > 0
 
 
 def _measure_tensor(
@@ -110,8 +105,8 @@ def _measure_tensor(
     items: tuple[int, int],
 ) -> TensorHarm:
     """Harm of one tensor; ``held`` are the sample's groups with items, ``items`` those of both sets."""
-    dialect, by_group = scheme.dialect, _require_groups(other)
-    groups = by_group[held]
+    dialect, grouped = scheme.dialect, other.groups is not None
+    groups = list_groups(other)[held] if grouped else np.zeros((held.size, COARSE_BINS), np.int64)
     limits, own = (
         solve_range(statistics, scheme.ranges, dialect.activation, symmetric=dialect.symmetric)
         for statistics in (one, other)
@@ -121,15 +116,17 @@ def _measure_tensor(
         _leave_out(fine.measure_noise(r, dialect)[0], coarse.measure_noise(r, dialect)) for r in (limits, own)
     )
     energy = _leave_out(other.total_squares, coarse.energy)
-    ratio, own_ratio = noise / energy, own_noise / energy
+    ratio, own_ratio = noise / energy + WEIGHT_NOISE, own_noise / energy + WEIGHT_NOISE
     beyond = _leave_out(fine.count_beyond(limits)[0], coarse.count_beyond(limits))
     clipped = beyond / _leave_out(float(other.count), groups.sum(axis=1).astype(np.float64))
+    known = slice(None) if grouped else slice(1)
+    clip_rate = estimate_jackknife(float(clipped[0]), (clipped[known][1:],), "1", items[1])
     fitness = TensorFitness(
         tensor=name,
-        clip_rate=clip_estimate(estimate_jackknife(float(clipped[0]), (clipped[1:],), "1", items[1]), 0.0, 1.0),
-        unused=estimate_unused(limits, other, groups, items[1]),
-        distance=estimate_distance(_require_groups(one), by_group, max(one.largest, other.largest), sum(items)),
-        excess_noise_db=_estimate_excess(ratio, own_ratio, items[1]),
+        clip_rate=clip_estimate(clip_rate, 0.0, 1.0),
+        unused=estimate_unused(limits, other, items[1]),
+        distance=estimate_distance(one, other, sum(items)),
+        excess_noise_db=_estimate_excess(ratio[known], own_ratio[known], items[1]),
     )
     return TensorHarm(fitness, limits, TensorRange(other.low, other.high), ratio, own_ratio)
 
@@ -137,7 +134,7 @@ def _measure_tensor(
 def _leave_out(whole: float, groups: NDArray[np.float64]) -> NDArray[np.float64]:
     """``[1 + G]``: a sum over all items, then without each group, by the groups' shares of the coarse sum.
 
-    A set that would be left with nothing keeps a millionth.
+    A set that would be left with nothing keeps a millionth; a tensor whose groups are unknown stays as it is.
     """
     share = groups / groups.sum() if groups.sum() > 0 else np.zeros_like(groups)
     return whole * np.concatenate([[1.0], np.maximum(1 - share, 1e-6)])

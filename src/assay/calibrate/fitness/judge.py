@@ -23,13 +23,15 @@ from assay.core.fitness import Fitness, ItemBlame, Verdict
 from assay.core.plan import Scheme
 
 UNFIT_DB = 20 * np.log10(2.0)
-"""Excess noise that makes a set unfit: 6.02 dB, one of the eight bits."""
+"""Excess noise that makes a set unfit where it is shown, and doubtful where it cannot be ruled out: 6.02 dB, one of
+the eight bits."""
 
 DOUBTFUL_DB = 10 * np.log10(2.0)
-"""Excess noise that must be ruled out: 3.01 dB, as much again as the sample's own ranges have."""
+"""Excess noise that makes a set doubtful where it is shown: 3.01 dB, the noise has doubled."""
 
-LOST = 0.1
-"""Noise-to-signal ratio of a single tensor that is lost, whatever the sum over all tensors says."""
+LOST_DB = 2 * UNFIT_DB
+"""Excess noise of a single tensor that makes a set unfit where it is shown: two bits. The sum over all tensors cannot
+know that one matters more than others, as the input does."""
 
 SHIFT_P = 0.001
 """p-value at which the two sets count as drawn differently: one false alarm in a thousand honest sets."""
@@ -112,8 +114,12 @@ def _require_sketch(calibration: Calibration) -> ItemSketch:
 
 
 def _is_lost(harm: TensorHarm) -> bool:
-    excess = harm.fitness.excess_noise_db
-    return harm.ratio.min() > LOST and excess.low is not None and excess.low > UNFIT_DB
+    lowest = harm.fitness.excess_noise_db.low
+    return lowest is not None and lowest > LOST_DB
+
+
+def _is_spoilt(excess: Estimate) -> bool:
+    return excess.low is not None and excess.low > UNFIT_DB
 
 
 def _explain(findings: Findings, calibration: Calibration, sample: Calibration) -> tuple[str, ...]:
@@ -122,9 +128,9 @@ def _explain(findings: Findings, calibration: Calibration, sample: Calibration) 
     said: list[str] = []
     if findings.outliers:
         said.append(reasons.describe_outliers(findings.outliers, len(findings.harms)))
-    if excess.high is None or excess.high > DOUBTFUL_DB:
+    if excess.low is None or excess.high is None or excess.low > DOUBTFUL_DB or excess.high > UNFIT_DB:
         said.append(reasons.describe_harm(excess, findings.harms))
-    if findings.lost and not _is_harmful(excess):
+    if findings.lost and not _is_spoilt(excess):
         said.append(reasons.describe_lost(findings.lost))
     if findings.shift.p <= SHIFT_P:
         said.append(reasons.describe_shift(findings.shift))
@@ -135,12 +141,8 @@ def _explain(findings: Findings, calibration: Calibration, sample: Calibration) 
     return tuple(said)
 
 
-def _is_harmful(excess: Estimate) -> bool:
-    return excess.low is not None and excess.low > UNFIT_DB
-
-
 def _conclude(findings: Findings, sentences: Sequence[str]) -> Verdict:
-    if _is_harmful(findings.excess):
+    if _is_spoilt(findings.excess) or findings.lost:
         return Verdict.UNFIT
     return Verdict.DOUBTFUL if sentences else Verdict.FIT
 

@@ -37,13 +37,18 @@ def describe_harm(excess: Estimate, harms: Sequence[TensorHarm]) -> str:
 
 
 def describe_lost(lost: Sequence[TensorHarm]) -> str:
-    """Tensors that the ranges destroy, though the sum over all tensors hides it."""
-    named = ", ".join(
-        f"{harm.fitness.tensor!r} ({harm.fitness.excess_noise_db.value:.1f} dB more noise, "
-        f"{harm.ratio[0]:.0%} of the signal)"
-        for harm in lost[:NAMED]
+    """Tensors that the ranges spoil, though the sum over all tensors hides it."""
+    named = "; ".join(_describe_lost(harm) for harm in lost[:NAMED])
+    return f"ranges from this set spoil {_count(len(lost), 'tensor')}: {named}{_more(len(lost))}"
+
+
+def _describe_lost(harm: TensorHarm) -> str:
+    fitness = harm.fitness
+    return (
+        f"{fitness.excess_noise_db.value:.1f} dB more quantization noise in {fitness.tensor!r}, where "
+        f"{_format_share(fitness.clip_rate.value)} of the values are clipped and "
+        f"{_format_share(fitness.unused.value)} of the range is never used"
     )
-    return f"ranges from this set lose {_count(len(lost), 'tensor')}: {named}{_more(len(lost))}"
 
 
 def describe_outliers(outliers: Sequence[Outlier], tensors: int) -> str:
