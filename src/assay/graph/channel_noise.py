@@ -1,7 +1,8 @@
 """What eight bits cost the readers of a group of channels, estimated from statistics of each channel.
 
 Rounding to a step ``d`` adds noise of variance ``d**2 / 12`` (Widrow and Kollar, "Quantization noise", 2008, chapter
-4). A scale for a whole activation and one for each output channel of a weight are assumed: what integer dialects have.
+4). An activation has one scale, a weight one for each output channel or one alone. Counted is what reaches the outputs
+of the nodes that read the group: of the activation, of their weights, and of the weights that write the group.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 
 from assay.core.calibration import ChannelStatistics
 from assay.graph.channel_groups import ChannelGroup, Port
-from assay.graph.channels import is_linear
+from assay.graph.channels import find_input_axis, is_linear
 from assay.graph.layouts import read_dims
 from assay.graph.rescale import Factor
-from assay.graph.weight_views import measure_magnitudes, measure_powers
+from assay.graph.weight_views import measure_magnitudes, measure_powers, view_weight
 
 Statistics = Mapping[str, ChannelStatistics]
 ACTIVATION_STEPS = 255
@@ -79,24 +80,74 @@ def measure_reach(group: ChannelGroup, readings: list[Reading]) -> NDArray[np.fl
     return reach
 
 
-def estimate_noise(readings: list[Reading], factor: Factor) -> float:
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """A linear node that writes a group, with one scale for its whole weight.
+
+    Attributes:
+        rows: largest magnitude of the weights that write each channel, ``[C] float64``.
+        powers: sum of the mean squares of what those weights multiply, ``[C] float64``.
+    """
+
+    rows: NDArray[np.float64]
+    powers: NDArray[np.float64]
+
+
+def read_writings(group: ChannelGroup, statistics: Statistics) -> list[Writing]:
+    """Linear writers of a group whose inputs were observed."""
+    found = []
+    for port in group.writers:
+        value = port.node.inputs[0] if is_linear(port.node) else None
+        channels = None if value is None else statistics.get(str(value.name))
+        if channels is None or channels.axis != find_input_axis(port.node) or not channels.count.all():
+            continue
+        view = view_weight(port.node)
+        mean_squares = (channels.total_squares / channels.count).reshape(view.shape[0], -1).sum(axis=1)
+        powers = np.repeat(mean_squares * view.shape[3], view.shape[1])
+        rows = np.abs(view).max(axis=(2, 3), initial=0.0).astype(np.float64)
+        shape = (group.channels, -1)
+        found.append(Writing(rows.reshape(shape).max(axis=1), powers.reshape(shape).max(axis=1)))
+    return found
+
+
+def estimate_noise(readings: list[Reading], factor: Factor, writings: list[Writing] | None = None) -> float:
     """Variance that eight bits add to the readers' outputs, summed over output channels, if the group is scaled.
 
     Args:
         readings: of one group.
         factor: ``[C] float64``, of each channel.
+        writings: of the same group, where every weight has one scale; None where each output channel has its own, so
+            that scaling it costs its writer nothing.
     """
-    return sum(_estimate_reader(reading, np.repeat(factor, reading.port.layout.repeat)) for reading in readings)
+    noise = 0.0
+    for reading in readings:
+        noise += _estimate_activation(reading, factor) + _estimate_weight(reading, factor, whole=writings is not None)
+        for writing in writings or ():
+            step = float((writing.rows * factor).max()) / WEIGHT_STEPS
+            noise += step**2 * _carry(reading, writing.powers / factor**2)
+    return noise / 12
 
 
-def _estimate_reader(reading: Reading, factor: Factor) -> float:
-    """The share of one reader."""
-    channels, shape = reading.channels, reading.magnitudes.shape
-    spread = factor.reshape(shape[0], 1, shape[2])
-    low = min(0.0, float((channels.low * factor).min()))
-    high = max(0.0, float((channels.high * factor).max()))
-    step = (high - low) / ACTIVATION_STEPS
-    gain = float((reading.powers / spread**2).sum())
-    steps = (reading.magnitudes / spread).max(axis=2) / WEIGHT_STEPS
-    power = (channels.total_squares / channels.count * factor**2).reshape(shape[0], -1).sum(axis=1) * reading.taps
-    return (step**2 * gain + float((steps**2 * power[:, None]).sum())) / 12
+def _carry(reading: Reading, variance: NDArray[np.float64]) -> float:
+    """Variance at the outputs of a reader for noise of a ``[C]`` variance on its inputs, before they are scaled."""
+    groups, _, columns = reading.powers.shape
+    spread = np.repeat(variance, reading.port.layout.repeat)
+    return float((reading.powers * spread.reshape(groups, 1, columns)).sum())
+
+
+def _estimate_activation(reading: Reading, factor: Factor) -> float:
+    """Twelve times the variance that rounding the input of a reader adds to its outputs."""
+    spread = np.repeat(factor, reading.port.layout.repeat)
+    low = min(0.0, float((reading.channels.low * spread).min()))
+    high = max(0.0, float((reading.channels.high * spread).max()))
+    return ((high - low) / ACTIVATION_STEPS) ** 2 * _carry(reading, 1 / factor**2)
+
+
+def _estimate_weight(reading: Reading, factor: Factor, *, whole: bool) -> float:
+    """Twelve times the variance that rounding the weight of a reader adds to its outputs."""
+    channels, (groups, rows, columns) = reading.channels, reading.magnitudes.shape
+    spread = np.repeat(factor, reading.port.layout.repeat)
+    scaled = (reading.magnitudes / spread.reshape(groups, 1, columns)).max(axis=2)
+    steps = np.broadcast_to(scaled.max() if whole else scaled, (groups, rows)) / WEIGHT_STEPS
+    power = (channels.total_squares / channels.count * spread**2).reshape(groups, columns).sum(axis=1) * reading.taps
+    return float((steps**2 * power[:, None]).sum())

@@ -1,8 +1,9 @@
 """Cross-layer equalisation: evens out the ranges of a weight's channels across activations that scale along.
 
 Source: Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019, section
-4.1. There for pairs and depthwise triples of layers; here for any group of channels, sums among them: a channel's
-range is the largest share that it has of the range of any weight that writes it, or reads it.
+4.1. There for pairs and depthwise triples of layers and for weights alone; here for any group of channels, sums among
+them, and where the activations' statistics are known the ranges that they get count too: a channel of small weights and
+a large bias would otherwise be blown up, and the one scale of its tensor with it.
 """
 
 from __future__ import annotations
@@ -11,32 +12,59 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from assay.core.calibration import ChannelStatistics
 from assay.graph.channel_groups import ChannelGroup, list_groups
+from assay.graph.channel_noise import Reading, Statistics, estimate_noise, measure_reach, read_readings, read_writings
 from assay.graph.channels import is_linear
-from assay.graph.rescale import Factor, Rescaled, name_factors, rescale_group, round_factor
+from assay.graph.rescale import Factor, Rescaled, name_factors, rescale_group, rescale_statistics, round_factor
 from assay.graph.weight_views import measure_magnitudes
 
 SWEEPS = 100
 CONVERGED = 0.01
 """Largest change of a factor's binary logarithm in the last sweep; the factors are rounded to whole ones."""
+ROUNDS = 8
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""How much of the uneven ranges before the weights that read a group is moved into them."""
+WORTHWHILE = 0.98
+"""Noise that must be left at most, of what there was."""
 
 
-def equalise(model: ir.Model) -> Rescaled:
-    """The model with channels scaled so that, in each group, weights before and after use alike shares of their range.
+def equalise(model: ir.Model, statistics: Statistics | None = None, *, per_channel: bool = True) -> Rescaled:
+    """The model with channels scaled so that, in each group, all weights and activations use their ranges evenly.
 
     Factors are powers of two: no output changes by a bit, save where a runtime's sums leave float32's normal range.
 
     Args:
         model: a prepared one; left as it is.
+        statistics: tensor name -> statistics of its channels, of ``list_channel_axes``. A group with tensors that have
+            none is equalised by its weights alone, as if those had one scale each.
+        per_channel: weights will have one scale for each output channel.
     """
     result = model.clone()
+    known, factors = dict(statistics or {}), dict[str, Factor]()
     groups = list_equalisable(result)
-    factors: dict[str, Factor] = {}
-    for group, factor in zip(groups, find_factors(groups), strict=True):
-        rounded = round_factor(factor)
-        if (rounded != 1).any() and rescale_group(group, rounded):
-            factors |= name_factors(group, rounded)
+    blind = [group for group in groups if read_readings(group, known) is None]
+    for group, factor in zip(blind, find_factors(blind), strict=True):
+        _apply(group, round_factor(factor), known, factors)
+    seen = [group for group in groups if group not in blind]
+    for _ in range(ROUNDS):
+        moved = [_apply(group, choose_factor(group, known, per_channel=per_channel), known, factors) for group in seen]
+        if not any(moved):
+            break
     return Rescaled(result, factors)
+
+
+def _apply(
+    group: ChannelGroup, factor: Factor, known: dict[str, ChannelStatistics], factors: dict[str, Factor]
+) -> bool:
+    """Scale a group, what is known of its tensors, and its factors so far; whether anything changed."""
+    if (factor == 1).all() or not rescale_group(group, factor):
+        return False
+    for name, step in name_factors(group, factor).items():
+        factors[name] = factors[name] * step if name in factors else step
+        if name in known:
+            known[name] = rescale_statistics(known[name], step)
+    return True
 
 
 def list_equalisable(model: ir.Model) -> list[ChannelGroup]:
@@ -48,8 +76,49 @@ def list_equalisable(model: ir.Model) -> list[ChannelGroup]:
     ]
 
 
+def choose_factor(group: ChannelGroup, statistics: Statistics, *, per_channel: bool) -> Factor:
+    """Of some ways to even out ranges the one of least estimated noise; all ones where none is worth it."""
+    readings = read_readings(group, statistics)
+    same = np.ones(group.channels)
+    if readings is None:
+        return same
+    writings = None if per_channel else read_writings(group, statistics)
+    after = measure_after(readings)
+    befores = [normalise(measure_reach(group, readings))]
+    for writing in writings or ():
+        befores += [normalise(writing.rows), np.maximum(befores[0], normalise(writing.rows))]
+    candidates = [round_factor(mix(before, after, share)) for before in befores for share in SHARES]
+    noise = [estimate_noise(readings, candidate, writings) for candidate in candidates]
+    best = int(np.argmin(noise))
+    return candidates[best] if noise[best] < WORTHWHILE * estimate_noise(readings, same, writings) else same
+
+
+def mix(before: NDArray[np.float64], after: NDArray[np.float64], share: float) -> Factor:
+    """Factors ``after**(1 - share) / before**share`` of geometric mean 1; a channel of zeros keeps its scale."""
+    alive = (before > 0) & (after > 0)
+    factor = np.ones(len(before))
+    if alive.any():
+        exponent = (1 - share) * np.log2(after[alive]) - share * np.log2(before[alive])
+        factor[alive] = np.exp2(exponent - exponent.mean())
+    return factor
+
+
+def measure_after(readings: list[Reading]) -> NDArray[np.float64]:
+    """Largest share that each channel has of the range of a weight that reads it, ``[C] float64``."""
+    shares = [
+        normalise(reading.magnitudes.max(axis=1, initial=0.0).reshape(-1, reading.port.layout.repeat).max(axis=1))
+        for reading in readings
+    ]
+    return np.max(shares, axis=0)
+
+
+def normalise(ranges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranges as shares of the largest."""
+    return ranges / max(float(ranges.max()), float(np.finfo(np.float64).tiny))
+
+
 def find_factors(groups: list[ChannelGroup]) -> list[Factor]:
-    """Factors of each group, ``[C] float64``, found by sweeping over the groups until they change no more."""
+    """Factors of each group by its weights alone, ``[C] float64``: sweeps over the groups until they change no more."""
     ports = [port for group in groups for port in (*group.writers, *group.readers) if is_linear(port.node)]
     weights = {port.node: measure_magnitudes(port.node) for port in ports}
     factors = [np.ones(group.channels) for group in groups]
@@ -66,26 +135,14 @@ def find_factors(groups: list[ChannelGroup]) -> list[Factor]:
 
 
 def balance(group: ChannelGroup, weights: dict[ir.Node, NDArray[np.float64]]) -> Factor:
-    """Factors that make a channel's share of the weights before it and of those after it equal.
-
-    A channel that is zero on one side keeps its scale. The geometric mean of the factors is 1, so that the tensor
-    as a whole keeps its magnitude.
-    """
-    before, after = np.zeros(group.channels), np.zeros(group.channels)
-    for port in group.writers:
-        if port.node in weights:
-            rows = weights[port.node].max(axis=2, initial=0.0).reshape(group.channels, -1).max(axis=1)
-            before = np.maximum(before, rows / max(float(rows.max()), np.finfo(np.float64).tiny))
-    for port in group.readers:
-        if port.node in weights:
-            columns = weights[port.node].max(axis=1, initial=0.0).reshape(group.channels, -1).max(axis=1)
-            after = np.maximum(after, columns / max(float(columns.max()), np.finfo(np.float64).tiny))
-    alive = (before > 0) & (after > 0)
-    factor = np.ones(group.channels)
-    if alive.any():
-        ratio = 0.5 * np.log2(after[alive] / before[alive])
-        factor[alive] = np.exp2(ratio - ratio.mean())
-    return factor
+    """Factors that make a channel's share of the weights before it and of those after it equal."""
+    before = [weights[port.node].max(axis=2, initial=0.0) for port in group.writers if port.node in weights]
+    after = [weights[port.node].max(axis=1, initial=0.0) for port in group.readers if port.node in weights]
+    sides = [
+        np.max([normalise(ranges.reshape(group.channels, -1).max(axis=1)) for ranges in side], axis=0)
+        for side in (before, after)
+    ]
+    return mix(sides[0], sides[1], 0.5)
 
 
 def scale_weights(group: ChannelGroup, weights: dict[ir.Node, NDArray[np.float64]], factor: Factor) -> None:

@@ -19,14 +19,17 @@ RESCALING = (Repair.EQUALISE, Repair.OUTLIERS, Repair.SMOOTH)
 """Repairs that rewrite the float model, in the order in which they are applied."""
 
 
-def repair_model(prepared: ir.Model, repairs: Collection[Repair], calibration: Calibration) -> ir.Model:
+def repair_model(
+    prepared: ir.Model, repairs: Collection[Repair], calibration: Calibration, *, per_channel: bool = True
+) -> ir.Model:
     """The prepared model with its inner channels rescaled; it computes the same and must be observed anew.
 
     Args:
         prepared: left as it is.
         repairs: EQUALISE, OUTLIERS and SMOOTH are applied, in this order; others are left to ``realise``.
         calibration: of the prepared model, with statistics per channel of ``list_channel_axes``; tensors without
-            them keep their scales under OUTLIERS and SMOOTH.
+            them keep their scales under OUTLIERS and SMOOTH, and are equalised by their weights alone.
+        per_channel: weights will have one scale for each output channel, as the dialect says.
 
     Returns:
         A model with the same node and tensor names.
@@ -36,7 +39,7 @@ def repair_model(prepared: ir.Model, repairs: Collection[Repair], calibration: C
     model = prepared.clone()
     for repair in RESCALING:
         if repair in repairs:
-            rescaled = _apply(repair, model, channels)
+            rescaled = _apply(repair, model, channels, per_channel=per_channel)
             model = rescaled.model
             channels = {
                 name: rescale_statistics(one, rescaled.factors[name]) if name in rescaled.factors else one
@@ -45,10 +48,12 @@ def repair_model(prepared: ir.Model, repairs: Collection[Repair], calibration: C
     return model
 
 
-def _apply(repair: Repair, model: ir.Model, channels: Mapping[str, ChannelStatistics]) -> Rescaled:
+def _apply(
+    repair: Repair, model: ir.Model, channels: Mapping[str, ChannelStatistics], *, per_channel: bool
+) -> Rescaled:
     """One repair."""
     if repair is Repair.EQUALISE:
-        return equalise(model)
+        return equalise(model, channels, per_channel=per_channel)
     return scale_outliers(model, channels) if repair is Repair.OUTLIERS else smooth(model, channels)
 
 

@@ -8,12 +8,12 @@ would cost time.
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
 from assay.graph.channel_groups import ChannelGroup, list_groups
 from assay.graph.channel_noise import Statistics, measure_reach, read_readings
 from assay.graph.channels import CONVOLUTIONS, is_linear
+from assay.graph.equalise import measure_after, mix
 from assay.graph.rescale import Factor, Rescaled, name_factors, rescale_group, round_factor
 
 ALPHA = 0.5
@@ -57,13 +57,4 @@ def find_factor(group: ChannelGroup, statistics: Statistics, alpha: float) -> Fa
     if readings is None:
         return None
     reach = measure_reach(group, readings)
-    weight = np.zeros(group.channels)
-    for reading in readings:
-        columns = reading.magnitudes.max(axis=1, initial=0.0).reshape(group.channels, -1).max(axis=1)
-        weight = np.maximum(weight, columns)
-    alive = (reach > 0) & (weight > 0)
-    factor = np.ones(group.channels)
-    if alive.any():
-        exponent = (1 - alpha) * np.log2(weight[alive]) - alpha * np.log2(reach[alive])
-        factor[alive] = np.exp2(exponent - exponent.mean())
-    return round_factor(factor)
+    return round_factor(mix(measure_reach(group, readings), measure_after(readings), alpha))
