@@ -109,7 +109,8 @@ def measure_after(readings: list[Reading]) -> NDArray[np.float64]:
         normalise(reading.magnitudes.max(axis=1, initial=0.0).reshape(-1, reading.port.layout.repeat).max(axis=1))
         for reading in readings
     ]
-    return np.max(shares, axis=0)
+    largest: NDArray[np.float64] = np.max(shares, axis=0)
+    return largest
 
 
 def normalise(ranges: NDArray[np.float64]) -> NDArray[np.float64]:

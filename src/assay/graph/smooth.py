@@ -8,12 +8,13 @@ would cost time.
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from assay.graph.channel_groups import ChannelGroup, list_groups
 from assay.graph.channel_noise import Statistics, measure_reach, read_readings
 from assay.graph.channels import CONVOLUTIONS, is_linear
-from assay.graph.equalise import measure_after, mix
+from assay.graph.equalise import mix
 from assay.graph.rescale import Factor, Rescaled, name_factors, rescale_group, round_factor
 
 ALPHA = 0.5
@@ -56,5 +57,7 @@ def find_factor(group: ChannelGroup, statistics: Statistics, alpha: float) -> Fa
     readings = read_readings(group, statistics)
     if readings is None:
         return None
-    reach = measure_reach(group, readings)
-    return round_factor(mix(measure_reach(group, readings), measure_after(readings), alpha))
+    columns = [
+        reading.magnitudes.max(axis=1, initial=0.0).reshape(group.channels, -1).max(axis=1) for reading in readings
+    ]
+    return round_factor(mix(measure_reach(group, readings), np.max(columns, axis=0), alpha))
