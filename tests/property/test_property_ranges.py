@@ -57,7 +57,7 @@ def observe(values: Floats) -> TensorStatistics:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(tensors(), st.sampled_from(RangeMethod), st.booleans())
 def test_a_range_holds_zero_and_never_exceeds_the_values(
     values: Floats,
@@ -76,7 +76,7 @@ def test_a_range_holds_zero_and_never_exceeds_the_values(
         assert (limits.low, limits.high) == (least, most)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(tensors(), st.sampled_from(RangeMethod), st.sampled_from(IntegerFormat), st.booleans())
 def test_a_value_inside_the_range_is_off_by_half_a_step_at_most(
     values: Floats,
@@ -97,7 +97,7 @@ def test_a_value_inside_the_range_is_off_by_half_a_step_at_most(
         assert encoding.zero_point == (0 if activation is IntegerFormat.S8 else 128)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(tensors(), st.lists(st.floats(0.01, 100), min_size=2, max_size=8), st.booleans())
 def test_a_larger_percentile_is_never_narrower(
     values: Floats,
@@ -112,7 +112,7 @@ def test_a_larger_percentile_is_never_narrower(
     assert solve_percentile(problem, 100.0) == problem.widest
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(tensors(), st.sampled_from([RangeMethod.MSE, RangeMethod.BEST]), st.booleans())
 def test_least_squares_and_the_best_never_lose_to_min_max(
     values: Floats,

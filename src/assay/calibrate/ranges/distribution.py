@@ -64,9 +64,11 @@ class Distribution:
             return cls(np.zeros(0), np.zeros(0))
         points = np.clip(np.stack([lower, upper], axis=1), *extremes)
         # Only the outermost bins are cut, so a thin one is widened outwards, and a lone one away from zero.
-        if len(counts) > 1 or points[0, 0] < 0:
-            points[0, 0] = min(points[0, 0], points[0, 1] - POINT * abs(points[0, 1]))
-        points[-1, 1] = max(points[-1, 1], points[-1, 0] + POINT * abs(points[-1, 0]))
+        first, last = points[0], points[-1]
+        if len(counts) > 1 or last[1] < 0:
+            first[0] = min(first[0], first[1] - POINT * abs(first[1]))
+        if len(counts) > 1 or last[1] > 0:
+            last[1] = max(last[1], last[0] + POINT * abs(last[0]))
         cumulative = np.zeros((len(counts), 2))
         cumulative[:, 1] = np.cumsum(counts)
         cumulative[1:, 0] = cumulative[:-1, 1]

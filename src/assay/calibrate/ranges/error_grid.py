@@ -41,9 +41,11 @@ class Tail:
     @classmethod
     def of(cls, edges: Floats, density: Floats) -> Self:
         """Sums from the outermost bin inwards, so that a small tail keeps its digits."""
-        powers = np.stack([edges, np.square(edges) / 2, _cube(edges) / 3])
+        start, end = edges[:-1], edges[1:]
+        weights = density * (end - start)
+        each = np.stack([weights, weights * (start + end) / 2, weights * _mean_square(start, end)])
         moments = np.zeros((3, len(edges)))
-        moments[:, :-1] = np.cumsum((density * np.diff(powers))[:, ::-1], axis=1)[:, ::-1]
+        moments[:, :-1] = np.cumsum(each[:, ::-1], axis=1)[:, ::-1]
         return cls(edges, density, moments)
 
     def measure(self, clips: Floats) -> tuple[Floats, Floats]:
@@ -125,7 +127,7 @@ class ErrorGrid:
         low, high = steps * lowest, steps * (lowest + STEPS)
         inside = (sum_up_to(high) - sum_up_to(low)) * steps**3
         error: Floats = inside + self.upper.measure(high)[0] + self.lower.measure(-low)[0]
-        return error
+        return np.maximum(error, 0.0)
 
     def measure_tail_loss(self, scales: Floats, lowest: Floats) -> Floats:
         """Share of their energy that the values beyond the codes lose, on the worse side; 0 where none lies beyond.
@@ -151,6 +153,12 @@ def locate(edges: Floats, values: Floats) -> tuple[Floats, NDArray[np.intp]]:
     """Values moved into ``[edges[0], edges[-1]]``, and the bin of each."""
     inside = np.clip(values, edges[0], edges[-1])
     return inside, np.clip(np.searchsorted(edges, inside, side="right") - 1, 0, len(edges) - 2)
+
+
+def _mean_square(start: Floats, end: Floats) -> Floats:
+    """Mean of the squares between two points; no difference of cubes, which loses the digits of a thin bin."""
+    mean: Floats = (np.square(start) + start * end + np.square(end)) / 3
+    return mean
 
 
 def _cube(values: Floats) -> Floats:

@@ -6,6 +6,7 @@ from assay.calibrate.ranges.problem import RangeProblem
 from assay.core.calibration import TensorRange
 
 PERCENTILE = 99.99
+EVERYTHING = 100.0
 
 
 def solve_percentile(problem: RangeProblem, percentile: float = PERCENTILE) -> TensorRange:
@@ -18,7 +19,7 @@ def solve_percentile(problem: RangeProblem, percentile: float = PERCENTILE) -> T
         problem: the tensor.
         percentile: in ``(0, 100]``.
     """
-    if problem.blank:
+    if problem.blank or percentile >= EVERYTHING:
         return problem.widest
     if problem.symmetric:
         limit = problem.magnitudes.find_quantile(percentile / 100)
