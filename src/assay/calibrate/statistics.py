@@ -1,80 +1,196 @@
-"""Streaming statistics of a tensor: one pass, no range needed beforehand, merged without loss."""
+"""Streaming statistics of a tensor: one pass, no range needed beforehand, merged without loss.
+
+The atom is the item: what is summed in floats is summed within one item, in an order that depends on its shape
+alone, and the sums of items are added exactly. So no order of items, no grouping into batches and no way of merging
+shards changes a bit of the result.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from fractions import Fraction
+from dataclasses import dataclass
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.core.calibration import TensorStatistics
+from assay.calibrate.channels import ChannelBuilder, merge_channels
+from assay.calibrate.exact import TOTAL_UNITS, count_units, from_float, to_float
+from assay.calibrate.kernels import Kernels, load_kernels
+from assay.calibrate.layout import BINS, BLOCK, INFINITY_BIN, SIGN_BIN, TABLES
+from assay.core.calibration import COARSE_BINS, GROUPS, ChannelStatistics, TensorStatistics
 from assay.core.tensor import Array
 
-BINS = 1 << 16
-CHUNK = 1 << 18
-"""Elements handled at once: the temporaries of ``bincount`` (8 bytes an element) stay in the cache."""
+__all__ = [
+    "BINS",
+    "BLOCK",
+    "INFINITY_BIN",
+    "SIGN_BIN",
+    "ItemValues",
+    "StatisticsBuilder",
+    "count_nonfinite",
+    "make_tables",
+    "merge",
+    "observe_array",
+]
 
-INFINITY_BIN = 0x7F80
-"""First bin of +Inf and NaN; the negative ones start at this bin with the sign bit set."""
-SIGN_BIN = 0x8000
-UPPER_HALF = 1 if np.little_endian else 0
+
+@dataclass(frozen=True, slots=True)
+class ItemValues:
+    """What one call gave for each of its items, or for the array as a whole.
+
+    Attributes:
+        counts: ``[n, 2] int64``, non-finite values and zeros.
+        numbers: ``[n, 4] float64``, sum, sum of squares, least and greatest of the finite values; the last two are
+            infinity and minus infinity where there is none.
+        size: values of an item.
+        itemised: whether the rows are items.
+    """
+
+    counts: NDArray[np.int64]
+    numbers: NDArray[np.float64]
+    size: int
+    itemised: bool
+
+
+def make_tables() -> NDArray[np.uint32]:
+    """What the kernels count in; one for each thread."""
+    return np.zeros((TABLES, BINS), np.uint32)
 
 
 class StatisticsBuilder:
     """Accumulates arrays into the statistics of one tensor; memory does not grow with what is added.
 
-    The sums are kept exactly, so the same arrays in another order give the same statistics bit for bit.
+    Args:
+        axis: of the channels that get statistics of their own, in the whole array; None for none.
+        kernels: the hot loops; the fastest that can be had by default.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, axis: int | None = None, kernels: Kernels | None = None) -> None:
+        self._kernels = load_kernels() if kernels is None else kernels
+        self._channels = None if axis is None else ChannelBuilder(axis, self._kernels)
+        self._tables: NDArray[np.uint32] | None = None
+        # Fresh zeros take memory only where they are written: a few pages of each.
         self._histogram = np.zeros(BINS, np.int64)
+        self._groups = np.zeros((GROUPS, COARSE_BINS), np.int64)
         self._low = math.inf
         self._high = -math.inf
-        self._total = Fraction(0)
-        self._total_squares = Fraction(0)
+        self._sums = (0, 0, 0, 0)
         self._zeros = 0
+        self._items = 0
+        self._itemised = True
 
-    def add(self, values: Array) -> int:
+    def add(self, values: Array, groups: NDArray[np.int64] | None = None) -> int:
         """Take in all values of an array of any shape, as float32.
+
+        Args:
+            values: floating-point; with ``groups`` the first axis is the item, else the array is one atom.
+            groups: ``[n] int64``, the group of each item, 0 to ``GROUPS`` - 1.
 
         Returns:
             The number of NaN and infinite values in it.
-        """
-        flat = np.ascontiguousarray(values, np.float32).reshape(-1)
-        return sum(self._add_chunk(flat[start : start + CHUNK]) for start in range(0, flat.size, CHUNK))
 
-    def _add_chunk(self, chunk: NDArray[np.float32]) -> int:
-        counts = np.bincount(chunk.view(np.uint16)[UPPER_HALF::2], minlength=BINS)
-        self._histogram += counts
-        nonfinite = count_nonfinite(counts)
-        finite = chunk[np.isfinite(chunk)] if nonfinite else chunk
-        if finite.size:
-            self._low = min(self._low, float(finite.min()))
-            self._high = max(self._high, float(finite.max()))
-            wide = finite.astype(np.float64)
-            self._total += Fraction(float(wide.sum()))
-            # Not a dot product: a threaded BLAS sums in an order that depends on the number of threads.
-            self._total_squares += Fraction(float(np.square(wide, out=wide).sum()))
-        if counts[0] or counts[SIGN_BIN]:
-            self._zeros += chunk.size - int(np.count_nonzero(chunk))
-        return nonfinite
+        Raises:
+            DataError: it lacks the axis of the channels, or has other channels than the arrays before.
+        """
+        if self._tables is None:
+            self._tables = make_tables()
+        return int(self.add_items(values, groups, self._tables).counts[:, 0].sum())
+
+    def add_items(self, values: Array, groups: NDArray[np.int64] | None, tables: NDArray[np.uint32]) -> ItemValues:
+        """``add`` with tables of the caller's, for threads; tells of every item.
+
+        Raises:
+            DataError: as ``add``.
+        """
+        array = to_float32(values)
+        itemised = groups is not None
+        rows = array.reshape(len(array) if itemised else 1, -1) if array.size else array.reshape(0, 0)
+        counts, numbers = np.empty((len(rows), 2), np.int64), np.empty((len(rows), 4))
+        if not len(rows):
+            return ItemValues(counts, numbers, 0, itemised)
+        coarse = self._groups if itemised else np.zeros((1, COARSE_BINS), np.int64)
+        chosen = np.zeros(1, np.int64) if groups is None else groups
+        self._kernels.observe_items(rows, chosen, self._histogram, coarse, tables, counts, numbers)
+        if self._channels is not None:
+            self._channels.add(array, itemised=itemised)
+        self._add_numbers(numbers, itemised=itemised)
+        self._zeros += int(counts[:, 1].sum())
+        return ItemValues(counts, numbers, rows.shape[1], itemised)
+
+    def _add_numbers(self, numbers: NDArray[np.float64], *, itemised: bool) -> None:
+        """Add the sums of each row exactly."""
+        self._itemised = self._itemised and itemised
+        self._low = min(self._low, float(numbers[:, 2].min()))
+        self._high = max(self._high, float(numbers[:, 3].max()))
+        seen = [row for row in numbers.tolist() if row[2] <= row[3]]
+        if seen:
+            columns = zip(zip(*seen, strict=True), TOTAL_UNITS, strict=True)
+            added = (count_units(column, unit) for column, unit in columns)
+            first, second, third, fourth = map(add, self._sums, added)
+            self._sums = (first, second, third, fourth)
+            self._items += len(seen)
 
     def build(self) -> TensorStatistics:
         """Statistics of everything added so far; ``low`` and ``high`` are 0 where nothing finite was."""
         nonfinite = count_nonfinite(self._histogram)
         count = int(self._histogram.sum()) - nonfinite
-        return TensorStatistics(
-            histogram=self._histogram.copy(),
-            low=self._low if count else 0.0,
-            high=self._high if count else 0.0,
-            count=count,
-            total=float(self._total),
-            total_squares=float(self._total_squares),
-            zeros=self._zeros,
-            nonfinite=nonfinite,
+        return compose(
+            histogram=copy_counts(self._histogram),
+            limits=(self._low, self._high) if count else (0.0, 0.0),
+            counts=(count, self._zeros, nonfinite, self._items if self._itemised else 0),
+            sums=self._sums if self._itemised else (*self._sums[:2], 0, 0),
+            groups=copy_counts(self._groups) if self._itemised else None,
+            channels=self._channels.build() if self._channels is not None else None,
         )
+
+
+def to_float32(values: Array) -> NDArray[np.float32]:
+    """C-contiguous, aligned and float32; what is too large for that becomes infinite."""
+    with np.errstate(over="ignore"):
+        return np.require(values, np.float32, ["C", "A"])
+
+
+def compose(
+    histogram: NDArray[np.int64],
+    limits: tuple[float, float],
+    counts: tuple[int, int, int, int],
+    sums: tuple[int, int, int, int],
+    groups: NDArray[np.int64] | None,
+    channels: ChannelStatistics | None,
+) -> TensorStatistics:
+    """Statistics from what is exact in them; ``counts`` are finite values, zeros, non-finite ones and items."""
+    total, squares, lows, highs = (to_float(units, unit) for units, unit in zip(sums, TOTAL_UNITS, strict=True))
+    return TensorStatistics(
+        histogram=histogram,
+        low=limits[0],
+        high=limits[1],
+        count=counts[0],
+        total=total,
+        total_squares=squares,
+        zeros=counts[1],
+        nonfinite=counts[2],
+        items=counts[3],
+        total_low=lows,
+        total_high=highs,
+        groups=groups,
+        channels=channels,
+        sums=sums,
+    )
+
+
+def copy_counts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A copy that takes memory only where something was counted."""
+    copy = np.zeros(counts.shape, np.int64)
+    add_counts(copy, counts)
+    return copy
+
+
+def add_counts(into: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+    """Add counts that are mostly zero, writing only where they are not."""
+    filled = np.flatnonzero(counts)
+    into.reshape(-1)[filled] += counts.reshape(-1)[filled]
 
 
 def count_nonfinite(histogram: NDArray[np.int64]) -> int:
@@ -82,35 +198,65 @@ def count_nonfinite(histogram: NDArray[np.int64]) -> int:
     return int(histogram[INFINITY_BIN:SIGN_BIN].sum() + histogram[SIGN_BIN + INFINITY_BIN :].sum())
 
 
-def observe_array(values: Array) -> TensorStatistics:
-    """Statistics of one array."""
-    builder = StatisticsBuilder()
-    builder.add(values)
+def observe_array(values: Array, groups: NDArray[np.int64] | None = None, axis: int | None = None) -> TensorStatistics:
+    """Statistics of one array; see ``StatisticsBuilder``."""
+    builder = StatisticsBuilder(axis)
+    builder.add(values, groups)
     return builder.build()
 
 
-def merge(parts: Sequence[TensorStatistics]) -> TensorStatistics:
-    """Statistics of the union of what the parts observed.
+def exact_sums(part: TensorStatistics) -> tuple[int, int, int, int]:
+    """Exact sums, from the floats where only those are known."""
+    if part.sums is not None:
+        return part.sums
+    floats = (part.total, part.total_squares, part.total_low, part.total_high)
+    first, second, third, fourth = map(from_float, floats, TOTAL_UNITS)
+    return first, second, third, fourth
 
-    One call gives the same bits whatever the order of the parts. Merging merged statistics again rounds the two
-    sums once per merge; everything else stays exact.
+
+def merge(parts: Sequence[TensorStatistics]) -> TensorStatistics:
+    """Statistics of the union of what the parts observed: the same bits in any order and any grouping.
+
+    Items, groups and channels are kept where every part that observed something has them.
 
     Raises:
         ValueError: there are no parts.
+        DataError: the parts have channels that do not fit each other.
     """
     if not parts:
         raise ValueError("nothing to merge")
-    histogram = np.zeros(BINS, np.int64)
-    for part in parts:
-        histogram += part.histogram
     observed = [part for part in parts if part.count]
-    return TensorStatistics(
+    filled = [part for part in parts if part.count or part.nonfinite] or list(parts)
+    histogram = np.zeros(BINS, np.int64)
+    for part in filled:
+        add_counts(histogram, part.histogram)
+    sums = [sum(column) for column in zip(*map(exact_sums, observed), strict=True)] or [0] * 4
+    itemised = all(part.items for part in observed)
+    items = sum(part.items for part in observed) if itemised else 0
+    return compose(
         histogram=histogram,
-        low=min((part.low for part in observed), default=0.0),
-        high=max((part.high for part in observed), default=0.0),
-        count=sum(part.count for part in parts),
-        total=math.fsum(part.total for part in parts),
-        total_squares=math.fsum(part.total_squares for part in parts),
-        zeros=sum(part.zeros for part in parts),
-        nonfinite=sum(part.nonfinite for part in parts),
+        limits=(
+            min((part.low for part in observed), default=0.0),
+            max((part.high for part in observed), default=0.0),
+        ),
+        counts=(sum(p.count for p in parts), sum(p.zeros for p in parts), sum(p.nonfinite for p in parts), items),
+        sums=(sums[0], sums[1], *((sums[2], sums[3]) if itemised else (0, 0))),
+        groups=_merge_groups([part.groups for part in filled]),
+        channels=_merge_channels([part.channels for part in filled]),
     )
+
+
+def _merge_groups(parts: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
+    """Sum of the histograms of groups, or None where a part has none."""
+    merged = np.zeros((GROUPS, COARSE_BINS), np.int64)
+    for part in parts:
+        if part is None:
+            return None
+        add_counts(merged, part)
+    return merged
+
+
+def _merge_channels(parts: Sequence[ChannelStatistics | None]) -> ChannelStatistics | None:
+    """Channels of all parts, or None where a part has none."""
+    known = [part for part in parts if part is not None]
+    return merge_channels(known) if len(known) == len(parts) else None

@@ -33,6 +33,8 @@ class ChannelStatistics:
         total: ``[C] float64``, sum.
         total_squares: ``[C] float64``, sum of squares.
         count: ``[C] int64``, finite values.
+        sums: ``[2, C, L] uint32``, total and total_squares without rounding, or None where only the floats are known:
+            digits of base 2^32, the least first, of two's complements in units of 2^-149 and of 2^-298.
     """
 
     axis: int
@@ -41,6 +43,7 @@ class ChannelStatistics:
     total: NDArray[np.float64]
     total_squares: NDArray[np.float64]
     count: NDArray[np.int64]
+    sums: NDArray[np.uint32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,9 @@ class TensorStatistics:
         groups: ``[GROUPS, COARSE_BINS] int64``, histograms over the upper 12 bits, one for each group of items (an
             item's group is a hash of its content), or None where they were not kept.
         channels: statistics of every channel, or None where they were not asked for.
+        sums: total, total_squares, total_low and total_high without rounding, in units of 2^-149 (total_squares in
+            2^-298), or None where only the floats are known. Sums of items are added exactly, so that no order and
+            no grouping of shards changes a bit.
     """
 
     histogram: NDArray[np.int64]
@@ -78,6 +84,7 @@ class TensorStatistics:
     total_high: float = 0.0
     groups: NDArray[np.int64] | None = None
     channels: ChannelStatistics | None = None
+    sums: tuple[int, int, int, int] | None = None
 
     @property
     def largest(self) -> float:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from assay.calibrate.statistics import CHUNK, StatisticsBuilder, merge, observe_array
+from assay.calibrate.kernels_numpy import CHUNK
+from assay.calibrate.statistics import StatisticsBuilder, merge, observe_array
 
 
 def test_every_field_counts_what_it_says() -> None:
