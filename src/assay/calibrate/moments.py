@@ -75,13 +75,10 @@ class MomentsBuilder:
     def _add_vectors(self, vectors: NDArray[np.float32]) -> None:
         """Add ``[G, N, K]`` vectors, those that are not finite left out."""
         finite = np.isfinite(vectors).all(axis=(0, 2))
-        wide = vectors[:, finite].astype(np.float64)
-        step = max(1, CHUNK_BYTES // (8 * max(1, wide.shape[0] * wide.shape[2])))
-        for first in range(0, wide.shape[1], step):
-            part = wide[:, first : first + step]
-            self._gram += part.swapaxes(1, 2) @ part
-            self._total += part.sum(axis=1)
-        self._count += wide.shape[1]
+        vectors = vectors if finite.all() else vectors[:, finite]
+        self._gram += vectors.swapaxes(1, 2) @ vectors
+        self._total += vectors.sum(axis=1, dtype=np.float64)
+        self._count += vectors.shape[1]
 
     def build(self) -> LayerMoments:
         """Moments of everything added so far."""

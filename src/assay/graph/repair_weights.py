@@ -15,7 +15,7 @@ from assay.core.moments import LayerInput, LayerMoments
 from assay.core.plan import Scheme
 from assay.core.precision import RangeMethod, Repair
 from assay.graph.layer_inputs import describe_layer, find_channels, from_matrix, spread_channels, to_matrix
-from assay.graph.rounding import measure_loss, solve_rounding
+from assay.graph.rounding import Metric, solve_rounding
 from assay.graph.scales import SMALLEST_SCALE, EncodedWeight, spread_scale
 
 SMALL_LOSS = 1e-5
@@ -138,15 +138,16 @@ class WeightRepairs:
             return encoded
         wide = to_matrix(node, weight).astype(np.float64)
         steps = self._shape_scales(node, encoded, wide.shape)
-        lost = measure_loss(wide - steps * to_matrix(node, encoded.codes), known.gram).sum()
-        if lost <= SMALL_LOSS * measure_loss(wide, known.gram).sum():
+        metric = Metric.of(known.gram)
+        lost = metric.measure(wide - steps * to_matrix(node, encoded.codes)).sum()
+        if lost <= SMALL_LOSS * metric.measure(wide).sum():
             return encoded
         least = None
         if not encoded.block:
             floors = np.maximum(floor, SMALLEST_SCALE)
             least = floors.reshape(1, 1, 1) if encoded.axis is None else np.broadcast_to(floors, encoded.scale.shape)
             least = least.reshape(steps.shape)
-        codes, steps = solve_rounding(wide, steps, known.gram, largest_code, least)
+        codes, steps = solve_rounding(wide, steps, metric, largest_code, least)
         stored = from_matrix(node, codes, weight.shape).astype(np.int8)
         scale = encoded.scale if encoded.block else steps.astype(np.float32).reshape(encoded.scale.shape)
         return replace(encoded, codes=stored, scale=scale)
