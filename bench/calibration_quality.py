@@ -79,9 +79,10 @@ def read_versions() -> dict[str, str]:
 class Bench:
     """One pair: its FP32 models first, then every row."""
 
-    def __init__(self, pair: Pair, stored: Mapping[str, Any], *, again: bool) -> None:
+    def __init__(self, pair: Pair, stored: Mapping[str, Any], threads: int, *, again: bool) -> None:
         self._pair = pair
-        self._product = Product(pair)
+        self._threads = threads
+        self._product = Product(pair, threads)
         self._stored = {} if again else {row["row"]: row for row in stored.get("rows", [])}
         self._folder = SCRATCH / "quality" / pair.name
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -159,7 +160,7 @@ class Bench:
             return
         peer = next(peer for peer in PEERS if peer.name == entry.name)
         items = [dict(batch.feeds) for batch in self._product.calibration_data.batches(1)]
-        yield peer.open(self._pair.model, items), {}
+        yield peer.open(self._pair.model, items, self._threads), {}
 
     def _audit(self, session: Session) -> float:
         """Share of the multiplications that ran on integers."""
@@ -255,7 +256,7 @@ def run_pair(name: str, places: Places, kept: dict[str, Any], options: argparse.
     """All rows of a pair that match, merged with those stored; written after each."""
     pair = PAIRS[name](places)
     stored = kept["pairs"].get(name, {})
-    bench = Bench(pair, stored, again=options.again)
+    bench = Bench(pair, stored, options.threads, again=options.again)
     result: Row = {"setting": pair.setting, "float": bench.describe_float()}
     result["findings"] = check_stated(pair, result["float"])
     known = {row["row"]: row for row in stored.get("rows", [])}
@@ -292,6 +293,7 @@ def main() -> int:
     parser.add_argument("--packages", type=Path, default=os.environ.get(PACKAGES), help=f"or the variable {PACKAGES}")
     parser.add_argument("--rows", nargs="+", default=["*"], metavar="GLOB", help="measure only rows whose name matches")
     parser.add_argument("--output", type=Path, default=RESULTS, help="where results are kept and reused from")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of every runtime")
     parser.add_argument("--again", action="store_true", help="measure finished rows anew")
     options = parser.parse_args()
     unknown = set(options.pairs) - set(PAIRS)

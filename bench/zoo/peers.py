@@ -14,7 +14,6 @@ from assay.graph.ingest import load_model
 from assay.graph.save import save_model
 from zoo.running import Run
 
-THREADS = 2
 OLDEST_OPSET = 13
 """The first with one scale per channel: an older model is converted for ONNX Runtime's quantizer."""
 CHUNK = 32
@@ -27,7 +26,7 @@ class Peer:
 
     name: str
     runtime: str
-    open: Callable[[Path, Sequence[Feeds]], Run]
+    open: Callable[[Path, Sequence[Feeds], int], Run]
 
 
 class Items:
@@ -53,7 +52,7 @@ class Items:
         return dict(self._items[self._next - 1])
 
 
-def open_nncf(model: Path, items: Sequence[Feeds], preset: str) -> Run:
+def open_nncf(model: Path, items: Sequence[Feeds], threads: int, preset: str) -> Run:
     """``nncf.quantize`` with fast bias correction, for the CPU, compiled in FP32 where it is not INT8."""
     import nncf  # noqa: PLC0415 - slow to import
     import openvino as ov  # noqa: PLC0415 - the same
@@ -67,13 +66,14 @@ def open_nncf(model: Path, items: Sequence[Feeds], preset: str) -> Run:
         subset_size=len(items),
         fast_bias_correction=True,
     )
-    properties = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": THREADS}
+    properties = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     compiled = core.compile_model(quantized, "CPU", properties)
-    names = [output.get_any_name() for output in compiled.outputs]
+    wanted = {value.name for value in onnx.load(model, load_external_data=False).graph.output}
+    names = [next(iter(wanted & output.get_names())) for output in compiled.outputs]
     return lambda feeds: dict(zip(names, compiled(dict(feeds)).values(), strict=True))
 
 
-def open_quantize_static(model: Path, items: Sequence[Feeds], method: str, *, per_channel: bool) -> Run:
+def open_quantize_static(model: Path, items: Sequence[Feeds], threads: int, method: str, *, per_channel: bool) -> Run:
     """``quantize_static`` after its own preprocessing: u8 activations, s8 weights, quantize/dequantize pairs."""
     import onnxruntime as ort  # noqa: PLC0415 - beside the other peer's imports
     from onnxruntime import quantization  # noqa: PLC0415 - the same
@@ -100,7 +100,7 @@ def open_quantize_static(model: Path, items: Sequence[Feeds], method: str, *, pe
             extra_options={"CalibStridedMinMax": chunk},
         )
         options = ort.SessionOptions()
-        options.intra_op_num_threads = THREADS
+        options.intra_op_num_threads = threads
         session = ort.InferenceSession(str(result), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda feeds: dict(zip(names, session.run(names, dict(feeds)), strict=True))
@@ -108,20 +108,20 @@ def open_quantize_static(model: Path, items: Sequence[Feeds], method: str, *, pe
 
 PEERS = (
     *(
-        Peer(f"nncf.{preset}", "openvino", lambda model, items, preset=preset: open_nncf(model, items, preset))
+        Peer(f"nncf.{preset}", "openvino", lambda *given, preset=preset: open_nncf(*given, preset))
         for preset in ("mixed", "performance")
     ),
     *(
         Peer(
             f"quantize_static.{method.lower()}",
             "onnxruntime",
-            lambda model, items, method=method: open_quantize_static(model, items, method, per_channel=True),
+            lambda *given, method=method: open_quantize_static(*given, method, per_channel=True),
         )
         for method in ("MinMax", "Entropy", "Percentile")
     ),
     Peer(
         "quantize_static.minmax-per-tensor",
         "onnxruntime",
-        lambda model, items: open_quantize_static(model, items, "MinMax", per_channel=False),
+        lambda *given: open_quantize_static(*given, "MinMax", per_channel=False),
     ),
 )

@@ -40,7 +40,6 @@ from zoo.pair import Pair
 
 Read = TypeVar("Read")
 
-THREADS = 2
 PER_TENSOR = "per-tensor"
 
 
@@ -60,8 +59,9 @@ class Variant:
 class Product:
     """One pair in Assay's hands; the model is observed once, and anew after every repair that rescales it."""
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: Pair, threads: int) -> None:
         self._pair = pair
+        self._threads = threads
         self.subject = load_subject(pair.model)
         self.calibration_data = open_dataset(pair.calibration, self.subject.signature)
         self.evaluation_data = open_dataset(pair.evaluation, self.subject.signature)
@@ -119,7 +119,7 @@ class Product:
         return tuple(candidate for candidate in proposed if candidate.plan.precision is Precision.INT8)
 
     def _target(self, runtime: str) -> Target:
-        return Target(runtime, threads=THREADS, batch=self._pair.batch)
+        return Target(runtime, threads=self._threads, batch=self._pair.batch)
 
     def _observe(self, repairs: frozenset[Repair]) -> tuple[ir.Model, Calibration]:
         """The model, rescaled by repairs, and its statistics."""
@@ -130,7 +130,9 @@ class Product:
             tensors = observable_tensors(model)
 
             def read(session: Session, dataset: Dataset, batch: int) -> Calibration:
-                return observe(session, dataset, tensors, batch, channels=list_channel_axes(model), threads=THREADS)
+                return observe(
+                    session, dataset, tensors, batch, channels=list_channel_axes(model), threads=self._threads
+                )
 
             self._observed[repairs] = model, self._with_exposed(model, tensors, read)
         return self._observed[repairs]
