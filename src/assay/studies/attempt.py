@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 
 from assay.calibrate.ranges import solve_ranges
-from assay.core.calibration import TensorRange
 from assay.core.errors import BackendError, StoreError, UnsupportedPlan
 from assay.core.plan import Candidate, Plan
 from assay.core.session import Scores
@@ -97,21 +97,30 @@ def build_candidate(space: Workspace, candidate: Candidate) -> Built:
     """
     backend = space.backends[candidate.runtime]
     target = space.target(candidate.runtime)
-    ranges = solve_plan_ranges(space, candidate.plan)
-    realised = realise(space.subject.prepared, candidate.plan, space.calibration, ranges)
+    realised = realise_plan(space, candidate.plan)
     with tempfile.TemporaryDirectory(prefix=".realised.", dir=space.store.measurements) as name:
         path = Path(name, "model.onnx")
         save_model(realised, path)
         return build_artifact(space.store, path, candidate, target, backend.versions(), space.request.trial_seconds)
 
 
-def solve_plan_ranges(space: Workspace, plan: Plan) -> Mapping[str, TensorRange] | None:
-    """Clipping ranges that an INT8 plan needs; None for other plans."""
+def realise_plan(space: Workspace, plan: Plan) -> ir.Model:
+    """The model that a plan describes, from the form that its repairs give the float model.
+
+    Raises:
+        UnsupportedPlan: the model cannot be brought into the plan's form.
+        BackendError: the runtime cannot observe the model.
+    """
+    if space.calibrator is None:
+        if plan.scheme is not None:
+            raise UnsupportedPlan("INT8 needs calibration data", "give --calibration")
+        return realise(space.subject.prepared, plan)
     if plan.scheme is None:
-        return None
-    if space.calibration is None:
-        raise UnsupportedPlan("INT8 needs calibration data", "give --calibration")
-    return solve_ranges(space.calibration, plan.scheme)
+        observed = space.calibrator.observe()
+        return realise(observed.model, plan, observed.calibration)
+    observed = space.calibrator.observe(plan.scheme.repairs)
+    ranges = solve_ranges(observed.calibration, plan.scheme)
+    return realise(observed.model, plan, observed.calibration, ranges, space.calibrator.observe_moments(plan))
 
 
 def score_candidate(space: Workspace, candidate: Candidate, built: Path) -> int:

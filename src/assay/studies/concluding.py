@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from assay.core.audit import ExecutionAudit
+from assay.core.fitness import Fitness, Verdict
 from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
 from assay.core.session import Scores
@@ -32,8 +33,9 @@ def conclude_study(
     scores = read_scores(space, reference.candidate)
     trials = tuple(make_trial(space, attempt, timings, reference, scores) for attempt in attempts)
     calibration = None
-    if request.calibration is not None and space.calibration is not None:
-        calibration = DataProvenance(request.calibration.path, space.calibration.data, space.calibration.items)
+    if request.calibration is not None and space.calibrator is not None:
+        observed = space.calibrator.observe().calibration
+        calibration = DataProvenance(request.calibration.path, observed.data, observed.items)
     return StudyRecord(
         schema=RECORD_SCHEMA,
         title=space.title,
@@ -53,6 +55,8 @@ def conclude_study(
         seconds=seconds,
         warnings=collect_warnings(space, trials),
         preprocess=request.evaluation.preprocess,
+        fitness=space.fitness,
+        convergence=None if space.calibrator is None else space.calibrator.convergence,
     )
 
 
@@ -119,6 +123,13 @@ def find_flags(candidate: Candidate, audit: ExecutionAudit, nonfinite: int, qual
     return tuple(flags)
 
 
+def list_doubts(fitness: Fitness | None) -> list[str]:
+    """Why the calibration items are not to be trusted; nothing for fit ones."""
+    if fitness is None or fitness.verdict is Verdict.FIT:
+        return []
+    return [f"the calibration items are {fitness.verdict}: {' '.join(fitness.reasons)}"]
+
+
 def collect_versions(space: Workspace) -> dict[str, str]:
     """Versions of everything that shaped the study."""
     versions = dict(space.versions)
@@ -129,7 +140,8 @@ def collect_versions(space: Workspace) -> dict[str, str]:
 
 def collect_warnings(space: Workspace, trials: Sequence[Trial]) -> tuple[str, ...]:
     """What the reader must know before trusting the decision."""
-    warnings = [f"{name} is not available: {reason}" for name, reason in space.missing.items()]
+    warnings = list_doubts(space.fitness)
+    warnings += [f"{name} is not available: {reason}" for name, reason in space.missing.items()]
     for trial in trials:
         if trial.evidence is not None:
             warnings += [f"{trial.id}: {flag}" for flag in trial.evidence.flags]

@@ -18,7 +18,7 @@ from assay.core.target import Target
 from assay.data.subset import first
 from assay.graph.expose import expose
 from assay.graph.save import save_model
-from assay.studies.workspace import count_cores
+from assay.studies.cores import count_cores
 
 ACTIVATION_BYTES = 64 << 20
 LARGEST_BATCH = 32

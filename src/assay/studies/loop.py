@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from assay.core.errors import BuildFailed
@@ -10,8 +12,8 @@ from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
 from assay.core.trial import TrialStatus
 from assay.decide.propose import Capabilities, Screened, propose
-from assay.studies.attempt import Attempt, attempt_candidate
-from assay.studies.concluding import conclude_study
+from assay.studies.attempt import Attempt, attempt_candidate, read_scores
+from assay.studies.concluding import conclude_study, find_reference
 from assay.studies.opening import open_workspace
 from assay.studies.progress import Progress
 from assay.studies.record import StudyRecord
@@ -20,6 +22,8 @@ from assay.studies.store import locked
 from assay.studies.timing import time_attempts
 from assay.studies.workspace import Workspace
 
+STRAINED = 0.5
+"""Share of the tolerance from which a loss is worth repairing: the bound still has to fit beside it."""
 HALF_PRECISIONS = (Precision.FP16, Precision.BF16)
 
 
@@ -68,8 +72,10 @@ def try_candidates(space: Workspace) -> tuple[Attempt, ...]:
     attempts = [lack(name, reason) for name, reason in space.missing.items()]
     capabilities = [describe_runtime(space, name) for name in space.backends]
     request = space.request
+    traits = space.subject.traits
+    traits = replace(traits, repairs=tuple(repair for repair in traits.repairs if repair in request.repairs))
     while fresh := propose(
-        capabilities, space.subject.traits, request.precisions, request.ranges, [screen(a) for a in attempts]
+        capabilities, traits, request.precisions, request.ranges, [screen(space, a, attempts) for a in attempts]
     ):
         for candidate in sorted(fresh, key=lambda c: c.plan.precision is not Precision.FP32):
             attempt = attempt_candidate(space, candidate)
@@ -114,9 +120,20 @@ def usable_rests(rests: tuple[Precision, ...], wanted: tuple[Precision, ...]) ->
     return tuple(rest for rest in rests if rest is Precision.FP32 or rest in wanted)
 
 
-def screen(attempt: Attempt) -> Screened:
+def screen(space: Workspace, attempt: Attempt, attempts: Sequence[Attempt]) -> Screened:
     """What the proposer is told of an attempt."""
-    return Screened(attempt.candidate, attempt.probe.quick_ms if attempt.probe else None)
+    if attempt.probe is None or attempt.candidate.plan.scheme is None:
+        return Screened(attempt.candidate, attempt.probe.quick_ms if attempt.probe else None)
+    return Screened(attempt.candidate, attempt.probe.quick_ms, is_strained(space, attempt, find_reference(attempts)))
+
+
+def is_strained(space: Workspace, attempt: Attempt, reference: Attempt) -> bool:
+    """Whether the loss seen takes more than half of the tolerance."""
+    name = space.metric.name
+    wanted = float(read_scores(space, reference.candidate).metrics[name].mean())
+    got = float(read_scores(space, attempt.candidate).metrics[name].mean())
+    loss = wanted - got if space.metric.higher_is_better else got - wanted
+    return loss > STRAINED * space.request.requirements.tolerance.margin(wanted)
 
 
 def describe_attempt(attempt: Attempt) -> str:

@@ -5,31 +5,32 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 
 from assay.backends.backend import Backend
 from assay.backends.table import load_backend
-from assay.core.calibration import Calibration
 from assay.core.errors import BackendUnavailable, RequestError
+from assay.core.fitness import Fitness
 from assay.core.precision import Precision
 from assay.core.session import Dataset, Metric, Task
 from assay.data.cache import remember
+from assay.data.calibration_set import STATISTICS_FOLDER, is_set
 from assay.data.open import open_dataset
-from assay.data.subset import first
 from assay.measure.machine import describe_machine
 from assay.measure.tasks.table import load_task
-from assay.studies.calibrating import calibrate_model
+from assay.studies.calibrating import Calibrator, Pool
+from assay.studies.judging import judge_study, refuse_unfit
 from assay.studies.original import check_original
 from assay.studies.progress import Progress
 from assay.studies.request import StudyRequest
 from assay.studies.sample import take_sample
+from assay.studies.set_statistics import ObservedModel
 from assay.studies.store import StudyStore
 from assay.studies.subject import Subject, load_subject
 from assay.studies.workspace import Workspace
 
 REMEMBERED_BYTES = 512 << 20
 TOOLS = ("assay-precision", "numpy", "onnx", "onnx-ir")
-MOST_ITEMS = 300
-"""Calibration items that a study uses where it may choose."""
 OBSERVED = (Precision.INT8, Precision.FP16)
 
 
@@ -47,25 +48,22 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     task = load_task(request.task)
     metric = find_metric(task, request.requirements.tolerance.metric)
     evaluation = remember(open_dataset(request.evaluation, subject.signature), REMEMBERED_BYTES)
-    calibration_data = open_calibration(request, subject)
+    pool = open_pool(request, subject)
     backends, missing = find_backends(request.runtimes)
-    key = request.measurement_key(
-        subject.provenance.sha256,
-        calibration_data.fingerprint if calibration_data else "",
-        evaluation.fingerprint,
-        describe_environment(backends),
-    )
+    observed = pool.dataset.fingerprint if pool else ""
+    environment = describe_environment(backends)
+    key = request.measurement_key(subject.provenance.sha256, observed, evaluation.fingerprint, environment)
     store = StudyStore(request.output, key)
     reference = next(iter(backends.values()))
     progress.finish()
     if store.read("checked", bool) is None:
         check_original(request.model, subject, reference, evaluation, task, metric)
         store.write("checked", value=True)
-    calibration: Calibration | None = None
-    if calibration_data is not None and set(OBSERVED) & set(request.precisions):
-        calibration = calibrate_model(
-            subject.prepared, calibration_data, reference, store, subject.fixed_batch, progress
-        )
+    calibrator = fitness = None
+    if pool is not None and set(OBSERVED) & set(request.precisions):
+        model = ObservedModel(request.model.name, subject.prepared, reference, subject.fixed_batch)
+        calibrator = Calibrator(model, pool, store, progress)
+        fitness = judge_request(request, subject, model, calibrator, evaluation)
     return Workspace(
         request=request,
         progress=progress,
@@ -76,7 +74,8 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
         backends=backends,
         missing=missing,
         evaluation=evaluation,
-        calibration=calibration,
+        calibrator=calibrator,
+        fitness=fitness,
         sample=take_sample(evaluation, request.batch),
         versions=find_versions(),
     )
@@ -107,12 +106,33 @@ def find_metric(task: Task, name: str) -> Metric:
     raise RequestError(f"task {task.name} has no metric {name!r}", f"its metrics are {known}")
 
 
-def open_calibration(request: StudyRequest, subject: Subject) -> Dataset | None:
-    """The calibration items, at most as many as the request wants."""
+def open_pool(request: StudyRequest, subject: Subject) -> Pool | None:
+    """The items to calibrate with."""
     if request.calibration is None:
         return None
     dataset = open_dataset(request.calibration, subject.signature)
-    return first(dataset, request.calibration_items or MOST_ITEMS)
+    folder = Path(request.calibration.path)
+    return Pool(dataset, request.calibration_items, folder / STATISTICS_FOLDER if is_set(folder) else None)
+
+
+def judge_request(
+    request: StudyRequest, subject: Subject, model: ObservedModel, calibrator: Calibrator, evaluation: Dataset
+) -> Fitness:
+    """Verdict on the calibration items, by a sample of production or by the evaluation items.
+
+    Raises:
+        MeasurementError: they are unfit, and the request does not accept that.
+        BackendError: the runtime cannot observe the model.
+    """
+    others = open_production(request, subject) or evaluation
+    fitness = judge_study(model, subject.traits, calibrator, others)
+    refuse_unfit(fitness, accepted=request.accept_unfit)
+    return fitness
+
+
+def open_production(request: StudyRequest, subject: Subject) -> Dataset | None:
+    """A sample of what the model is served, where one is named."""
+    return None if request.production is None else open_dataset(request.production, subject.signature)
 
 
 def find_backends(names: tuple[str, ...]) -> tuple[Mapping[str, Backend], Mapping[str, str]]:

@@ -17,9 +17,9 @@ from assay.core.tensor import Outputs
 from assay.graph.ingest import load_model
 from assay.graph.save import save_model
 from assay.measure.quality import check_task
+from assay.studies.cores import count_cores
 from assay.studies.sample import take_sample
 from assay.studies.subject import Subject
-from assay.studies.workspace import count_cores
 
 TOLERATED = 1e-3
 """Largest deviation, relative to the largest output: folding moves results by rounding errors only."""

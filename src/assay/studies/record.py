@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from assay.core.convergence import Convergence
 from assay.core.decision import Decision
 from assay.core.fitness import Fitness
 from assay.core.requirements import Requirements
@@ -67,6 +68,7 @@ class StudyRecord:
         warnings: what the reader must know before trusting the decision.
         preprocess: how stored items become model inputs, as the request declared it.
         fitness: of the calibration items, held against the evaluation items or a sample of production.
+        convergence: how the ranges settled, where the number of calibration items was left to the study.
     """
 
     schema: int
@@ -88,3 +90,4 @@ class StudyRecord:
     warnings: tuple[str, ...] = field(default=())
     preprocess: Preprocess | None = None
     fitness: Fitness | None = None
+    convergence: Convergence | None = None

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from assay.core.calibration import Calibration
 from assay.data.calibration_set import SetDescription, StoredSet, open_set
-from assay.studies.calibration_sets import survey_set
 from assay.studies.progress import Progress
-from assay.studies.set_statistics import list_statistics
+from assay.studies.statistics_files import list_statistics
+from assay.studies.stored_sets import survey_set
 
 NAMED_FIELDS = ("address", "items", "inputs", "target", "origin", "parts", "licence", "note", "created", "versions")
 

@@ -8,10 +8,11 @@ from assay.backends.table import BACKENDS
 from assay.core.errors import RequestError
 from assay.data.calibration_set import SelectionMethod
 from assay.data.source import DataSource
-from assay.studies.calibration_sets import SetRequest
 from assay.studies.compose import choose_names, compose_source, require
 from assay.studies.config import DataSection, StudyFile, anchor, override, read_study_file
 from assay.studies.request import DEFAULT_RUNTIMES
+from assay.studies.set_choice import SetRequest
+from assay.studies.set_fitness import CheckRequest
 
 AUTO = "auto"
 
@@ -114,3 +115,29 @@ def parse_items(text: str | None, declared: int | None) -> int | None:
     if not text.isdigit():
         raise RequestError(f"--items {text!r} is no number", f"give a number of items, or {AUTO}")
     return int(text)
+
+
+def compose_check_request(
+    *,
+    folder: Path,
+    against: str | None,
+    model: Path | None,
+    sample: int,
+    prepare: bool,
+    study: Path | None,
+) -> CheckRequest:
+    """A set to judge.
+
+    Raises:
+        RequestError: an option or a key of the study file is missing or wrong.
+    """
+    file = read_keys(study, model, "production", against)
+    key = "evaluation" if file.production is None else "production"
+    return CheckRequest(
+        folder=folder,
+        against=find_source(file, key, "give --against, or --study with [production] or [evaluation]"),
+        model=find_model(file),
+        sample=sample,
+        prepare=prepare,
+        runtimes=find_runtimes(file),
+    )

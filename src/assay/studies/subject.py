@@ -13,6 +13,7 @@ from assay.decide.propose import ModelTraits
 from assay.graph.arithmetic import count_macs
 from assay.graph.ingest import load_model
 from assay.graph.prepare import prepare
+from assay.graph.repair import list_repairs
 from assay.graph.signature import describe_signature
 from assay.studies.files import hash_file
 from assay.studies.record import ModelProvenance
@@ -64,6 +65,7 @@ def find_traits(model: ir.Model) -> ModelTraits:
     return ModelTraits(
         has_convolutions=bool(operators & CONVOLUTIONS),
         has_attention_or_norms=bool(operators & TRANSFORMER_MARKS) or any(is_attention(node) for node in nodes),
+        repairs=list_repairs(model),
     )
 
 

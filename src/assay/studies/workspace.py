@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from assay.backends.backend import Backend
-from assay.core.calibration import Calibration
+from assay.core.fitness import Fitness
 from assay.core.session import Dataset, Metric, Task
 from assay.core.target import ServingMode, Target
 from assay.core.tensor import Feeds
+from assay.studies.calibrating import Calibrator
+from assay.studies.cores import count_cores
 from assay.studies.progress import Progress
 from assay.studies.request import StudyRequest
 from assay.studies.store import StudyStore
@@ -27,7 +28,8 @@ class Workspace:
         backends: the runtimes that are available here, by name, in the order of the request.
         missing: runtime -> why it is not available.
         evaluation: labelled items.
-        calibration: statistics of the activations; None where no plan needs them.
+        calibrator: observes the activations; None where no plan needs them.
+        fitness: of the calibration items; None where there are none.
         sample: feeds of one call at the study's batch.
         versions: of Assay and what it stands on.
     """
@@ -41,7 +43,8 @@ class Workspace:
     backends: Mapping[str, Backend]
     missing: Mapping[str, str]
     evaluation: Dataset
-    calibration: Calibration | None
+    calibrator: Calibrator | None
+    fitness: Fitness | None
     sample: Feeds
     versions: Mapping[str, str]
 
@@ -62,8 +65,3 @@ class Workspace:
     def scoring_batch(self) -> int:
         """Items per call while scoring."""
         return self.subject.fixed_batch or SCORING_BATCH
-
-
-def count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,95 @@
+"""Judging calibration items by other items, before anything is built from them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+
+from assay.calibrate.fitness.judge import judge
+from assay.core.calibration import Calibration
+from assay.core.errors import MeasurementError
+from assay.core.fitness import Fitness, Verdict
+from assay.core.plan import IntegerDialect, Scheme
+from assay.core.precision import IntegerFormat, RangeMethod
+from assay.core.session import Dataset
+from assay.core.target import Target
+from assay.data.subset import every
+from assay.decide.propose import ModelTraits
+from assay.graph.quantize import list_quantized
+from assay.studies.calibrating import Calibrator
+from assay.studies.set_statistics import ObservedModel, observe_model
+
+SAMPLE_ITEMS = 256
+"""Items that the calibration items are held against."""
+SEED = 0
+"""Of the sample and of the test's permutations: the same question gets the same answer."""
+
+
+def draw_sample(dataset: Dataset, most: int) -> Dataset:
+    """At most so many items, drawn at random, since many sources are sorted by class."""
+    if len(dataset) <= most:
+        return dataset
+    chosen = np.random.default_rng(SEED).choice(len(dataset), most, replace=False)
+    return every(dataset, sorted(chosen.tolist()))
+
+
+def judge_items(model: ObservedModel, traits: ModelTraits, calibration: Calibration, sample: Calibration) -> Fitness:
+    """The verdict under the form of INT8 that the observing runtime is expected to run fastest.
+
+    Args:
+        model: that gave the statistics.
+        traits: of the model.
+        calibration: of the items to judge.
+        sample: of the items that they are held against.
+
+    Raises:
+        DataError: the sets share no tensor with a finite value.
+    """
+    dialects = model.backend.dialects(Target(runtime=model.backend.name))
+    dialect = dialects[0] if dialects else IntegerDialect(IntegerFormat.U8, symmetric=False)
+    scheme = Scheme(dialect, traits.placements[0], RangeMethod.MSE)
+    names = list_quantized(model.prepared, scheme)
+    return judge(narrow(calibration, names), narrow(sample, names), scheme, np.random.default_rng(SEED))
+
+
+def narrow(calibration: Calibration, names: frozenset[str]) -> Calibration:
+    """Statistics of the named tensors alone."""
+    return replace(calibration, tensors={name: one for name, one in calibration.tensors.items() if name in names})
+
+
+def judge_study(model: ObservedModel, traits: ModelTraits, calibrator: Calibrator, others: Dataset) -> Fitness:
+    """Hold the calibration items of a study against other items, or read how that went.
+
+    Args:
+        model: whose activations are compared.
+        traits: of the model.
+        calibrator: observes the items to judge.
+        others: evaluation items, or a sample of production.
+
+    Raises:
+        DataError: an activation is not finite.
+        BackendError: the runtime cannot run the model with its activations exposed.
+    """
+    name = f"fitness-{hashlib.sha256(others.fingerprint.encode()).hexdigest()[:8]}"
+    stored = calibrator.store.read(name, Fitness)
+    if stored is not None:
+        return stored
+    calibration = calibrator.observe().calibration
+    sample = observe_model(model, draw_sample(others, SAMPLE_ITEMS), calibrator.progress)
+    fitness = judge_items(model, traits, calibration, sample)
+    calibrator.store.write(name, fitness)
+    return fitness
+
+
+def refuse_unfit(fitness: Fitness, *, accepted: bool) -> None:
+    """Refuse to build from calibration items that are known to do harm.
+
+    Raises:
+        MeasurementError: they are unfit, and the request does not accept that; with the reasons.
+    """
+    if fitness.verdict is not Verdict.UNFIT or accepted:
+        return
+    message = "the calibration items are unfit for what they are held against. " + " ".join(fitness.reasons)
+    raise MeasurementError(message, "give items like those that are served, or --accept-unfit to go on with these")
