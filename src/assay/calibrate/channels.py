@@ -7,15 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.calibrate.exact import CHANNEL_UNITS, normalise_limbs, round_limbs, split_floats
+from assay.calibrate.exact import CHANNEL_UNITS, MOST_SUMS, normalise_limbs, round_limbs, split_floats, widen
 from assay.calibrate.kernels import Kernels
 from assay.calibrate.layout import LIMBS, MAGNITUDE
 from assay.core.calibration import ChannelStatistics
 from assay.core.errors import DataError
 
 FIRST_KEYS = (np.iinfo(np.int32).max, np.iinfo(np.int32).min)
-MOST_ITEMS = 1 << 28
-"""Sums added to a digit before its carry is passed on: it has room for 2^30."""
 
 
 def view_channels(values: NDArray[np.float32], axis: int, *, itemised: bool) -> NDArray[np.float32]:
@@ -73,10 +71,10 @@ class ChannelBuilder:
             raise DataError(f"{channels} channels along axis {self._axis}, {self._count.size} before")
         sums = np.empty((items, 2, channels))
         self._kernels.observe_channels(parts, self._low, self._high, self._count, sums)
-        for index, unit in enumerate(CHANNEL_UNITS):
-            self._kernels.accumulate(np.ascontiguousarray(sums[:, index]), self._limbs[index], unit)
+        units = np.repeat(np.array(CHANNEL_UNITS, np.int64), channels)
+        self._kernels.accumulate(sums.reshape(items, -1), self._limbs.reshape(-1, LIMBS), units)
         self._unsettled += items
-        if self._unsettled > MOST_ITEMS:
+        if self._unsettled > MOST_SUMS:
             self._limbs = widen(normalise_limbs(self._limbs))
             self._unsettled = 0
 
@@ -96,13 +94,6 @@ def read_keys(keys: NDArray[np.int32]) -> NDArray[np.float64]:
     """The numbers of keys, which sort like them; -0.0 becomes 0.0, and what is no number 0 too."""
     values = (keys ^ ((keys >> 31) & MAGNITUDE)).view(np.float32)
     return np.where(np.isfinite(values), values, 0).astype(np.float64) + 0.0
-
-
-def widen(digits: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Digits to calculate with: the greatest carries the sign."""
-    limbs = digits.astype(np.int64)
-    limbs[..., -1] = digits[..., -1].view(np.int32)
-    return limbs
 
 
 def compose_channels(

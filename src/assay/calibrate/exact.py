@@ -6,8 +6,6 @@ Every float32 is a whole multiple of 2^-149, and so is every float64 sum of some
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -18,11 +16,8 @@ from assay.calibrate.layout import LIMBS, UNIT
 TOTAL_UNITS = (UNIT, 2 * UNIT, UNIT, UNIT)
 """Binary places of total, total_squares, total_low and total_high."""
 CHANNEL_UNITS = (UNIT, 2 * UNIT)
-
-
-def count_units(values: Iterable[float], unit: int) -> int:
-    """Sum of numbers in units of ``2^-unit``, exact where they are whole multiples of it."""
-    return sum(int(math.ldexp(value, unit)) for value in values)
+MOST_SUMS = 1 << 28
+"""Sums added to a digit before its carry is passed on: it has room for 2^30."""
 
 
 def to_float(units: int, unit: int) -> float:
@@ -46,11 +41,21 @@ def normalise_limbs(limbs: NDArray[np.int64]) -> NDArray[np.uint32]:
     return digits
 
 
+def widen(digits: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Digits to calculate with: the greatest carries the sign."""
+    limbs = digits.astype(np.int64)
+    limbs[..., -1] = digits[..., -1].view(np.int32)
+    return limbs
+
+
+def read_limbs(digits: NDArray[np.uint32]) -> list[int]:
+    """The integers of ``[K, L]`` two's complements."""
+    return [int.from_bytes(row.tobytes(), "little", signed=True) for row in np.ascontiguousarray(digits, "<u4")]
+
+
 def round_limbs(digits: NDArray[np.uint32], unit: int) -> NDArray[np.float64]:
     """The nearest float64 of every ``[K, L]`` two's complement in units of ``2^-unit``."""
-    rows = np.ascontiguousarray(digits, "<u4")
-    numbers = [to_float(int.from_bytes(row.tobytes(), "little", signed=True), unit) for row in rows]
-    return np.array(numbers, np.float64)
+    return np.array([to_float(units, unit) for units in read_limbs(digits)], np.float64)
 
 
 def split_floats(values: NDArray[np.float64], unit: int) -> NDArray[np.uint32]:

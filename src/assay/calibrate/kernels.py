@@ -31,9 +31,9 @@ class Kernels(Protocol):
 
         Args:
             values: ``[n, m]``, C-contiguous.
-            groups: ``[n]``, row of ``coarse`` for each item.
+            groups: ``[n]``, column of ``coarse`` for each item.
             histogram: ``[65536]``, is added to: counts over the upper 16 bits.
-            coarse: ``[G, 4096]``, is added to: counts over the upper 12 bits.
+            coarse: ``[4096, G]``, is added to: counts over the upper 12 bits.
             tables: ``[4, 65536]`` of zeros, to work in; zeros again afterwards.
             counts: ``[n, 2]``, is written: non-finite values, zeros.
             numbers: ``[n, 4]``, is written: sum of the finite values, of their squares, the least of them and the
@@ -59,13 +59,13 @@ class Kernels(Protocol):
             sums: ``[n, 2, C]``, is written: sum of each item's finite values, and of their squares.
         """
 
-    def accumulate(self, values: NDArray[np.float64], limbs: NDArray[np.int64], unit: int) -> None:
+    def accumulate(self, values: NDArray[np.float64], limbs: NDArray[np.int64], units: NDArray[np.int64]) -> None:
         """Add numbers to integers of base 2^32, exactly.
 
         Args:
-            values: ``[n, K]``, finite whole multiples of ``2^-unit``, C-contiguous.
+            values: ``[n, K]``, whole multiples of ``2^-unit``, C-contiguous; what is infinite is left out.
             limbs: ``[K, L]``, is added to; digits may grow beyond 32 bits and below zero.
-            unit: binary places of the integers.
+            units: ``[K]``, binary places of the integers.
         """
 
 

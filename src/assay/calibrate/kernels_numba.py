@@ -44,6 +44,8 @@ MASK = np.uint32(MAGNITUDE)
 ALL_ONES = np.uint32(0xFFFFFFFF)
 DIGIT = np.uint64(0xFFFFFFFF)
 DIGIT_BITS = np.uint64(32)
+NO_NUMBER = 0x7FF
+"""Exponent field of infinity in a float64."""
 
 
 def compile_kernel(function: Function) -> Function:
@@ -110,26 +112,28 @@ def _count(bits: U32, tables: U32) -> None:
 
 
 @compile_kernel
-def _empty_tables(tables: U32, first: int, last: int, histogram: I64, coarse: I64) -> None:
+def _empty_tables(tables: U32, first: int, last: int, histogram: I64, coarse: I64, group: int) -> None:
     """Move the counts of a range of bins into the histograms, and leave the tables at zero."""
     for index in range(first, last + 1):
         count = tables[0, index] + tables[1, index] + tables[2, index] + tables[3, index]
         if count:
             histogram[index] += np.int64(count)
-            coarse[index >> 4] += np.int64(count)
+            coarse[index >> 4, group] += np.int64(count)
             for table in range(TABLES):
                 tables[table, index] = 0
 
 
 @compile_kernel
-def _empty_all(tables: U32, least: np.uint32, most: np.uint32, low: np.int32, histogram: I64, coarse: I64) -> None:
+def _empty_all(
+    tables: U32, least: np.uint32, most: np.uint32, low: np.int32, histogram: I64, coarse: I64, group: int
+) -> None:
     """Empty the tables where zero and values of these magnitudes were counted; none was negative if ``low`` is not."""
     first, last = int(np.int64(np.uint32(least + ONE) >> SHIFT)), int(np.int64(most >> SHIFT))
-    _empty_tables(tables, 0, 0, histogram, coarse)
-    _empty_tables(tables, first, last, histogram, coarse)
+    _empty_tables(tables, 0, 0, histogram, coarse, group)
+    _empty_tables(tables, first, last, histogram, coarse, group)
     if low < 0:
-        _empty_tables(tables, SIGN_BIN, SIGN_BIN, histogram, coarse)
-        _empty_tables(tables, SIGN_BIN + first, SIGN_BIN + last, histogram, coarse)
+        _empty_tables(tables, SIGN_BIN, SIGN_BIN, histogram, coarse, group)
+        _empty_tables(tables, SIGN_BIN + first, SIGN_BIN + last, histogram, coarse, group)
 
 
 @compile_kernel
@@ -190,7 +194,7 @@ def observe_items(
     lanes, squares, keys = np.empty(LANES), np.empty(LANES), np.empty(2, np.int32)
     clean, padded = np.empty(BLOCK, np.float32), np.empty(STRIDE, np.float32)
     for item in range(values.shape[0]):
-        row, own = values[item], coarse[groups[item]]
+        row, group = values[item], groups[item]
         bits = row.view(np.uint32)
         lanes[:] = 0
         squares[:] = 0
@@ -206,10 +210,10 @@ def observe_items(
                 for index in range(pattern.size):
                     fine = np.int64(pattern[index] >> SHIFT)
                     histogram[fine] += 1
-                    own[fine >> 4] += 1
+                    coarse[fine >> 4, group] += 1
             else:
                 if counted + block.size > MOST_COUNTED:
-                    _empty_all(tables, least, most, lowest, histogram, own)
+                    _empty_all(tables, least, most, lowest, histogram, coarse, group)
                     counted = 0
                 _count(pattern, tables)
                 counted += block.size
@@ -221,7 +225,7 @@ def observe_items(
                 _add_block(block, lanes, squares, padded)
             low, high = min(low, lower), max(high, upper)
         if counted:
-            _empty_all(tables, least, most, lowest, histogram, own)
+            _empty_all(tables, least, most, lowest, histogram, coarse, group)
         counts[item, 0], counts[item, 1] = nonfinite, zeros
         numbers[item, 0], numbers[item, 1] = _fold(lanes), _fold(squares)
         _write_extremes(low, high, keys, numbers[item])
@@ -300,7 +304,7 @@ def observe_channels(values: F32, low: I32, high: I32, count: I64, sums: F64) ->
 
 
 @compile_kernel
-def accumulate(values: F64, limbs: I64, unit: int) -> None:
+def accumulate(values: F64, limbs: I64, units: I64) -> None:
     """See ``kernels.Kernels``."""
     for row in range(values.shape[0]):
         patterns = values[row].view(np.uint64)
@@ -310,9 +314,9 @@ def accumulate(values: F64, limbs: I64, unit: int) -> None:
             mantissa = pattern & np.uint64(0xFFFFFFFFFFFFF)
             if field:
                 mantissa |= np.uint64(1) << np.uint64(52)
-            if not mantissa:
+            if field == NO_NUMBER or not mantissa:
                 continue
-            place = max(field, 1) - 1075 + unit
+            place = max(field, 1) - 1075 + units[index]
             if place < 0:
                 mantissa >>= np.uint64(-place)  # whole units only: what falls off is zero
                 place = 0

@@ -37,7 +37,7 @@ def observe_items(
             zeros += chunk.size - int(np.count_nonzero(chunk))
             lanes = _add_lanes(lanes, np.where(finite, chunk, np.float32(0)))
         histogram += bins
-        coarse[groups[item]] += bins.reshape(-1, 16).sum(axis=1)
+        coarse[:, groups[item]] += bins.reshape(-1, 16).sum(axis=1)
         counts[item] = count_nonfinite(bins), zeros
         numbers[item] = *_fold(lanes), low + 0.0, high + 0.0
 
@@ -106,11 +106,11 @@ def _accumulate_rows(rows: F64) -> F64:
     return summed
 
 
-def accumulate(values: F64, limbs: I64, unit: int) -> None:
+def accumulate(values: F64, limbs: I64, units: I64) -> None:
     """See ``kernels.Kernels``."""
-    mantissa, exponent = np.frexp(values)
+    mantissa, exponent = np.frexp(np.where(np.isfinite(values), values, 0.0))
     whole = np.ldexp(mantissa, 53).astype(np.int64)
-    place = exponent.astype(np.int64) - 53 + unit
+    place = exponent.astype(np.int64) - 53 + units
     sign, whole = np.sign(whole), np.abs(whole)
     whole >>= np.clip(-place, 0, 63)  # whole units only: what falls off is zero
     place = np.maximum(place, 0)

@@ -98,7 +98,7 @@ class Observation:
         values = observed.get(name, part.feeds.get(name))
         if values is None:
             raise DataError(f"tensor {name!r} cannot be observed: it is neither an input nor an output of the model")
-        if not np.issubdtype(values.dtype, np.floating):
+        if values.dtype != np.float32 and not np.issubdtype(values.dtype, np.floating):
             raise DataError(f"tensor {name!r} cannot be observed: its element type is {values.dtype}, not a float")
         return values
 

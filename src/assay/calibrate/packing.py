@@ -43,7 +43,7 @@ def pack(calibration: Calibration) -> dict[str, Array]:
         "sums": _pack_sums([exact_sums(s) for s in statistics]),
         **_pack_sparse("histogram", [s.histogram for s in statistics]),
         "grouped": np.array([s.groups is not None for s in statistics], np.bool_),
-        **_pack_sparse("groups", [s.groups for s in statistics if s.groups is not None]),
+        **_pack_sparse("groups", [s.groups.T for s in statistics if s.groups is not None]),
     }
     return arrays | _pack_channels([s.channels for s in statistics]) | _pack_sketch(calibration.sketch)
 
@@ -69,7 +69,7 @@ def unpack(arrays: Arrays) -> Calibration:
 def _unpack(arrays: Arrays) -> Calibration:
     """Statistics from arrays of this version."""
     histograms = iter(_unpack_sparse("histogram", arrays, (BINS,)))
-    groups = iter(_unpack_sparse("groups", arrays, (GROUPS, COARSE_BINS)))
+    groups = iter(_unpack_sparse("groups", arrays, (COARSE_BINS, GROUPS)))
     channels = _unpack_channels(arrays)
     sums = _unpack_sums(arrays["sums"])
     tensors: dict[str, TensorStatistics] = {}
@@ -81,7 +81,7 @@ def _unpack(arrays: Arrays) -> Calibration:
             limits=(low, high),
             counts=(count, zeros, nonfinite, items),
             sums=sums[index],
-            groups=next(groups) if arrays["grouped"][index] else None,
+            groups=next(groups).T if arrays["grouped"][index] else None,
             channels=channels.get(index),
         )
     sketch = _unpack_sketch(arrays)

@@ -10,15 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import add
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.calibrate.channels import ChannelBuilder, merge_channels
-from assay.calibrate.exact import TOTAL_UNITS, count_units, from_float, to_float
+from assay.calibrate.exact import MOST_SUMS, TOTAL_UNITS, from_float, normalise_limbs, read_limbs, to_float, widen
 from assay.calibrate.kernels import Kernels, load_kernels
-from assay.calibrate.layout import BINS, BLOCK, INFINITY_BIN, SIGN_BIN, TABLES
+from assay.calibrate.layout import BINS, BLOCK, INFINITY_BIN, LIMBS, SIGN_BIN, TABLES
 from assay.core.calibration import COARSE_BINS, GROUPS, ChannelStatistics, TensorStatistics
 from assay.core.tensor import Array
 
@@ -34,6 +34,9 @@ __all__ = [
     "merge",
     "observe_array",
 ]
+
+
+PLACES = np.array(TOTAL_UNITS, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,11 @@ class StatisticsBuilder:
         self._tables: NDArray[np.uint32] | None = None
         # Fresh zeros take memory only where they are written: a few pages of each.
         self._histogram = np.zeros(BINS, np.int64)
-        self._groups = np.zeros((GROUPS, COARSE_BINS), np.int64)
+        self._groups = np.zeros((COARSE_BINS, GROUPS), np.int64)
         self._low = math.inf
         self._high = -math.inf
-        self._sums = (0, 0, 0, 0)
+        self._limbs = np.zeros((len(TOTAL_UNITS), LIMBS), np.int64)
+        self._unsettled = 0
         self._zeros = 0
         self._items = 0
         self._itemised = True
@@ -110,46 +114,50 @@ class StatisticsBuilder:
         counts, numbers = np.empty((len(rows), 2), np.int64), np.empty((len(rows), 4))
         if not len(rows):
             return ItemValues(counts, numbers, 0, itemised)
-        coarse = self._groups if itemised else np.zeros((1, COARSE_BINS), np.int64)
+        coarse = self._groups if itemised else np.zeros((COARSE_BINS, 1), np.int64)
         chosen = np.zeros(1, np.int64) if groups is None else groups
         self._kernels.observe_items(rows, chosen, self._histogram, coarse, tables, counts, numbers)
         if self._channels is not None:
             self._channels.add(array, itemised=itemised)
-        self._add_numbers(numbers, itemised=itemised)
-        self._zeros += int(counts[:, 1].sum())
+        self._add_numbers(counts, numbers)
+        self._itemised = self._itemised and itemised
         return ItemValues(counts, numbers, rows.shape[1], itemised)
 
-    def _add_numbers(self, numbers: NDArray[np.float64], *, itemised: bool) -> None:
-        """Add the sums of each row exactly."""
-        self._itemised = self._itemised and itemised
-        self._low = min(self._low, float(numbers[:, 2].min()))
-        self._high = max(self._high, float(numbers[:, 3].max()))
-        seen = [row for row in numbers.tolist() if row[2] <= row[3]]
-        if seen:
-            columns = zip(zip(*seen, strict=True), TOTAL_UNITS, strict=True)
-            added = (count_units(column, unit) for column, unit in columns)
-            first, second, third, fourth = map(add, self._sums, added)
-            self._sums = (first, second, third, fourth)
-            self._items += len(seen)
+    def _add_numbers(self, counts: NDArray[np.int64], numbers: NDArray[np.float64]) -> None:
+        """Add what the kernels gave of each item."""
+        self._kernels.accumulate(numbers, self._limbs, PLACES)
+        for (_, zeros), (_, _, low, high) in zip(counts.tolist(), numbers.tolist(), strict=True):
+            self._zeros += zeros
+            self._items += low <= high
+            self._low, self._high = min(self._low, low), max(self._high, high)
+        self._unsettled += len(numbers)
+        if self._unsettled > MOST_SUMS:
+            self._limbs, self._unsettled = widen(normalise_limbs(self._limbs)), 0
 
     def build(self) -> TensorStatistics:
         """Statistics of everything added so far; ``low`` and ``high`` are 0 where nothing finite was."""
         nonfinite = count_nonfinite(self._histogram)
         count = int(self._histogram.sum()) - nonfinite
+        first, second, third, fourth = read_limbs(normalise_limbs(self._limbs))
         return compose(
             histogram=copy_counts(self._histogram),
             limits=(self._low, self._high) if count else (0.0, 0.0),
             counts=(count, self._zeros, nonfinite, self._items if self._itemised else 0),
-            sums=self._sums if self._itemised else (*self._sums[:2], 0, 0),
-            groups=copy_counts(self._groups) if self._itemised else None,
+            sums=(first, second, third, fourth) if self._itemised else (first, second, 0, 0),
+            groups=copy_counts(self._groups).T if self._itemised else None,
             channels=self._channels.build() if self._channels is not None else None,
         )
 
 
 def to_float32(values: Array) -> NDArray[np.float32]:
-    """C-contiguous, aligned and float32; what is too large for that becomes infinite."""
+    """C-contiguous, aligned, writable and float32; what is too large for that becomes infinite.
+
+    The kernels write nothing, but would be compiled once more for arrays that may not be written.
+    """
+    if values.dtype == np.float32 and values.flags.carray:
+        return cast("NDArray[np.float32]", values)
     with np.errstate(over="ignore"):
-        return np.require(values, np.float32, ["C", "A"])
+        return np.require(values, np.float32, ["C", "A", "W"])
 
 
 def compose(
@@ -248,12 +256,12 @@ def merge(parts: Sequence[TensorStatistics]) -> TensorStatistics:
 
 def _merge_groups(parts: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
     """Sum of the histograms of groups, or None where a part has none."""
-    merged = np.zeros((GROUPS, COARSE_BINS), np.int64)
+    merged = np.zeros((COARSE_BINS, GROUPS), np.int64)
     for part in parts:
         if part is None:
             return None
-        add_counts(merged, part)
-    return merged
+        add_counts(merged, part.T)
+    return merged.T
 
 
 def _merge_channels(parts: Sequence[ChannelStatistics | None]) -> ChannelStatistics | None:

@@ -17,7 +17,7 @@ Arrays = tuple[NDArray[Any], ...]
 
 
 def observe_items(kernels: Kernels, values: NDArray[np.float32], groups: NDArray[np.int64]) -> Arrays:
-    histogram, coarse = np.zeros(BINS, np.int64), np.zeros((GROUPS, COARSE_BINS), np.int64)
+    histogram, coarse = np.zeros(BINS, np.int64), np.zeros((COARSE_BINS, GROUPS), np.int64)
     counts, numbers = np.empty((len(values), 2), np.int64), np.empty((len(values), 4))
     tables = make_tables()
     kernels.observe_items(values, groups, histogram, coarse, tables, counts, numbers)
@@ -30,9 +30,8 @@ def observe_channels(kernels: Kernels, values: NDArray[np.float32]) -> Arrays:
     low, high = np.full(channels, FIRST, np.int32), np.full(channels, LAST, np.int32)
     count, sums = np.zeros(channels, np.int64), np.empty((len(values), 2, channels))
     kernels.observe_channels(values, low, high, count, sums)
-    limbs = np.zeros((2, channels, LIMBS), np.int64)
-    for index, unit in enumerate((149, 298)):
-        kernels.accumulate(np.ascontiguousarray(sums[:, index]), limbs[index], unit)
+    limbs = np.zeros((2 * channels, LIMBS), np.int64)
+    kernels.accumulate(sums.reshape(len(values), -1), limbs, np.repeat([149, 298], channels))
     return low, high, count, sums, limbs
 
 
@@ -66,7 +65,7 @@ def test_counts_of_an_item_longer_than_the_tables_hold_are_not_lost(kernels: Ker
     histogram, coarse, _, numbers = observe_items(
         kernels, np.full((1, 2 * MOST_COUNTED + 3), 1.0, np.float32), np.array([2])
     )
-    assert histogram[0x3F80] == coarse[2, 0x3F8] == numbers[0, 0] == 2 * MOST_COUNTED + 3
+    assert histogram[0x3F80] == coarse[0x3F8, 2] == numbers[0, 0] == 2 * MOST_COUNTED + 3
 
 
 @pytest.mark.parametrize("kernels", BOTH)
@@ -80,8 +79,8 @@ def test_an_item_without_finite_values_has_limits_that_no_value_has(kernels: Ker
 def test_accumulated_sums_lose_no_bit(kernels: Kernels) -> None:
     tiny, huge = float(np.float32(1e-45)), float(np.float32(3.4e38))
     limbs = np.zeros((2, LIMBS), np.int64)
-    for row in ([huge, tiny], [tiny, -huge], [-huge, huge], [0.0, tiny]):
-        kernels.accumulate(np.array([row]), limbs, 149)
+    for row in ([huge, tiny], [tiny, -huge], [-huge, huge], [0.0, tiny], [np.inf, -np.inf]):
+        kernels.accumulate(np.array([row]), limbs, np.array([149, 149]))
     assert round_limbs(normalise_limbs(limbs), 149).tolist() == [tiny, 2 * tiny]
 
 

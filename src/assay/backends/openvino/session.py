@@ -97,6 +97,16 @@ class OpenVinoSession:
         except VENDOR_ERRORS as err:
             raise RunFailed(f"OpenVINO failed while running {self._path}: {summarize_error(err)}") from err
 
+    def lend(self, feeds: Feeds) -> Outputs:
+        """One call whose outputs are OpenVINO's own memory, valid until the next call: nothing is copied.
+
+        Raises:
+            RunFailed: as ``run``.
+        """
+        arrays, engine = self._accept(feeds)
+        with mapped_errors(RunFailed, f"OpenVINO failed while running {self._path}"):
+            return self._name_outputs(engine.lend(self._wrap(arrays)))
+
     def stream(self, batches: Iterable[Feeds]) -> Iterator[Outputs]:
         """Outputs of many calls in the order of the calls; in throughput mode several are under way at once.
 
