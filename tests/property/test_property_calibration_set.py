@@ -30,12 +30,12 @@ def batches(draw: st.DrawFn) -> Batch:
     return Batch(feeds, targets, 0)
 
 
-def write(batch: Batch, step: int, folder: Path, order: list[int] | None = None) -> WrittenItems:
+def write(batch: Batch, step: int, folder: Path) -> WrittenItems:
     with ItemsWriter(folder, "target") as writer:
         for low in range(0, batch.size, step):
             feeds = {name: array[low : low + step] for name, array in batch.feeds.items()}
             writer.add(Batch(feeds, None if batch.targets is None else batch.targets[low : low + step], low))
-        return writer.finish(folder / "items.npz", order)
+        return writer.finish(folder / "items.npz")
 
 
 @given(batches(), st.integers(1, 6), st.integers(1, 6))
@@ -80,18 +80,17 @@ def test_the_address_tells_other_items_apart(batch: Batch, data: st.DataObject) 
         assert survey_items([Batch(batch.feeds, batch.targets ^ 1, 0)])[1] == hashes
 
 
-@given(batches(), st.integers(1, 6), st.randoms(use_true_random=False))
-def test_items_come_back_bit_for_bit_in_the_order_asked(batch: Batch, step: int, random: object) -> None:
-    order = list(range(batch.size))
-    random.shuffle(order)  # type: ignore[attr-defined] # Hypothesis's own random.Random
+@given(batches(), st.integers(1, 6))
+def test_items_come_back_bit_for_bit(batch: Batch, step: int) -> None:
     with tempfile.TemporaryDirectory() as name:
-        written = write(batch, step, Path(name), order)
+        written = write(batch, step, Path(name))
         with np.load(Path(name, "items.npz"), allow_pickle=False) as archive:
             for key, array in batch.feeds.items():
                 assert archive[key].dtype == array.dtype
-                assert archive[key].tobytes() == array[order].tobytes()
+                assert archive[key].tobytes() == array.tobytes()
             if batch.targets is not None:
-                np.testing.assert_array_equal(archive["target"], batch.targets[order])
-    ordered = {key: array[order] for key, array in batch.feeds.items()}
-    targets = None if batch.targets is None else batch.targets[order]
-    assert survey_items([Batch(ordered, targets, 0)])[0] == written.address
+                np.testing.assert_array_equal(archive["target"], batch.targets)
+    backwards = {key: array[::-1] for key, array in batch.feeds.items()}
+    other, hashes = survey_items([Batch(backwards, None if batch.targets is None else batch.targets[::-1], 0)])
+    if len(set(hashes)) > 1 and hashes != hashes[::-1]:
+        assert other != written.address

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from assay.core.convergence import Convergence
 from assay.core.errors import DataError, RequestError
 from assay.core.tensor import Signature
 from assay.data.npz import NpzReader
@@ -51,12 +52,14 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         pool: items that were there to choose from.
         asked: at most so many were wanted; None for as many as the data need.
         seed: of the random choice; None where nothing was random.
+        convergence: how the ranges settled; None where the number of items was given.
     """
 
     method: SelectionMethod
     pool: int
     asked: int | None
     seed: int | None
+    convergence: Convergence | None = None
 
 
 class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
+import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from assay.core.session import Batch
 from assay.core.tensor import Array
 from assay.data.calibration_set import StoredArray
 
+_CHUNK_BYTES = 1 << 20
 _FAST = 1
 """Compression level: higher ones take several times as long for a few percent of real inputs."""
 
@@ -40,10 +41,6 @@ class WrittenItems:
 class _Spool:
     array: StoredArray
     file: IO[bytes]
-
-    @property
-    def row_bytes(self) -> int:
-        return math.prod(self.array.shape) * np.dtype(self.array.dtype).itemsize
 
 
 def address_items(keys: Iterable[bytes]) -> str:
@@ -119,29 +116,24 @@ class ItemsWriter:
             self._append(self._target, batch.targets)
         self._keys += key_items(batch)
 
-    def finish(self, path: Path, order: Sequence[int] | None = None) -> WrittenItems:
-        """Write an archive; may be called again, for another order.
-
-        Args:
-            path: the file.
-            order: which of the added items, in which order; None for all as they came.
+    def finish(self, path: Path) -> WrittenItems:
+        """Write the archive.
 
         Raises:
             DataError: there are no items.
         """
-        chosen = range(len(self._keys)) if order is None else order
-        if not chosen:
+        if not self._keys:
             raise DataError("there are no items to store", "give at least one")
         spools = [*self._inputs.values()] + ([self._target] if self._target else [])
         with path.open("wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_FAST) as archive:
                 for spool in spools:
-                    _pack(archive, spool, chosen)
+                    _pack(archive, spool, len(self._keys))
             file.flush()
             os.fsync(file.fileno())
         inputs = tuple(spool.array for spool in self._inputs.values())
-        address = address_items(self._keys[index] for index in chosen)
-        return WrittenItems(address, len(chosen), inputs, self._target.array if self._target else None)
+        labels = self._target.array if self._target else None
+        return WrittenItems(address_items(self._keys), len(self._keys), inputs, labels)
 
     def __enter__(self) -> Self:
         """Enter the context."""
@@ -168,17 +160,16 @@ class ItemsWriter:
         spool.file.write(_lay_out(rows))
 
 
-def _pack(archive: zipfile.ZipFile, spool: _Spool, chosen: Sequence[int]) -> None:
+def _pack(archive: zipfile.ZipFile, spool: _Spool, items: int) -> None:
     header = {
         "descr": npy.dtype_to_descr(np.dtype(spool.array.dtype).newbyteorder("<")),
         "fortran_order": False,
-        "shape": (len(chosen), *spool.array.shape),
+        "shape": (items, *spool.array.shape),
     }
+    spool.file.seek(0)
     with archive.open(f"{spool.array.name}.npy", "w", force_zip64=True) as member:
         npy.write_array_header_1_0(member, header)
-        for index in chosen:
-            spool.file.seek(index * spool.row_bytes)
-            member.write(spool.file.read(spool.row_bytes))
+        shutil.copyfileobj(spool.file, member, _CHUNK_BYTES)
 
 
 def survey_items(batches: Iterable[Batch]) -> tuple[str, list[bytes]]:
