@@ -7,6 +7,8 @@ import click
 from assay.cli.lazy import LazyGroup
 
 SUBCOMMANDS = {
+    "merge": "assay.cli.calibration_merge:merge",
+    "check": "assay.cli.calibration_check:check",
     "diff": "assay.cli.calibration_diff:diff",
     "create": "assay.cli.calibration_create:create",
     "show": "assay.cli.calibration_show:show",

@@ -21,7 +21,11 @@ from assay.studies.set_requests import compose_set_request
 @click.option("--model", type=click.Path(path_type=Path), help="ONNX file whose inputs the items are.")
 @click.option("--output", required=True, metavar="SET", type=click.Path(path_type=Path), help="Folder to write.")
 @click.option("--items", metavar="N|auto", help="At most so many, or as many as the data need (default auto).")
-@click.option("--select", type=click.Choice(list(SelectionMethod)), help="How items are chosen (default random).")
+@click.option(
+    "--select",
+    type=click.Choice([method.value for method in SelectionMethod]),
+    help="How items are chosen (default random).",
+)
 @click.option("--seed", type=int, default=0, help="Of the random choice (default 0).")
 @click.option("--licence", default="", help="Licence of the items, as text to keep.")
 @click.option("--note", default="", help="What else should be known of the set.")

@@ -14,7 +14,7 @@ from assay.cli.drawing import TerminalProgress
 from assay.cli.printing import print_json
 from assay.data.calibration_set import Origin, SetDescription
 from assay.data.source import Preprocess
-from assay.studies.calibration_sets import SetReport, prove_set
+from assay.studies.stored_sets import SetReport, prove_set
 
 
 @click.command()
