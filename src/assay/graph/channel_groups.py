@@ -26,7 +26,8 @@ NORM_DOMAINS = STANDARD | {"com.microsoft"}
 CHANNEL_FIRST = frozenset({"BatchNormalization", "InstanceNormalization", "GroupNormalization"})
 JOINS = frozenset({"Add", "Sub", "Sum", "Max", "Min"})
 """Homogeneous in all operands together: their tensors are scaled together or not at all."""
-SHIFTS = frozenset({"Add", "Sub"})
+SHIFTS = frozenset({"Add", "Sub", "Max", "Min"})
+"""Those that let a factor through where a constant operand is scaled along."""
 FACTORS = frozenset({"Mul", "Div"})
 
 
@@ -47,7 +48,7 @@ class ChannelGroup:
         layouts: tensor -> where its channels lie.
         writers: nodes whose constants take the factor up.
         readers: nodes whose constants divide it out again.
-        shifts: nodes that add a constant, which is scaled along.
+        shifts: nodes that add a constant or clip at one, which is scaled along.
     """
 
     channels: int
@@ -58,7 +59,7 @@ class ChannelGroup:
 
 
 def list_groups(graph: ir.Graph) -> list[ChannelGroup]:
-    """All groups of a main graph with two channels or more that can be scaled, in the order of their first writers."""
+    """Groups of two channels or more that can be scaled and that weights read, in the order of their first writers."""
     groups: list[ChannelGroup] = []
     seen: set[ir.Value] = set()
     for node in graph:
@@ -73,7 +74,7 @@ def list_groups(graph: ir.Graph) -> list[ChannelGroup]:
         growth = _Growth(graph, channels)
         free = growth.spread(value, layout)
         seen |= {found for port in growth.group.writers if (found := port.node.outputs[0]) is not None}
-        if free and growth.group.readers:
+        if free and any(is_linear(port.node) for port in growth.group.readers):
             groups.append(growth.group)
     return groups
 
@@ -109,7 +110,7 @@ def _has_affine(norm: ir.Node, axis: int) -> bool:
 
 
 def find_constant(node: ir.Node) -> int | None:
-    """Index of the constant operand of a Mul, Add, Sub or Div of an activation (as divisor only), or None."""
+    """Index of the constant operand of a Mul, Div (as divisor only), Add, Sub, Max or Min of an activation, or None."""
     if node.domain not in STANDARD or node.op_type not in FACTORS | SHIFTS:
         return None
     constant = [read_constant(value) is not None for value in node.inputs]

@@ -68,12 +68,8 @@ def _apply(
 
 
 def list_equalisable(model: ir.Model) -> list[ChannelGroup]:
-    """Groups with a weight at either end."""
-    return [
-        group
-        for group in list_groups(model.graph)
-        if any(is_linear(port.node) for port in group.writers) and any(is_linear(port.node) for port in group.readers)
-    ]
+    """Groups with weights at either end."""
+    return [group for group in list_groups(model.graph) if any(is_linear(port.node) for port in group.writers)]
 
 
 def choose_factor(group: ChannelGroup, statistics: Statistics, *, per_channel: bool) -> Factor:

@@ -64,10 +64,9 @@ def list_repairs(prepared: ir.Model) -> tuple[Repair, ...]:
     matrix products read and no convolution writes, BIAS and ROUND any layer with a constant weight.
     """
     linear = any(is_linear(node) for node in prepared.graph)
-    read = any(is_linear(port.node) for group in list_groups(prepared.graph) for port in group.readers)
     possible = {
         Repair.EQUALISE: bool(list_equalisable(prepared)),
-        Repair.OUTLIERS: read,
+        Repair.OUTLIERS: bool(list_groups(prepared.graph)),
         Repair.SMOOTH: bool(list_smoothable(prepared)),
         Repair.BIAS: linear,
         Repair.ROUND: linear,

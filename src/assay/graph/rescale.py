@@ -69,7 +69,8 @@ def rescale_group(group: ChannelGroup, factor: Factor) -> bool:
     for port in group.shifts:
         _multiply_shift(port, factor, change)
     old = {key: read_constant(key[0].inputs[key[1]]) for key in changes}
-    new = {key: array.astype(np.float32) for key, array in changes.items()}
+    with np.errstate(over="ignore", under="ignore"):
+        new = {key: array.astype(np.float32) for key, array in changes.items()}
     if not all(_survives(old[key], array) for key, array in new.items()):
         return False
     for (node, index), array in new.items():
@@ -123,7 +124,7 @@ def _scale_operand(port: Port, factor: Factor, change: Callable[..., None]) -> N
 
 
 def _multiply_shift(port: Port, factor: Factor, change: Callable[..., None]) -> None:
-    """Scale an added constant, which takes the channels' shape where it had none."""
+    """Scale an added or clipping constant, which takes the channels' shape where it had none."""
     index, dims = find_constant(port.node), read_dims(port.node.outputs[0])
     if index is not None and dims is not None:
         spread = expand_factor(factor, port.layout, dims)

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from assay.graph.channel_groups import ChannelGroup, list_groups
 from assay.graph.channel_noise import Statistics, measure_reach, read_readings
-from assay.graph.channels import CONVOLUTIONS, is_linear
+from assay.graph.channels import CONVOLUTIONS
 from assay.graph.equalise import mix
 from assay.graph.rescale import Factor, Rescaled, name_factors, rescale_group, round_factor
 
@@ -44,8 +44,7 @@ def list_smoothable(model: ir.Model) -> list[ChannelGroup]:
     return [
         group
         for group in list_groups(model.graph)
-        if any(is_linear(port.node) for port in group.readers)
-        and not any(port.node.op_type in CONVOLUTIONS for port in (*group.readers, *group.writers))
+        if not any(port.node.op_type in CONVOLUTIONS for port in (*group.readers, *group.writers))
     ]
 
 
