@@ -122,7 +122,7 @@ def test_a_set_of_copies_beside_others_weighs_like_few_items() -> None:
 def test_a_small_sample_tells_nothing() -> None:
     fitness = assess(draw(1), draw(0, 5))
     assert fitness.verdict is Verdict.DOUBTFUL
-    assert "the sample is too small to tell" in fitness.reasons[-1]
+    assert "The sample is too small to tell" in fitness.reasons[-1]
 
 
 def test_a_sample_of_one_item_gives_no_bounds() -> None:
@@ -149,7 +149,7 @@ def test_a_single_lost_tensor_is_unfit_where_the_sum_hides_it() -> None:
     fitness = assess(calibration, sample, MIN_MAX)
     assert fitness.verdict is Verdict.UNFIT
     assert fitness.score.value > 0.5
-    assert fitness.reasons[0].startswith("ranges from this set spoil 1 tensor")
+    assert fitness.reasons[0].startswith("Ranges from this set spoil 1 tensor")
     assert "in 'relu', where 0% of the values are clipped and 88% of the range is never used" in fitness.reasons[0]
 
 

@@ -138,7 +138,7 @@ def _explain(findings: Findings, calibration: Calibration, sample: Calibration) 
         said.append(reasons.describe_size("the calibration set", calibration, findings.effective))
     if findings.sample_effective < ENOUGH:
         said.append(reasons.describe_size("the sample", sample, findings.sample_effective))
-    return tuple(said)
+    return tuple(f"{text[0].upper()}{text[1:]}." for text in said)
 
 
 def _conclude(findings: Findings, sentences: Sequence[str]) -> Verdict:
