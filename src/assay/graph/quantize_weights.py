@@ -102,13 +102,10 @@ class WeightQuantizer:
         """The weight in integers, rounded as the scheme says."""
         dialect, method = self._scheme.dialect, self._scheme.ranges
         codes = REDUCED_CODES if dialect.reduced_range else POSITIVE_CODES
-        importance = self._repairs.weigh(node, known, weight.shape)
         if part.axis is not None and self._divides(node):
-            encoded = encode_blocks(weight, 1 - part.axis, dialect.weight_block, method, codes, importance)
+            encoded = encode_blocks(weight, 1 - part.axis, dialect.weight_block, method, codes)
         else:
-            encoded = encode_weight(
-                weight, part.axis if dialect.per_channel else None, method, codes, floor, importance
-            )
+            encoded = encode_weight(weight, part.axis if dialect.per_channel else None, method, codes, floor)
         return self._repairs.round(node, known, weight, encoded, codes, floor)
 
     def _add_weight(self, source: ir.Value, encoded: EncodedWeight, factor: float, node: ir.Node) -> ir.Value:

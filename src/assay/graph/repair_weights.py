@@ -13,7 +13,7 @@ from assay.core.calibration import Calibration
 from assay.core.errors import UnsupportedPlan
 from assay.core.moments import LayerInput, LayerMoments
 from assay.core.plan import Scheme
-from assay.core.precision import RangeMethod, Repair
+from assay.core.precision import Repair
 from assay.graph.layer_inputs import describe_layer, find_channels, from_matrix, spread_channels, to_matrix
 from assay.graph.rounding import Metric, solve_rounding
 from assay.graph.scales import SMALLEST_SCALE, EncodedWeight, spread_scale
@@ -23,8 +23,6 @@ SMALL_LOSS = 1e-5
 activations around it, which lose 1e-4 and more."""
 FEWEST_VECTORS = 2
 """Observed vectors per input from which second moments are trusted to round by."""
-LEAST_WEIGHT = 0.01
-"""Smallest weight of an input in the search for a scale, as a share of the mean one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +31,16 @@ class InputMoments:
 
     Attributes:
         mean: ``[G, K] float64``.
-        energy: ``[G, K] float64``, squares.
         gram: ``[G, K, K] float64``, products; None where only the channels are known or too few were observed.
     """
 
     mean: NDArray[np.float64]
-    energy: NDArray[np.float64]
     gram: NDArray[np.float64] | None = None
 
     def centre(self) -> InputMoments:
         """The same about the mean: all that is lost where a bias takes the mean of any error back."""
-        spread = np.maximum(self.energy - np.square(self.mean), 0.0)
         gram = None if self.gram is None else self.gram - self.mean[:, :, None] * self.mean[:, None, :]
-        return InputMoments(np.zeros_like(self.mean), spread, gram)
+        return InputMoments(np.zeros_like(self.mean), gram)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +49,11 @@ class WeightRepairs:
 
     Attributes:
         repairs: of the scheme; only BIAS and ROUND are read.
-        method: of the scheme; MSE weighs errors by the layer's input where that is known.
         calibration: statistics per tensor, or None.
         moments: node name -> moments of its input vectors.
     """
 
     repairs: frozenset[Repair] = frozenset()
-    method: RangeMethod = RangeMethod.MIN_MAX
     calibration: Calibration | None = None
     moments: Mapping[str, LayerMoments] = field(default_factory=dict)
 
@@ -78,7 +71,7 @@ class WeightRepairs:
             raise UnsupportedPlan("biases cannot be corrected without a calibration", "calibrate first")
         if Repair.ROUND in repairs and moments is None:
             raise UnsupportedPlan("weights cannot be rounded adaptively without moments", "observe them first")
-        return cls(repairs, scheme.ranges, calibration, moments or {})
+        return cls(repairs, calibration, moments or {})
 
     @property
     def corrects(self) -> bool:
@@ -92,10 +85,8 @@ class WeightRepairs:
             return None
         observed = self.moments.get(layer.node)
         if observed is not None and observed.count and observed.total.shape == (layer.groups, layer.size):
-            gram = observed.gram / observed.count
-            energy = np.diagonal(gram, axis1=1, axis2=2)
             trusted = observed.count >= FEWEST_VECTORS * layer.size
-            return InputMoments(observed.mean, energy, gram if trusted else None)
+            return InputMoments(observed.mean, observed.gram / observed.count if trusted else None)
         return self._read_channels(layer, source)
 
     def _read_channels(self, layer: LayerInput, source: ir.Value) -> InputMoments | None:
@@ -103,17 +94,7 @@ class WeightRepairs:
         channels = None if self.calibration is None else find_channels(layer, source, self.calibration)
         if channels is None or not channels.count.all():
             return None
-        mean, energy = channels.total / channels.count, channels.total_squares / channels.count
-        return InputMoments(spread_channels(layer, source, mean), spread_channels(layer, source, energy))
-
-    def weigh(self, node: ir.Node, known: InputMoments | None, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
-        """Weight of each squared error in the search for a scale, of the weight's shape; None to weigh all alike."""
-        if known is None or self.method is not RangeMethod.MSE:
-            return None
-        matrix = to_matrix(node, np.empty(shape, np.bool_))
-        least = LEAST_WEIGHT * known.energy.mean(axis=1, keepdims=True)
-        energy = np.where(least > 0, known.energy + least, 1.0)
-        return from_matrix(node, np.broadcast_to(energy[:, None, :], matrix.shape), shape)
+        return InputMoments(spread_channels(layer, source, channels.total / channels.count))
 
     def round(
         self,

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from assay.core.calibration import TensorRange
 from assay.core.precision import IntegerFormat, RangeMethod
 
-Number = TypeVar("Number", bound=np.generic)
 STEPS = 255
 POSITIVE_CODES = 127
 REDUCED_CODES = 64
@@ -101,7 +99,6 @@ def encode_weight(
     method: RangeMethod,
     largest_code: int,
     floor: NDArray[np.float64],
-    importance: NDArray[np.float64] | None = None,
 ) -> EncodedWeight:
     """Symmetric integers of a weight.
 
@@ -111,11 +108,9 @@ def encode_weight(
         method: MIN_MAX takes the largest magnitude, MSE the scale of least squared error.
         largest_code: 127, or 64 for a dialect with a reduced range.
         floor: ``[C]`` or ``[1] float64``, smallest allowed scales (see ``find_bias_floor``).
-        importance: weight of each squared error for MSE, of the weight's shape; None where all weigh the same.
     """
-    rows = _list_rows(weight, axis)
-    weights = None if importance is None else _list_rows(importance, axis)
-    scale = _solve_scales(rows, method, largest_code, floor, weights)
+    rows = weight.reshape(1, -1) if axis is None else np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
+    scale = _solve_scales(rows, method, largest_code, floor)
     if axis is None:
         return EncodedWeight(_round_codes(weight, scale[0], largest_code), scale.reshape(()), None)
     shape = [1] * weight.ndim
@@ -124,12 +119,7 @@ def encode_weight(
 
 
 def encode_blocks(
-    weight: NDArray[np.float32],
-    axis: int,
-    block: int,
-    method: RangeMethod,
-    largest_code: int,
-    importance: NDArray[np.float64] | None = None,
+    weight: NDArray[np.float32], axis: int, block: int, method: RangeMethod, largest_code: int
 ) -> EncodedWeight:
     """Symmetric integers of a matrix with one scale for every ``block`` elements along an axis; the last may be short.
 
@@ -139,7 +129,6 @@ def encode_blocks(
         block: elements (>= 1).
         method: as for ``encode_weight``.
         largest_code: 127, or 64 for a dialect with a reduced range.
-        importance: as for ``encode_weight``.
 
     Source: ONNX operator DequantizeLinear, version 21, attribute ``block_size``.
     """
@@ -147,33 +136,20 @@ def encode_blocks(
     kept, length = weight.shape[other], weight.shape[axis]
     count = -(-length // block)
 
-    def divide(values: NDArray[Number]) -> NDArray[Number]:
-        """``[kept * count, block]``, filled up with zeros, which no scale makes worse."""
-        rows = np.moveaxis(values, other, 0)
-        return np.pad(rows, ((0, 0), (0, count * block - length))).reshape(kept * count, block)
-
-    weights = None if importance is None else divide(importance)
-    scale = _solve_scales(divide(weight), method, largest_code, np.zeros(1), weights)
+    # Filled up with zeros, which no scale makes worse.
+    rows = np.pad(np.moveaxis(weight, other, 0), ((0, 0), (0, count * block - length))).reshape(kept * count, block)
+    scale = _solve_scales(rows, method, largest_code, np.zeros(1))
     shaped = np.ascontiguousarray(np.moveaxis(scale.reshape(kept, count), 0, other))
     encoded = EncodedWeight(np.zeros(weight.shape, np.int8), shaped, axis, block)
     return replace(encoded, codes=_round_codes(weight, spread_scale(encoded), largest_code))
 
 
-def _list_rows(values: NDArray[Number], axis: int | None) -> NDArray[Number]:
-    """``[C, K]``, what shares a scale; ``[1, K]`` where all does."""
-    return values.reshape(1, -1) if axis is None else np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
-
-
 def _solve_scales(
-    rows: NDArray[np.float32],
-    method: RangeMethod,
-    largest_code: int,
-    floor: NDArray[np.float64],
-    importance: NDArray[np.float64] | None,
+    rows: NDArray[np.float32], method: RangeMethod, largest_code: int, floor: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """``[C]``: the scale of every ``[C, K]`` row."""
     widest = np.abs(rows).max(axis=1, initial=0.0).astype(np.float64) / largest_code
-    scales = widest if method is RangeMethod.MIN_MAX else _search_scales(rows, widest, largest_code, importance)
+    scales = widest if method is RangeMethod.MIN_MAX else _search_scales(rows, widest, largest_code)
     # A channel of zeros takes the scale that suits its bias, any other one at least the smallest.
     least = np.where((scales > 0) | (floor > 0), SMALLEST_SCALE, 1.0)
     return np.maximum(np.maximum(scales, least), floor).astype(np.float32)
@@ -187,19 +163,13 @@ def _round_codes(
     return codes
 
 
-def _search_scales(
-    rows: NDArray[np.float32],
-    widest: NDArray[np.float64],
-    largest_code: int,
-    importance: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
+def _search_scales(rows: NDArray[np.float32], widest: NDArray[np.float64], largest_code: int) -> NDArray[np.float64]:
     """Scale of least squared error for every row, among shrunken ones of its largest magnitude.
 
     Args:
         rows: ``[C, K]``.
         widest: ``[C]``, scales that clip nothing.
         largest_code: codes lie in ``-largest_code..largest_code``.
-        importance: ``[C, K]``, weight of every squared error, or None.
     """
     found = widest.copy()
     step = max(1, BLOCK // max(1, rows.shape[1]))
@@ -209,10 +179,7 @@ def _search_scales(
         for shrink in WEIGHT_SHRINKS:
             scale = np.maximum(limit * shrink, SMALLEST_SCALE).astype(np.float32)[:, None]
             error = block - scale * np.clip(np.rint(block / scale), -largest_code, largest_code)
-            squares = np.square(error, dtype=np.float64)
-            if importance is not None:
-                squares *= importance[start : start + step]
-            cost = squares.sum(axis=1)
+            cost = np.square(error, dtype=np.float64).sum(axis=1)
             better = cost < best
             best[better] = cost[better]
             found[start : start + step][better] = (limit * shrink)[better]
@@ -229,7 +196,7 @@ def find_bias_floor(bias: NDArray[np.float32], input_scale: np.float32) -> NDArr
     return np.minimum(floor, LARGEST_SCALE)
 
 
-def encode_bias(bias: NDArray[np.floating], scale: NDArray[np.float32]) -> NDArray[np.int32]:
+def encode_bias(bias: NDArray[np.float32] | NDArray[np.float64], scale: NDArray[np.float32]) -> NDArray[np.int32]:
     """Nearest int32 codes of a ``[C]`` bias at ``scale = input_scale * weight_scale``."""
     limit = 2**31 - 1
     return np.clip(np.rint(bias.astype(np.float64) / scale), -limit, limit).astype(np.int32)
