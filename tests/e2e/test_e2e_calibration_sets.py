@@ -18,7 +18,7 @@ from assay.core.tensor import Signature, TensorSpec
 from assay.data.open import open_dataset
 from assay.data.set_items import ItemsWriter
 from assay.data.source import DataSource, Preprocess
-from assay.studies.statistics_files import list_statistics
+from assay.studies.statistics_files import list_held, load_statistics
 
 FASHION = Path(__file__).parents[2] / "examples" / "fashion"
 STUDY = FASHION / "study.toml"
@@ -69,7 +69,8 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def read_statistics(folder: Path) -> Calibration:
     """Those of the residual network; another test has some of another one kept."""
-    return next(one for held, one in list_statistics(folder / "statistics") if held.model == "residual.onnx")
+    held = list_held(folder / "statistics")
+    return next(load_statistics(path)[1] for path, one in held if one.model == "residual.onnx")
 
 
 def prepared(low: int, high: int) -> np.ndarray:
@@ -144,9 +145,8 @@ def test_as_many_items_as_the_data_need(call: Call, tmp_path: Path) -> None:
     assert selection["convergence"]["items"] == document["description"]["items"] <= 300
     assert selection["convergence"]["points"]
     assert document["statistics"][0]["items"] == document["description"]["items"]
-    held = list(list_statistics(tmp_path / "set" / "statistics"))
     dataset = open_dataset(DataSource(str(tmp_path / "set")), IMAGE)
-    assert held[0][1].data == dataset.fingerprint
+    assert read_statistics(tmp_path / "set").data == dataset.fingerprint
 
 
 def test_a_set_of_a_set_keeps_where_it_comes_from(call: Call, sets: dict[str, Path], tmp_path: Path) -> None:

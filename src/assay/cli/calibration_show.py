@@ -83,6 +83,9 @@ def list_origin(origin: Origin) -> Iterator[tuple[str, str]]:
     asked = "as many as the data need" if selection.asked is None else f"at most {selection.asked:,}"
     seed = "" if selection.seed is None else f", seed {selection.seed}"
     yield "selection", f"{selection.method}, {asked} of {selection.pool:,}{seed}"
+    if selection.convergence is not None:
+        settled = "the ranges settled" if selection.convergence.converged else "the ranges had not settled"
+        yield "convergence", f"{settled} after {selection.convergence.items:,} items"
     if origin.preprocess is None:
         yield "preprocess", "none: the source is model-ready"
     else:

@@ -136,7 +136,11 @@ class _Version(msgspec.Struct, frozen=True):
 
 def is_set(path: Path) -> bool:
     """Whether a path is the folder of a calibration set, whole or damaged."""
-    return (path / SET_FILE).is_file() or ((path / SUMS_FILE).is_file() and (path / ITEMS_FILE).is_file())
+    try:
+        return (path / SET_FILE).is_file() or ((path / SUMS_FILE).is_file() and (path / ITEMS_FILE).is_file())
+    except PermissionError:
+        # whoever reads the folder next says so
+        return False
 
 
 def open_set(folder: Path) -> StoredSet:

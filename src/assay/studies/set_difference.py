@@ -9,7 +9,7 @@ from pathlib import Path
 from assay.core.calibration import Calibration
 from assay.data.calibration_set import SetDescription, StoredSet, open_set
 from assay.studies.progress import Progress
-from assay.studies.statistics_files import list_statistics
+from assay.studies.statistics_files import list_held, load_statistics
 from assay.studies.stored_sets import survey_set
 
 NAMED_FIELDS = ("address", "items", "inputs", "target", "origin", "parts", "licence", "note", "created", "versions")
@@ -89,10 +89,11 @@ def compare_statistics(first: StoredSet, second: StoredSet) -> Iterator[Statisti
     Raises:
         DataError: statistics are damaged, naming the file.
     """
-    others = {held.observer: calibration for held, calibration in list_statistics(second.statistics_folder)}
-    for held, calibration in list_statistics(first.statistics_folder):
+    others = {held.observer: path for path, held in list_held(second.statistics_folder)}
+    for path, held in list_held(first.statistics_folder):
         if held.observer in others:
-            yield StatisticsDifference(held.model, held.runtime, rank_moves(calibration, others[held.observer]))
+            calibrations = load_statistics(path)[1], load_statistics(others[held.observer])[1]
+            yield StatisticsDifference(held.model, held.runtime, rank_moves(*calibrations))
 
 
 def rank_moves(first: Calibration, second: Calibration) -> tuple[TensorMove, ...]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
-
-import numpy as np
 
 from assay.calibrate.observe import merge_calibrations
 from assay.core.calibration import Calibration
@@ -19,7 +18,13 @@ from assay.studies.files import new_folder, store_errors
 from assay.studies.progress import Progress
 from assay.studies.request import DEFAULT_RUNTIMES
 from assay.studies.set_statistics import provide_statistics
-from assay.studies.statistics_files import Observer, list_statistics, write_statistics
+from assay.studies.statistics_files import (
+    HeldStatistics,
+    Observer,
+    list_held,
+    load_statistics,
+    write_statistics,
+)
 from assay.studies.stored_sets import SURVEY_BATCH, SetReport, open_items, refuse_existing, seal, show_set
 
 LEAST_PARTS = 2
@@ -180,29 +185,38 @@ def carry_statistics(parts: Sequence[StoredSet], merged: StoredSet, dropped: int
         StoreError: the folder cannot be written.
     """
     held = [list_whole(part) for part in parts]
-    observers = {observer.key: observer for part in held for observer, _ in part.values()}
+    observers = {one.observer: one for part in held for one, _ in part.values()}
     if dropped and observers:
         return [f"statistics are left out: {dropped} duplicates were dropped, so that they do not add up"]
     data = open_items(merged).fingerprint
-    offsets = np.cumsum([0, *(part.description.items for part in parts[:-1])]).tolist()
     remarks = []
-    for key, observer in observers.items():
+    for key, one in observers.items():
         if any(key not in part for part in held):
-            told = f"statistics of {observer.model} on {observer.runtime} are left out: not all parts hold them"
-            remarks.append(told)
+            remarks.append(f"statistics of {one.model} on {one.runtime} are left out: not all parts hold them")
             continue
-        shifted = [shift_positions(part[key][1], offset) for part, offset in zip(held, offsets, strict=True)]
-        write_statistics(merged.statistics_folder, observer, replace(merge_calibrations(shifted), data=data))
+        added = add_up([part[key][1] for part in held], [part.description.items for part in parts])
+        observer = Observer(one.model, one.content, one.runtime, one.version)
+        write_statistics(merged.statistics_folder, observer, replace(added, data=data))
     return remarks
 
 
-def list_whole(part: StoredSet) -> dict[str, tuple[Observer, Calibration]]:
+def list_whole(part: StoredSet) -> dict[str, tuple[HeldStatistics, Path]]:
     """Statistics of a part over all of its items, by the key of what gave them."""
-    whole = [one for one in list_statistics(part.statistics_folder) if one[0].items == part.description.items]
-    return {
-        held.observer: (Observer(held.model, held.content, held.runtime, held.version), calibration)
-        for held, calibration in whole
-    }
+    held = list_held(part.statistics_folder)
+    return {one.observer: (one, path) for path, one in held if one.items == part.description.items}
+
+
+def add_up(paths: Sequence[Path], items: Sequence[int]) -> Calibration:
+    """The statistics of several files as one; two at a time are in memory.
+
+    Args:
+        paths: files of statistics of one model.
+        items: of the set that each file belongs to.
+    """
+    total = load_statistics(paths[0])[1]
+    for path, offset in zip(paths[1:], accumulate(items), strict=False):
+        total = merge_calibrations([total, shift_positions(load_statistics(path)[1], offset)])
+    return total
 
 
 def shift_positions(calibration: Calibration, offset: int) -> Calibration:

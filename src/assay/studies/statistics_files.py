@@ -7,7 +7,7 @@ proves itself by a hash over its arrays.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from assay.studies.store import address_of
 OBSERVATION = 1
 """Raised with every change of what is observed or how it is stored, so that older statistics are not taken for it."""
 HEADER = "header"
+OBSERVE_ANEW = "delete it: the statistics are observed anew when they are wanted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,25 +122,32 @@ def load_statistics(path: Path) -> tuple[HeldStatistics, Calibration]:
     Raises:
         DataError: it is damaged, naming the file.
     """
-    hint = "delete it: the statistics are observed anew when they are wanted"
+    held, arrays = _load_arrays(path)
     try:
-        arrays = read_arrays(path)
-        held = msgspec.json.decode(arrays.pop(HEADER).tobytes(), type=HeldStatistics)
-        if hash_arrays(arrays) != held.digest:
-            raise DataError(f"{path} was changed: its statistics do not have the hash that it holds", hint)
         return held, unpack(arrays)
-    except (StoreError, KeyError, msgspec.DecodeError) as error:
-        raise DataError(f"{path} is damaged: {error}", hint) from error
+    except StoreError as error:
+        raise DataError(f"{path} cannot be used: {error.message}", OBSERVE_ANEW) from error
 
 
-def list_statistics(folder: Path) -> Iterator[tuple[HeldStatistics, Calibration]]:
-    """All statistics that a set holds, by name.
+def list_held(folder: Path) -> tuple[tuple[Path, HeldStatistics], ...]:
+    """Files of statistics that a set holds, by name, and their headers; proven, but not unpacked.
 
     Raises:
         DataError: a file is damaged, naming it.
     """
-    for path in sorted(folder.glob("*.npz")):
-        yield load_statistics(path)
+    return tuple((path, _load_arrays(path)[0]) for path in sorted(folder.glob("*.npz")))
+
+
+def _load_arrays(path: Path) -> tuple[HeldStatistics, dict[str, Array]]:
+    """Header and packed arrays, which take little memory."""
+    try:
+        arrays = read_arrays(path)
+        held = msgspec.json.decode(arrays.pop(HEADER).tobytes(), type=HeldStatistics)
+    except (StoreError, KeyError, msgspec.DecodeError) as error:
+        raise DataError(f"{path} is damaged: {error}", OBSERVE_ANEW) from error
+    if hash_arrays(arrays) != held.digest:
+        raise DataError(f"{path} was changed: its statistics do not have the hash that it holds", OBSERVE_ANEW)
+    return held, arrays
 
 
 def hash_arrays(arrays: Mapping[str, Array]) -> str:

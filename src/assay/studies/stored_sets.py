@@ -24,7 +24,7 @@ from assay.data.set_items import survey_items
 from assay.data.source import DataSource
 from assay.studies.files import store_errors, write_bytes
 from assay.studies.progress import Progress
-from assay.studies.statistics_files import HeldStatistics, list_statistics
+from assay.studies.statistics_files import HeldStatistics, list_held
 
 SURVEY_BATCH = 32
 READ_ONLY = 0o444
@@ -80,7 +80,7 @@ def show_set(folder: Path) -> SetReport:
         DataError: there is no set, or it is damaged.
     """
     stored = open_set(folder)
-    held = tuple(header for header, _ in list_statistics(stored.statistics_folder))
+    held = tuple(header for _, header in list_held(stored.statistics_folder))
     return SetReport(str(folder), stored.description, held)
 
 
