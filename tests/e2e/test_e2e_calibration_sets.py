@@ -149,6 +149,32 @@ def test_as_many_items_as_the_data_need(call: Call, tmp_path: Path) -> None:
     assert read_statistics(tmp_path / "set").data == dataset.fingerprint
 
 
+def test_a_spread_choice_is_closer_to_the_pool_than_chance(call: Call, tmp_path: Path) -> None:
+    with np.load(POOL) as pool:
+        np.savez(tmp_path / "pool.npz", allow_pickle=False, image=pool["image"][:160])
+    means = {}
+    for method in ("spread", "random"):
+        output = tmp_path / method
+        options = ["--select", method, "--items", 24, "--seed", 2, "--output", output, "--json"]
+        status, out, _ = call("create", tmp_path / "pool.npz", "--study", STUDY, *options)
+        assert status == 0
+        assert json.loads(out)["description"]["items"] == 24
+        feeds = next(open_dataset(DataSource(str(output)), IMAGE).batches(24)).feeds["image"]
+        means[method] = abs(float(np.mean(feeds)) - float(prepared(0, 160).mean()))
+    assert means["spread"] < means["random"]
+
+
+def test_as_many_spread_items_as_the_data_need(call: Call, tmp_path: Path) -> None:
+    with np.load(POOL) as pool:
+        np.savez(tmp_path / "pool.npz", allow_pickle=False, image=pool["image"][:160])
+    arguments = ["create", tmp_path / "pool.npz", "--study", STUDY, "--select", "spread", "--output", tmp_path / "set"]
+    status, out, _ = call(*arguments, "--json")
+    assert status == 0
+    described = json.loads(out)["description"]
+    assert described["items"] == described["origin"]["selection"]["convergence"]["items"] < 160
+    assert json.loads(out)["statistics"][0]["items"] == described["items"]
+
+
 def test_a_set_of_a_set_keeps_where_it_comes_from(call: Call, sets: dict[str, Path], tmp_path: Path) -> None:
     status, out, _ = call(
         "create", sets["early"], "--study", STUDY, "--output", tmp_path / "part", "--items", 5, "--json"
@@ -335,6 +361,11 @@ def wrong_calls(sets: dict[str, Path], files: Files, folder: Path) -> dict[str, 
         "no method": (["create", "--study", STUDY, "--select", "best", "--output", new], 2, "best"),
         "negative seed": (["create", "--study", STUDY, "--seed", -1, "--output", new], 2, "-1"),
         "first of auto": (["create", "--study", STUDY, "--select", "first", "--output", new], 2, "--items N"),
+        "spread of too many": (
+            ["create", "--study", STUDY, "--select", "spread", "--items", 5000, "--output", new],
+            2,
+            "5000 items",
+        ),
         "no items": (["create", folder / "none.npz", "--study", STUDY, "--output", new], 2, "zero items"),
         "twice prepared": (["create", early, "--model", files.model, "--study", STUDY, "--output", new], 2, "image"),
         "nothing to judge by": (["check", early, "--model", FASHION / "residual.onnx"], 2, "--against"),

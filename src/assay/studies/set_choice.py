@@ -12,21 +12,23 @@ import numpy as np
 
 from assay.calibrate.selection.convergence import MOST_ITEMS, ConvergenceRule
 from assay.calibrate.selection.observe_until import observe_until
+from assay.calibrate.selection.representative import choose_spread
+from assay.calibrate.sketch import MOST_ITEMS as SKETCHED_ITEMS
 from assay.core.calibration import Calibration
 from assay.core.convergence import Convergence
-from assay.core.errors import RequestError
+from assay.core.errors import DataError, RequestError
 from assay.core.session import Dataset
 from assay.data.calibration_set import SelectionMethod
 from assay.data.shuffle import shuffle
 from assay.data.source import DataSource
-from assay.data.subset import first
+from assay.data.subset import every, first
 from assay.graph.channels import list_channel_axes
 from assay.graph.expose import observable_tensors
 from assay.studies.cores import count_cores
 from assay.studies.exposing import fit_batch, open_exposed
 from assay.studies.progress import Progress
 from assay.studies.request import DEFAULT_RUNTIMES
-from assay.studies.set_statistics import ObservedModel
+from assay.studies.set_statistics import ObservedModel, observe_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,9 @@ class SetRequest:
         if self.items is None and self.method is SelectionMethod.FIRST:
             message = "how many items are needed cannot be told from the first ones, which may all be of one kind"
             raise RequestError(message, "give --items N, or --select random")
+        if self.method is SelectionMethod.SPREAD and (self.items or 0) > SKETCHED_ITEMS:
+            message = f"{self.items} items are asked for, and spread chooses from {SKETCHED_ITEMS} at random"
+            raise RequestError(message, "ask for fewer, or choose with --select random")
         if self.seed < 0:
             raise RequestError(f"the seed is {self.seed}", "give 0 or more")
 
@@ -108,8 +113,34 @@ def choose_items(request: SetRequest, pool: Dataset, model: ObservedModel, progr
     if request.method is SelectionMethod.FIRST:
         yield Chosen(first(pool, count))
         return
-    with shuffle(pool, count, np.random.default_rng(request.seed)) as drawn:
-        yield Chosen(drawn) if request.items is not None else settle(drawn, model, progress)
+    rng = np.random.default_rng(request.seed)
+    spread = request.method is SelectionMethod.SPREAD
+    with shuffle(pool, SKETCHED_ITEMS if spread else count, rng) as drawn:
+        chosen = Chosen(first(drawn, count)) if request.items is not None else settle(drawn, model, progress)
+        yield spread_out(chosen, drawn, model, progress, rng) if spread else chosen
+
+
+def spread_out(
+    enough: Chosen, drawn: Dataset, model: ObservedModel, progress: Progress, rng: np.random.Generator
+) -> Chosen:
+    """As many items, chosen so that what the model makes of them is spread like what it makes of all drawn.
+
+    Args:
+        enough: tells how many.
+        drawn: items in random order, at most as many as a sketch holds.
+        model: whose activations are the features.
+        progress: is told of every item.
+        rng: draws the start of the search.
+
+    Raises:
+        DataError: an activation is not finite.
+        BackendError: the runtime cannot run the model.
+    """
+    sketch = observe_model(model, drawn, progress).sketch
+    if sketch is None:
+        raise DataError("the statistics know nothing of single items", "choose with --select random")
+    rows = choose_spread(sketch.features, len(enough.items), rng)
+    return Chosen(every(drawn, np.sort(sketch.positions[rows]).tolist()), None, enough.convergence)
 
 
 def settle(drawn: Dataset, model: ObservedModel, progress: Progress) -> Chosen:
@@ -119,7 +150,7 @@ def settle(drawn: Dataset, model: ObservedModel, progress: Progress) -> Chosen:
         DataError: an activation is not finite.
         BackendError: the runtime cannot run the model.
     """
-    items = model.fit(drawn)
+    items = model.fit(first(drawn, MOST_ITEMS))
     tensors = observable_tensors(model.prepared)
     progress.start("observing until the ranges settle", len(items))
     with (
