@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -21,9 +21,11 @@ def key(statistics: TensorStatistics) -> tuple[object, ...]:
         statistics.total_squares,
         statistics.zeros,
         statistics.nonfinite,
+        statistics.sums,
     )
 
 
+@settings(deadline=None)
 @given(st.lists(ANY, min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_observing_and_merging_do_not_depend_on_the_order(parts: list[Floats], random: object) -> None:
     shuffled = parts.copy()
@@ -38,13 +40,9 @@ def test_observing_and_merging_do_not_depend_on_the_order(parts: list[Floats], r
     assert key(merged) == key(builders[0].build())
 
 
+@settings(deadline=None)
 @given(ANY, ANY, ANY)
-def test_merging_in_two_steps_changes_nothing_but_rounding(a: Floats, b: Floats, c: Floats) -> None:
+def test_merging_is_associative_to_the_last_bit(a: Floats, b: Floats, c: Floats) -> None:
     parts = [observe_array(part) for part in (a, b, c)]
-    once, twice = merge(parts), merge([merge(parts[:2]), parts[2]])
-    assert key(once)[:4] == key(twice)[:4]
-    size = float(
-        np.abs(np.r_[a, b, c], where=np.isfinite(np.r_[a, b, c]), out=np.zeros(a.size + b.size + c.size)).sum()
-    )
-    assert abs(once.total - twice.total) <= 1e-15 * size
-    assert abs(once.total_squares - twice.total_squares) <= 1e-15 * once.total_squares
+    once = merge(parts)
+    assert key(once) == key(merge([merge(parts[:2]), parts[2]])) == key(merge([parts[0], merge(parts[1:])]))

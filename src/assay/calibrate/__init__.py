@@ -1,5 +1,6 @@
 """Streaming statistics of activations and the ranges solved from them.
 
 Must not know: which runtime runs the model, files.
-Public: ``statistics.StatisticsBuilder``, ``statistics.merge``, ``observe.observe``, ``ranges.solve.solve_ranges``.
+Public: ``observe.observe``, ``observe.Observation``, ``observe.merge_calibrations``, ``packing.pack``, ``packing.unpack``,
+``statistics.StatisticsBuilder``, ``statistics.merge``, ``ranges.solve.solve_ranges``.
 """

@@ -30,11 +30,11 @@ def hash_items(part: Batch) -> NDArray[np.uint64]:
     """
     hashes = [hashlib.blake2b(digest_size=HASH_BYTES) for _ in range(part.size)]
     for name in sorted(part.feeds):
-        values = np.ascontiguousarray(part.feeds[name])
+        values = part.feeds[name]
         itemised = is_itemised(values, part.size)
         for index, digest in enumerate(hashes):
-            item = values[index] if itemised else values
-            digest.update(f"{name}\0{item.dtype}{item.shape}\0".encode())
+            item = values[index : index + 1] if itemised else values
+            digest.update(f"{name}\0{item.dtype}{item.shape[int(itemised) :]}\0".encode())
             digest.update(_view_bytes(item))
     return np.array([int.from_bytes(digest.digest(), "little") for digest in hashes], np.uint64)
 

@@ -119,3 +119,49 @@ def test_a_tensor_that_cannot_be_observed_is_named(name: str, words: str) -> Non
 def test_an_empty_set_is_refused() -> None:
     with pytest.raises(DataError, match="no items"):
         observe(Doubling(), Rows(VALUES[:0]), ["x"], batch=3)
+
+
+class Lending(Doubling):
+    """Doubling that writes over what it gave when it is called again."""
+
+    def __init__(self) -> None:
+        self._memory: dict[str, Array] = {}
+
+    def run(self, feeds: Feeds) -> Outputs:
+        raise AssertionError(f"copies of {sorted(feeds)} were not wanted")
+
+    def lend(self, feeds: Feeds) -> Outputs:
+        for array in self._memory.values():
+            array.fill(0)
+        self._memory = dict(super().run(feeds))
+        return self._memory
+
+
+def test_lent_outputs_are_observed_before_the_next_call() -> None:
+    lent = observe(Lending(), Rows(VALUES), ["x", "twice"], 3)
+    copied = observe(Doubling(), Rows(VALUES), ["x", "twice"], 3)
+    assert lent.tensors["twice"].sums == copied.tensors["twice"].sums
+    assert lent.sketch is not None
+    assert copied.sketch is not None
+    np.testing.assert_array_equal(lent.sketch.features, copied.sketch.features)
+
+
+def test_threads_change_nothing() -> None:
+    one, two = (
+        observe(Doubling(), Rows(VALUES), ["x", "twice", "masked", "sum"], 3, channels={"twice": 1}, threads=threads)
+        for threads in (1, 3)
+    )
+    for name, tensor in one.tensors.items():
+        np.testing.assert_array_equal(tensor.histogram, two.tensors[name].histogram)
+        assert tensor.sums == two.tensors[name].sums
+
+
+def test_a_tensor_without_an_item_axis_has_no_items() -> None:
+    tensors = observe(Doubling(), Rows(VALUES), ["sum", "twice"], 3).tensors
+    assert (tensors["sum"].items, tensors["sum"].groups) == (0, None)
+    assert tensors["twice"].items == 7
+
+
+def test_channels_that_are_not_there_name_the_tensor() -> None:
+    with pytest.raises(DataError, match=r"'twice' cannot be observed.*axis 5"):
+        observe(Doubling(), Rows(VALUES), ["twice"], 3, channels={"twice": 5}, threads=2)
