@@ -97,5 +97,5 @@ def measure_divergence(counts: Doubles, first: int, last: int, codes: int) -> fl
             quantized[start:end][filled] = inside[start:end].sum() / filled.sum()
     quantized[(quantized == 0) & (observed > 0)] = 1
     filled = observed > 0
-    p, q = observed[filled] / observed.sum(), quantized[filled] / quantized.sum()
+    p, q = observed[filled] / observed.sum(), quantized[filled] / inside.sum()
     return float((p * np.log(p / q)).sum())

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from range_samples import SHAPES, cost, draw, encode, measure_tail_loss
+from range_samples import SHAPES, cost, draw, encode, measure_divergence, measure_tail_loss
 
 from assay.calibrate.ranges.distribution import Distribution
+from assay.calibrate.ranges.entropy import Divergences
 from assay.calibrate.ranges.problem import RangeProblem
 from assay.calibrate.statistics import observe_array
 from assay.core.calibration import TensorRange
@@ -65,3 +66,16 @@ def test_a_single_value_is_nearly_a_point(value: float) -> None:
     points = Distribution.of(observe_array(np.full(7, value))).points
     assert value in points
     assert np.ptp(points) == pytest.approx(abs(value) * 1e-6)
+
+
+@pytest.mark.parametrize("codes", [128, 256])
+def test_divergences_of_many_windows_are_those_of_one_at_a_time(codes: int) -> None:
+    rng = np.random.default_rng(3)
+    counts = rng.poisson(40 * np.exp(-np.linspace(0, 5, 2048))).astype(np.float64)
+    first = rng.integers(0, 1000, 30)
+    last = rng.integers(first + codes, 2049)
+    first[0], last[0] = 0, 2048
+    expected = [measure_divergence(counts, *window, codes) for window in zip(first, last, strict=True)]
+    found = Divergences(counts, codes).measure(first, last)
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert np.ptp(expected) > 0.1

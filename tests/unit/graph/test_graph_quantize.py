@@ -60,7 +60,8 @@ def test_quantized_networks_stay_near_the_float_ones(
     feeds = draw(model)
     (reference,) = run(model, feeds)
     (value,) = run(quantize(model, Scheme(DIALECTS[dialect], placement, method)), feeds)
-    assert measure_sqnr(reference, value) > 25
+    # Entropy clips what is rare, whatever that costs in squared error.
+    assert measure_sqnr(reference, value) > (15 if method is RangeMethod.ENTROPY else 25)
 
 
 def test_the_model_given_is_left_as_it_is() -> None:

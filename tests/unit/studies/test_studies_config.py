@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assay.core.errors import RequestError
-from assay.core.precision import Precision
+from assay.core.precision import Precision, RangeMethod
 from assay.core.requirements import Objective
 from assay.studies.compose import compose_request
 from assay.studies.config import DataSection, StudyFile, anchor, override, read_study_file
@@ -140,3 +140,10 @@ def test_a_lone_number_stands_for_every_channel(tmp_path: Path) -> None:
     assert request.evaluation.preprocess.std == (0.1, 0.2)
     assert request.calibration is not None
     assert request.calibration.preprocess == request.evaluation.preprocess
+
+
+def test_every_range_method_has_a_name(tmp_path: Path) -> None:
+    names = ", ".join(f'"{method}"' for method in RangeMethod)
+    request = compose_request(read(tmp_path, f"ranges = [{names}]\n{MINIMAL}"))
+    assert request.ranges == tuple(RangeMethod)
+    assert compose_request(read(tmp_path, MINIMAL)).ranges == (RangeMethod.MSE, RangeMethod.MIN_MAX)

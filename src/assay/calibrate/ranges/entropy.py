@@ -57,7 +57,7 @@ class Divergences:
         """
         first, last = np.broadcast_arrays(first, last)
         shares = np.arange(self._codes + 1) / self._codes
-        bounds = np.rint(first[:, None] + (last - first)[:, None] * shares).astype(np.int64)
+        bounds = first[:, None] + np.rint((last - first)[:, None] * shares).astype(np.int64)
         inside = np.diff(self._sums[bounds], axis=1)
         filled = np.diff(self._filled[bounds], axis=1)
         observed = inside.copy()

@@ -53,10 +53,9 @@ class Tail:
         start, bin_ = locate(self.edges, clips)
         end, density = self.edges[bin_ + 1], self.density[bin_]
         zeroth, first, second = self.moments[:, bin_ + 1]
-        error = (
-            second - 2 * clips * first + clips**2 * zeroth + density * ((end - clips) ** 3 - (start - clips) ** 3) / 3
-        )
-        energy = second + density * (end**3 - start**3) / 3
+        error = second - 2 * clips * first + np.square(clips) * zeroth
+        error += density * (_cube(end - clips) - _cube(start - clips)) / 3
+        energy = second + density * (end - start) * _mean_square(start, end)
         return error, energy
 
 
@@ -84,7 +83,8 @@ class ErrorGrid:
         """
         first, last = distribution.points[0], distribution.points[-1]
         edges = np.concatenate([-_list_edges(-first, finest)[::-1], _list_edges(last, finest)])
-        edges = np.unique(np.clip(edges, first, last))
+        edges = np.clip(edges, first, last)
+        edges = edges[np.append(np.diff(edges) > 0, True)]  # noqa: FBT003 the last edge stays
         density = np.diff(distribution.count_up_to(edges)) / np.diff(edges)
         density[(edges[:-1] < 0) & (edges[1:] > 0)] = 0.0
         return cls._build(edges, density)
