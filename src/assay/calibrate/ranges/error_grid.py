@@ -84,7 +84,7 @@ class ErrorGrid:
         first, last = distribution.points[0], distribution.points[-1]
         edges = np.concatenate([-_list_edges(-first, finest)[::-1], _list_edges(last, finest)])
         edges = np.clip(edges, first, last)
-        edges = edges[np.append(np.diff(edges) > 0, True)]  # noqa: FBT003 the last edge stays
+        edges = edges[np.append(np.diff(edges) > 0, True)]
         density = np.diff(distribution.count_up_to(edges)) / np.diff(edges)
         density[(edges[:-1] < 0) & (edges[1:] > 0)] = 0.0
         return cls._build(edges, density)
