@@ -119,6 +119,19 @@ def test_a_factor_does_not_pass(call: str) -> None:
     assert not any("a" in tensors for tensors in list_scalable(build(f"{IMAGE}{constants} {body}", shapes)))
 
 
+@pytest.mark.parametrize(("product", "passes"), [("MatMul(a, z)", False), ("MatMul(z, a)", True)])
+def test_a_product_of_activations_passes_what_it_does_not_sum_over(product: str, passes: bool) -> None:  # noqa: FBT001
+    text = (
+        HEADER
+        + f"""g (float[N, 6, 6] x) => (float[N, 6, 2] y) {{
+        z = Sigmoid(x) a = MatMul(x, w1) b = {product} y = MatMul(b, w2) }}"""
+    )
+    shapes = {"w1": (6, 6), "w2": (6, 2)}
+    assert ({"a", "b"} in list_scalable(build(text, shapes))) is passes
+    if passes:
+        scramble(text, "b", **shapes)
+
+
 def test_a_tensor_that_anybody_else_reads_keeps_its_scale() -> None:
     for reader in ("z = Sigmoid(b)", "z = Identity(a)"):
         text = (
