@@ -98,12 +98,15 @@ def name_candidate(candidate: Candidate) -> str:
 
 
 def describe_form(candidate: Candidate) -> str:
-    """The form of an INT8 plan, such as ``u8s8, chain, mse, bias``; empty for the others."""
+    """The form of an INT8 plan, such as ``u8s8, chain, mse``; empty for the others.
+
+    A lone repair is the one that every form of a study has, and goes without saying.
+    """
     plan = candidate.plan
     if plan.scheme is None:
         return ""
     parts = [plan.scheme.dialect.name, str(plan.scheme.placement), str(plan.scheme.ranges)]
-    parts += [str(repair) for repair in plan.scheme.repairs]
+    parts += [str(repair) for repair in plan.scheme.repairs if len(plan.scheme.repairs) > 1]
     if plan.rest is not Precision.FP32:
         parts.append(f"rest in {plan.rest.upper()}")
     if plan.overrides:

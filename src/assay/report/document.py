@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from assay.core.audit import ExecutionAudit
+from assay.core.convergence import Convergence
 from assay.core.decision import Decision
 from assay.core.estimate import Estimate
 from assay.core.fitness import Fitness, TensorFitness
@@ -134,6 +135,16 @@ class FitnessDocument(msgspec.Struct, frozen=True):
     items: dict[int, str]
 
 
+class ConvergenceDocument(msgspec.Struct, frozen=True):
+    """How the ranges settled; one entry of each list per look."""
+
+    converged: bool
+    items: int
+    looks: tuple[int, ...]
+    excess_noise_db: tuple[float, ...]
+    range_change: tuple[float, ...]
+
+
 class ShowDocument(msgspec.Struct, frozen=True):
     """A study, as ``assay show --json`` prints it and ``report.json`` holds it."""
 
@@ -143,6 +154,7 @@ class ShowDocument(msgspec.Struct, frozen=True):
     trials: tuple[TrialDocument, ...]
     warnings: tuple[str, ...]
     fitness: FitnessDocument | None = None
+    convergence: ConvergenceDocument | None = None
 
 
 def show_document(record: StudyRecord) -> ShowDocument:
@@ -154,6 +166,7 @@ def show_document(record: StudyRecord) -> ShowDocument:
         trials=tuple(_show_trial(trial, record.decision.reasons) for trial in record.trials),
         warnings=record.warnings,
         fitness=None if record.fitness is None else show_fitness(record.fitness),
+        convergence=None if record.convergence is None else _show_convergence(record.convergence),
     )
 
 
@@ -268,6 +281,17 @@ def show_fitness(fitness: Fitness) -> FitnessDocument:
         sample_items=fitness.sample_items,
         tensors=tuple(_show_tensor(tensor) for tensor in fitness.tensors),
         items={item.position: item.reason for item in fitness.items},
+    )
+
+
+def _show_convergence(convergence: Convergence) -> ConvergenceDocument:
+    """How the ranges settled."""
+    return ConvergenceDocument(
+        converged=convergence.converged,
+        items=convergence.items,
+        looks=tuple(point.items for point in convergence.points),
+        excess_noise_db=tuple(point.excess_noise_db for point in convergence.points),
+        range_change=tuple(point.range_change for point in convergence.points),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from assay.core.convergence import Convergence
 from assay.core.estimate import Estimate
 from assay.core.fitness import Fitness, TensorFitness, Verdict
 from assay.decide import words
@@ -35,6 +36,19 @@ def summarise_fitness(fitness: Fitness) -> str:
         f"{words.format_count(fitness.calibration_items)} calibration items{distinct} held against "
         f"{words.format_count(fitness.sample_items)} others; the test that both are drawn alike gives "
         f"p = {words.format_significant(fitness.shift_p, 2)}."
+    )
+
+
+def summarise_convergence(convergence: Convergence) -> str:
+    """How many items the ranges took to settle, as one sentence."""
+    count = words.format_count(convergence.items)
+    if not convergence.converged:
+        return f"The ranges had not settled after {count} items: more of them may change the outcome."
+    last = convergence.points[-1]
+    return (
+        f"The ranges settled after {count} items: those of half as many add {last.excess_noise_db:.2f} dB of noise "
+        f"(limit {convergence.most_excess_db:.2f} dB) and lie {last.range_change:.1%} away "
+        f"(limit {convergence.most_range_change:.1%})."
     )
 
 

@@ -15,11 +15,12 @@ from assay.decide import words
 from assay.report import cells, facts
 from assay.report.charts.audit import draw_audit
 from assay.report.charts.canvas import Chart
+from assay.report.charts.convergence import draw_convergence
 from assay.report.charts.forest import draw_forest
 from assay.report.charts.latency import draw_latency
 from assay.report.charts.tradeoff import draw_tradeoff
 from assay.report.fitness import BADGES as FITNESS_BADGES
-from assay.report.fitness import list_worst, summarise_fitness
+from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
 from assay.report.rows import MeasuredRow, Row, keep_measured, list_rows, list_warnings
 from assay.studies.record import StudyRecord
 
@@ -60,7 +61,8 @@ def render_html(record: StudyRecord) -> str:
             measured=measured,
             charts=_draw_charts(record),
             fitness_tone="" if record.fitness is None else FITNESS_BADGES[record.fitness.verdict],
-            fitness_sentence="" if record.fitness is None else summarise_fitness(record.fitness),
+            fitness_sentence="" if record.fitness is None else summarise_fitness(record.fitness).partition(": ")[2],
+            settled_sentence="" if record.convergence is None else summarise_convergence(record.convergence),
             fitness_rows=() if record.fitness is None else list_worst(record.fitness),
             metric=record.requirements.tolerance.metric,
             created=facts.format_date(record.created),
@@ -123,7 +125,7 @@ def _draw_charts(record: StudyRecord) -> dict[str, Chart | None]:
         "forest": draw_forest(record),
         "audit": draw_audit(record),
         "latency": draw_latency(record),
-        "convergence": None,
+        "convergence": None if record.convergence is None else draw_convergence(record.convergence),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from assay.decide import words
 from assay.report import cells
 from assay.report.facts import Facts, data_facts, machine_facts, model_facts, request_facts, version_facts
-from assay.report.fitness import list_worst, summarise_fitness
+from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
 from assay.report.rows import Row, keep_measured, list_rows, list_warnings
 from assay.studies.record import StudyRecord
 
@@ -124,7 +124,8 @@ def _judge_calibration(record: StudyRecord) -> Iterable[str]:
         for measured in [(row.noise, row.clipped, row.unused, row.distance)]
     ]
     reasons = "\n".join(f"- {escape(reason)}" for reason in fitness.reasons)
-    parts = ("## Calibration", escape(summarise_fitness(fitness)), reasons, _tabulate(header, lines))
+    settled = "" if record.convergence is None else escape(summarise_convergence(record.convergence))
+    parts = ("## Calibration", escape(summarise_fitness(fitness)), reasons, settled, _tabulate(header, lines))
     return tuple(part for part in parts if part)
 
 
