@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from assay.graph.channel_groups import ChannelGroup, list_groups
-from assay.graph.channel_noise import Statistics, measure_reach, read_readings
+from assay.graph.channel_noise import Statistics, estimate_noise, measure_reach, read_readings
 from assay.graph.channels import CONVOLUTIONS
 from assay.graph.equalise import mix
 from assay.graph.rescale import Factor, Rescaled, name_factors, rescale_group, round_factor
@@ -34,7 +34,7 @@ def smooth(model: ir.Model, statistics: Statistics, alpha: float = ALPHA) -> Res
     factors: dict[str, Factor] = {}
     for group in list_smoothable(result):
         factor = find_factor(group, statistics, alpha)
-        if factor is not None and (factor != 1).any() and rescale_group(group, factor):
+        if factor is not None and rescale_group(group, factor):
             factors |= name_factors(group, factor)
     return Rescaled(result, factors)
 
@@ -51,7 +51,8 @@ def list_smoothable(model: ir.Model) -> list[ChannelGroup]:
 def find_factor(group: ChannelGroup, statistics: Statistics, alpha: float) -> Factor | None:
     """Factors ``max|W|**(1 - alpha) / max|X|**alpha`` of geometric mean 1, rounded to powers of two.
 
-    The largest magnitudes are over all products that read a channel; a channel of zeros keeps its scale.
+    The largest magnitudes are over all products that read a channel; a channel of zeros keeps its scale. None where
+    the inputs were not observed, or where the estimated noise would not fall.
     """
     readings = read_readings(group, statistics)
     if readings is None:
@@ -59,4 +60,6 @@ def find_factor(group: ChannelGroup, statistics: Statistics, alpha: float) -> Fa
     columns = [
         reading.magnitudes.max(axis=1, initial=0.0).reshape(group.channels, -1).max(axis=1) for reading in readings
     ]
-    return round_factor(mix(measure_reach(group, readings), np.max(columns, axis=0), alpha))
+    factor = round_factor(mix(measure_reach(group, readings), np.max(columns, axis=0), alpha))
+    falls = estimate_noise(readings, factor) < estimate_noise(readings, np.ones(group.channels))
+    return factor if falls else None

@@ -166,8 +166,18 @@ def expose_branch(model: ir.Model) -> ir.Model:
     return branch
 
 
-def test_smoothing_takes_the_largest_of_all_weights_that_share_an_input() -> None:
+def test_smoothing_leaves_even_activations_alone() -> None:
     model = build(BLOCK, BLOCK_SHAPES)
+    set_weight(model, "gain", np.ones(16))
+    set_weight(model, "shift", np.zeros(16))
+    for name in ("wq", "wk", "wv"):
+        weight = read_weight(model, name).copy()
+        set_weight(model, name, weight * (1 + 3 * (np.arange(16) % 2))[:, None])
+    assert "n" not in smooth(model, observe_channels(model, draw(model, items=32)), 0.0).factors
+
+
+def test_smoothing_takes_the_largest_of_all_weights_that_share_an_input() -> None:
+    model = make_outlying(BLOCK, BLOCK_SHAPES, "n", 40)
     feeds = draw(model)
     channels = observe_channels(model, feeds)
     smoothed = smooth(model, channels)
