@@ -53,7 +53,8 @@ def check(folder: Path, as_json: bool, **options: object) -> int:  # noqa: FBT00
 
 def print_fitness(fitness: Fitness, console: Console) -> None:
     """The verdict, its reasons, and the tensors and items to blame."""
-    console.print(Text.assemble((f"{fitness.verdict.upper()}  ", STYLES[fitness.verdict]), summarise_fitness(fitness)))
+    grounds = summarise_fitness(fitness).partition(": ")[2]
+    console.print(Text.assemble((f"{fitness.verdict.upper()}  ", STYLES[fitness.verdict]), grounds))
     for reason in fitness.reasons:
         console.print(Text.assemble(("! ", STYLES[fitness.verdict]), reason))
     table = Table(title="Tensors, the worst first", title_justify="left", box=None, pad_edge=False)
