@@ -27,8 +27,9 @@ from repair_samples import (
 
 from assay.core.calibration import Calibration
 from assay.core.precision import Repair
+from assay.graph.channel_noise import estimate_noise, read_readings
 from assay.graph.equalise import equalise
-from assay.graph.outliers import find_fence, scale_outliers
+from assay.graph.outliers import find_fence, limit_channels, scale_outliers
 from assay.graph.repair import list_repairs, repair_model
 from assay.graph.rescale import rescale_group, rescale_statistics
 from assay.graph.smooth import smooth
@@ -125,6 +126,23 @@ def test_outlying_channels_are_brought_back() -> None:
     assert np.flatnonzero(scaled.factors["f"] != 1).tolist() == [1, 5]
     before = measure_quantized(model, model, feeds)
     assert measure_quantized(model, scaled.model, feeds) > before + 10
+
+
+def test_outliers_are_brought_back_as_far_as_it_pays() -> None:
+    model = build(SEPARABLE, SEPARABLE_SHAPES)
+    weight = read_weight(model, "w3").copy()
+    weight[1] *= 500  # read by weights as large as the others', which scaling up would cost their digits
+    set_weight(model, "w3", weight)
+    feeds = draw(model, items=32)
+    channels = observe_channels(model, feeds)
+    readings = read_readings(find_group(model, "f"), channels)
+    assert readings is not None
+    reach = np.maximum(-channels["f"].low, channels["f"].high)
+    ways = [limit_channels(reach, reach.max() / 2**exponent) for exponent in range(12)]
+    best = ways[int(np.argmin([estimate_noise(readings, way) for way in ways]))]
+    found = scale_outliers(model, channels).factors.get("f", np.ones(24))
+    assert abs(np.log2(found[1] / best[1])) <= 1
+    assert estimate_noise(readings, found) <= 1.3 * estimate_noise(readings, best)
 
 
 def test_outliers_that_no_weight_can_take_up_stay() -> None:
