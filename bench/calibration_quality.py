@@ -42,6 +42,8 @@ RESULTS = HERE / "results" / "calibration_quality.json"
 PACKAGES = "ASSAY_ZOO_PACKAGES"
 GOAL_PP = 0.3
 STATED_DIGITS = 3
+MOST_DB = 200.0
+"""Written for outputs that do not differ at all, since JSON has no infinity."""
 VERSIONED = ("numpy", "onnx", "onnxruntime", "openvino", "nncf")
 RUNTIMES = ("onnxruntime", "openvino")
 
@@ -148,7 +150,7 @@ class Bench:
             "low_pp": round(compared.low_pp, 3),
             "high_pp": round(compared.high_pp, 3),
             "agreement": round(compared.agreement, 4),
-            "sqnr_db": {name: round(value, 2) for name, value in sqnr.items()},
+            "sqnr_db": {name: round(min(value, MOST_DB), 2) for name, value in sqnr.items()},
         }
 
     @contextmanager
@@ -185,28 +187,39 @@ class Bench:
 
 
 def conclude(bench: Bench, rows: list[Row]) -> list[Row]:
-    """Each of Assay's first variants against the goal and the best peer of any runtime."""
+    """Each of Assay's first variants against the goal, and beside the peer that loses least in either runtime.
+
+    Where peers lose less than the goal, a variant should lose no more than they do; none has to be better than FP32.
+    With few items a peer's gain is luck, so the interval of the difference between the two is given as well.
+    """
     peers = [row for row in rows if row["maker"] != "assay" and "loss_pp" in row]
     if not peers:
         return []
     best = min(peers, key=lambda row: (row["loss_pp"], row["row"]))
+    nearest = max(peers, key=lambda row: min(row["sqnr_db"].values()))
     verdicts = []
-    for row in (row for row in rows if row["first"] and "loss_pp" in row):
-        beside = bench.compare(best["row"], row["row"])
+    for row in (row for row in rows if row["first"]):
+        if "refused" in row:
+            verdicts.append({"row": row["row"], "meets_goal": False, "verdict": "refused"})
+            continue
         within = row["loss_pp"] <= GOAL_PP + 1e-9
-        as_good = row["loss_pp"] <= best["loss_pp"] + 1e-9
-        verdict = "as good as the best peer" if as_good else "within the goal" if within else "misses the goal"
-        if not as_good and beside["low_pp"] <= 0:
-            verdict += ", not resolvably worse than the best peer"
+        as_good = row["loss_pp"] <= max(best["loss_pp"], 0.0) + 1e-9
+        beside = bench.compare(best["row"], row["row"])
+        verdict = "as good as FP32 or the best peer" if as_good else "within the goal" if within else "misses the goal"
+        if not as_good:
+            verdict += f", resolvably worse than {best['row']}" if beside["low_pp"] > 0 else ", no resolved difference"
         verdicts.append(
             {
                 "row": row["row"],
+                "meets_goal": within,
+                "as_good_as_peers": as_good,
                 "loss_pp": row["loss_pp"],
+                "least_sqnr_db": min(row["sqnr_db"].values()),
                 "best_peer": best["row"],
                 "best_peer_loss_pp": best["loss_pp"],
                 "beside_best_peer": beside,
-                "within_goal": within,
-                "as_good": as_good,
+                "nearest_peer": nearest["row"],
+                "nearest_peer_least_sqnr_db": min(nearest["sqnr_db"].values()),
                 "verdict": verdict,
             }
         )
@@ -244,10 +257,13 @@ def print_table(pair: Pair, result: Row) -> None:
             f"{least:>9.1f}{row['agreement']:>8.4f}{share:>6}"
         )
     for verdict in result["verdicts"]:
-        print(
-            f"-> {verdict['row']}: loses {verdict['loss_pp']:.2f} pp, {verdict['best_peer']} "
-            f"{verdict['best_peer_loss_pp']:.2f}: {verdict['verdict']}"
-        )
+        print(f"-> {verdict['row']}: {verdict['verdict']}")
+        if "loss_pp" in verdict:
+            print(
+                f"   loss {verdict['loss_pp']:.2f} pp, {verdict['best_peer']} {verdict['best_peer_loss_pp']:.2f} pp; "
+                f"SQNR {verdict['least_sqnr_db']:.1f} dB, {verdict['nearest_peer']} "
+                f"{verdict['nearest_peer_least_sqnr_db']:.1f} dB"
+            )
     for finding in result["findings"]:
         print(f"finding: {finding}")
 
@@ -313,7 +329,7 @@ def main() -> int:
     for name in options.pairs or PAIRS:
         result = run_pair(name, places, kept, options)
         print(json.dumps({"bench": "calibration_quality", "pair": name, **result}))
-        missed |= any(not verdict["within_goal"] for verdict in result["verdicts"])
+        missed |= any(not verdict["meets_goal"] for verdict in result["verdicts"])
     return 1 if missed else 0
 
 
