@@ -3,8 +3,8 @@
 Run: ``python bench/poor_calibration.py --packages DIR [PAIR ...] [--output FILE]``. For each pair and failure: the loss
 of the pair's metric against the same model calibrated with 100 honest items, with the default ranges (least squares)
 and with min-max on ONNX Runtime, and what ``calibrate.fitness`` says of both from statistics alone. Then false alarms:
-50 random honest subsets of 100 items, each against a disjoint sample. Prints a table and a JSON line; exits 1 where a
-harmful set was called fit or an honest one was not.
+50 random honest subsets of 100 items, each against a disjoint sample. Prints a table and a JSON line, and keeps the line in
+FILE, pair by pair; exits 1 where a harmful set was called fit or an honest one was not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -173,28 +172,29 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     places = Places(Path(options.packages) if options.packages else None, SCRATCH / "zoo")
-    begin = time.perf_counter()
-    rows: list[Row] = []
-    alarms: list[Row] = []
+    known = json.loads(options.output.read_bytes()) if options.output and options.output.exists() else {}
     for name in options.pairs:
-        some, one = measure_pair(open_subject(PAIRS[name](places)), options.subsets)
-        rows += some
-        alarms.append(one)
-    missed = list_missed(rows) + [f"{one['pair']}: {text}" for one in alarms for text in one["reasons"]]
-    line = {
+        rows, honest = measure_pair(open_subject(PAIRS[name](places)), options.subsets)
+        known = add_pair(known, name, rows, honest)
+        if options.output is not None:
+            options.output.write_bytes(msgspec.json.format(msgspec.json.encode(known), indent=1))
+    print(json.dumps(known))
+    for text in known["missed"]:
+        print(f"missed: {text}", file=sys.stderr)
+    sys.exit(1 if known["missed"] else 0)
+
+
+def add_pair(known: Row, name: str, rows: list[Row], honest: Row) -> Row:
+    """The line of all pairs, those measured earlier kept."""
+    every = [row for row in known.get("rows", []) if row["pair"] != name] + rows
+    alarms = [one for one in known.get("honest", []) if one["pair"] != name] + [honest]
+    return {
         "bench": "poor_calibration",
         "machine": dict(describe_machine().facts()),
-        "seconds": round(time.perf_counter() - begin),
-        "rows": rows,
+        "rows": every,
         "honest": alarms,
-        "missed": missed,
+        "missed": list_missed(every) + [f"{one['pair']}: {text}" for one in alarms for text in one["reasons"]],
     }
-    print(json.dumps(line))
-    if options.output is not None:
-        options.output.write_bytes(msgspec.json.format(msgspec.json.encode(line), indent=1))
-    for text in missed:
-        print(f"missed: {text}", file=sys.stderr)
-    sys.exit(1 if missed else 0)
 
 
 if __name__ == "__main__":

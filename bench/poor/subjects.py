@@ -14,8 +14,8 @@ from zoo.pair import Pair  # isort: skip
 SAMPLE = 300
 EVALUATED = 4000
 SEED = 1
-BIRDS = (*range(7, 25), *range(80, 101), *range(127, 147))
-"""ImageNet classes: with a handful of items to a class, a group of classes has to stand for one."""
+MAMMALS = tuple(range(147, 389))
+"""ImageNet classes: with one item to a class, a group of classes has to stand for one."""
 TROUSERS = (1,)
 
 Pixels = NDArray[np.uint8]
@@ -65,11 +65,11 @@ def open_subject(pair: Pair) -> Subject:
     evaluated = order[held : held + EVALUATED] if large else np.arange(len(images))
     pool = order[held + EVALUATED :] if large else order[held:]
     classes = targets if targets is not None else read_photograph_classes(pair, len(images))
-    alike = np.isin(classes[pool], TROUSERS) if large else np.isin(classes, BIRDS)
+    alike = np.isin(classes[pool], TROUSERS if large else MAMMALS)
     return Subject(
         pair=pair,
         pool=images[pool],
-        alike=images[pool][alike] if large else images[alike],
+        alike=images[pool[alike]],
         sample=images[order[:held]],
         evaluated=images[evaluated],
         targets=None if targets is None else targets[evaluated],

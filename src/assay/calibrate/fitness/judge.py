@@ -15,7 +15,7 @@ from assay.calibrate.fitness import reasons
 from assay.calibrate.fitness.harm import TensorHarm, estimate_total, measure_harm
 from assay.calibrate.fitness.outlying import Outlier, find_outliers
 from assay.calibrate.fitness.shift import Shift, find_shift
-from assay.calibrate.fitness.size import ENOUGH, count_distinct, count_effective
+from assay.calibrate.fitness.size import ENOUGH, count_distinct
 from assay.core.calibration import Calibration, ItemSketch
 from assay.core.errors import DataError
 from assay.core.estimate import Estimate
@@ -49,8 +49,8 @@ class Findings:
     lost: tuple[TensorHarm, ...]
     outliers: tuple[Outlier, ...]
     shift: Shift
-    effective: float
-    sample_effective: float
+    distinct: int
+    sample_distinct: int
 
 
 def judge(calibration: Calibration, sample: Calibration, scheme: Scheme, rng: np.random.Generator) -> Fitness:
@@ -79,8 +79,8 @@ def judge(calibration: Calibration, sample: Calibration, scheme: Scheme, rng: np
         lost=tuple(harm for harm in harms if _is_lost(harm)),
         outliers=find_outliers(first, harms),
         shift=find_shift(first, second, rng),
-        effective=count_effective(first, calibration.items),
-        sample_effective=count_effective(second, sample.items),
+        distinct=count_distinct(first, calibration.items),
+        sample_distinct=count_distinct(second, sample.items),
     )
     sentences = _explain(findings, calibration, sample)
     return Fitness(
@@ -89,9 +89,9 @@ def judge(calibration: Calibration, sample: Calibration, scheme: Scheme, rng: np
         shift_p=findings.shift.p,
         reasons=sentences,
         tensors=tuple(harm.fitness for harm in harms),
-        items=_blame_items(findings.outliers, first, calibration.items, len(harms)),
+        items=_blame_items(findings, first, calibration.items),
         calibration_items=calibration.items,
-        distinct_items=count_distinct(first, calibration.items),
+        distinct_items=findings.distinct,
         sample_items=sample.items,
     )
 
@@ -134,10 +134,10 @@ def _explain(findings: Findings, calibration: Calibration, sample: Calibration) 
         said.append(reasons.describe_lost(findings.lost))
     if findings.shift.p <= SHIFT_P:
         said.append(reasons.describe_shift(findings.shift))
-    if findings.effective < ENOUGH:
-        said.append(reasons.describe_size("the calibration set", calibration, findings.effective))
-    if findings.sample_effective < ENOUGH:
-        said.append(reasons.describe_size("the sample", sample, findings.sample_effective))
+    if findings.distinct < ENOUGH:
+        said.append(reasons.describe_size("the calibration set", calibration.items, findings.distinct))
+    if findings.sample_distinct < ENOUGH:
+        said.append(reasons.describe_size("the sample", sample.items, findings.sample_distinct))
     return tuple(f"{text[0].upper()}{text[1:]}." for text in said)
 
 
@@ -147,9 +147,11 @@ def _conclude(findings: Findings, sentences: Sequence[str]) -> Verdict:
     return Verdict.DOUBTFUL if sentences else Verdict.FIT
 
 
-def _blame_items(outliers: Sequence[Outlier], sketch: ItemSketch, items: int, tensors: int) -> tuple[ItemBlame, ...]:
-    """Outlying items, the farthest first, then items whose copies make up much of the set."""
-    blamed = [ItemBlame(one.position, reasons.describe_outlier(one, tensors)) for one in outliers]
-    copied = np.flatnonzero((sketch.repeats >= LARGEST_REPEAT * items) & (sketch.repeats > 1))
-    blamed += [ItemBlame(int(sketch.positions[one]), f"is there {int(sketch.repeats[one]):,} times") for one in copied]
+def _blame_items(findings: Findings, sketch: ItemSketch, items: int) -> tuple[ItemBlame, ...]:
+    """Outlying items, the farthest first, then those whose copies hide that there are too few."""
+    tensors = len(findings.harms)
+    blamed = [ItemBlame(one.position, reasons.describe_outlier(one, tensors)) for one in findings.outliers]
+    if findings.distinct < ENOUGH:
+        copied = np.flatnonzero((sketch.repeats > 1) & (sketch.repeats >= LARGEST_REPEAT * items))
+        blamed += [ItemBlame(int(sketch.positions[i]), f"is there {int(sketch.repeats[i]):,} times") for i in copied]
     return tuple(blamed)

@@ -8,7 +8,6 @@ from assay.calibrate.fitness.harm import TensorHarm
 from assay.calibrate.fitness.outlying import Outlier
 from assay.calibrate.fitness.shift import FeatureShift, Shift
 from assay.calibrate.fitness.size import ENOUGH, UNSEEN, bound_unseen
-from assay.core.calibration import Calibration
 from assay.core.estimate import Estimate
 
 DECIBELS_PER_BIT = 6.02
@@ -86,13 +85,13 @@ def _describe_feature(feature: FeatureShift) -> str:
     return f"{feature.name} lies {lies} than in the sample in {pairs} pairs of items"
 
 
-def describe_size(which: str, calibration: Calibration, effective: float) -> str:
+def describe_size(which: str, items: int, distinct: int) -> str:
     """Too few different items to tell."""
-    copies = "" if effective > calibration.items - 1 else f", which weigh as much as {effective:.0f} different ones"
+    different = "" if distinct == items else f", {distinct:,} of them different"
     return (
-        f"{which} is too small to tell: {_count(calibration.items, 'item')}{copies}; up to "
-        f"{bound_unseen(effective):.0%} of further items may lie beyond everything it shows (95% confidence; "
-        f"{ENOUGH} different items bring that to {UNSEEN:.0%})"
+        f"{which} is too small to tell: {_count(items, 'item')}{different}; up to {bound_unseen(distinct):.0%} of "
+        f"further items may lie beyond everything it shows (95% confidence; {ENOUGH} different ones bring that to "
+        f"{UNSEEN:.0%})"
     )
 
 
