@@ -316,7 +316,7 @@ def test_merge_drops_duplicates_and_says_what_that_costs(call: Call, sets: dict[
     status, out, _ = call("merge", *parts, "--output", tmp_path / "merged")
     assert status == 0
     assert "24 duplicates were dropped" in out
-    assert "statistics are left out" in out
+    assert "the statistics of the parts are not carried over" in out
     np.testing.assert_array_equal(read(tmp_path / "merged")[0], prepared(0, 48))
     model = FASHION / "residual.onnx"
     status, out, _ = call("merge", *parts, "--output", tmp_path / "observed", "--model", model, "--json")

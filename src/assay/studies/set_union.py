@@ -187,12 +187,12 @@ def carry_statistics(parts: Sequence[StoredSet], merged: StoredSet, dropped: int
     held = [list_whole(part) for part in parts]
     observers = {one.observer: one for part in held for one, _ in part.values()}
     if dropped and observers:
-        return [f"statistics are left out: {dropped} duplicates were dropped, so that they do not add up"]
+        return [f"the statistics of the parts are not carried over: {dropped} duplicates were dropped, so they do not add up"]
     data = open_items(merged).fingerprint
     remarks = []
     for key, one in observers.items():
         if any(key not in part for part in held):
-            remarks.append(f"statistics of {one.model} on {one.runtime} are left out: not all parts hold them")
+            remarks.append(f"statistics of {one.model} on {one.runtime} are not carried over: not all parts hold them")
             continue
         added = add_up([part[key][1] for part in held], [part.description.items for part in parts])
         observer = Observer(one.model, one.content, one.runtime, one.version)
