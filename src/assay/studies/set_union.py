@@ -187,7 +187,8 @@ def carry_statistics(parts: Sequence[StoredSet], merged: StoredSet, dropped: int
     held = [list_whole(part) for part in parts]
     observers = {one.observer: one for part in held for one, _ in part.values()}
     if dropped and observers:
-        return [f"the statistics of the parts are not carried over: {dropped} duplicates were dropped, so they do not add up"]
+        told = f"{dropped} duplicates were dropped, so they do not add up"
+        return [f"the statistics of the parts are not carried over: {told}"]
     data = open_items(merged).fingerprint
     remarks = []
     for key, one in observers.items():
