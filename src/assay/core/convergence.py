@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ConvergencePoint:
-    """One look at the statistics while they grew, against those of at most half as many items.
+    """One look at the statistics while they grew, against those of about half as many items.
 
     Attributes:
         items: observed so far.
         range_change: how far the limits of the ranges moved, over the present range, mean over tensors.
-        excess_noise_db: quantization noise-to-signal on everything seen so far under the ranges of at most half the
+        excess_noise_db: quantization noise-to-signal on everything seen so far under the ranges of about half the
             items, over that under the present ranges, both summed over tensors, in dB.
         worst_tensor: the one whose noise-to-signal the items since then changed most.
     """

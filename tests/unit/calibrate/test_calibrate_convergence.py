@@ -10,6 +10,7 @@ from assay.calibrate.selection.convergence import (
     ConvergenceRule,
     Look,
     compare_looks,
+    find_next_look,
 )
 from assay.calibrate.selection.settled_range import STEPS, Outline, measure_noise, settle_range
 from assay.calibrate.statistics import StatisticsBuilder, observe_array
@@ -82,7 +83,7 @@ def test_a_late_jump_starts_the_rule_anew() -> None:
     scales = [1.0] * 40 + [4.0] * 260
     found = observe_items([(s * rng.normal(size=VALUES)).astype(np.float32) for s in scales], ConvergenceRule())
     loud = [point for point in found.points if point.excess_noise_db > MOST_EXCESS_DB]
-    assert {point.items for point in loud} >= {47, 67}
+    assert {point.items for point in loud} >= {46, 64}
     assert found.points[-1].items == found.items > 100
 
 
@@ -95,20 +96,34 @@ def test_the_maximum_ends_it_and_is_said_not_to_be_convergence() -> None:
     assert found.points[-1].range_change > MOST_RANGE_CHANGE
 
 
+@pytest.mark.parametrize("batch", [1, 8, 16, 32])
+def test_every_look_is_compared_with_about_half_as_many_items(batch: int) -> None:
+    looks: list[int] = []
+    due = find_next_look(0)
+    for items in range(batch, 1000, batch):
+        if items >= due:
+            looks.append(items)
+            due = find_next_look(items)
+    assert looks[0] == max(16, batch)
+    for items in looks:
+        if items >= max(64, 4 * batch):
+            assert any(1.75 <= items / other <= 2.3 for other in looks)
+
+
 def test_the_minimum_is_kept() -> None:
     found = observe_items(draw_items(draw_gaussian, 0), ConvergenceRule(minimum=150))
     assert found.converged
-    assert found.items == 191
+    assert found.items == 182
 
 
 def test_a_maximum_below_the_minimum_can_converge() -> None:
-    found = observe_items(draw_items(draw_gaussian, 0), ConvergenceRule(minimum=500, maximum=47))
-    assert (found.converged, found.items) == (True, 47)
+    found = observe_items(draw_items(draw_gaussian, 0), ConvergenceRule(minimum=500, maximum=46))
+    assert (found.converged, found.items) == (True, 46)
 
 
 def test_a_range_twice_as_wide_as_needed_costs_six_decibels() -> None:
     outline = Outline.of(observe_array(np.linspace(-1, 1, 100_000, dtype=np.float32)))
-    earlier, present = (Look(items, {"x": TensorRange(-end, end)}) for items, end in ((16, 2.0), (33, 1.0)))
+    earlier, present = (Look(items, {"x": TensorRange(-end, end)}) for items, end in ((16, 2.0), (32, 1.0)))
     point = compare_looks(earlier, present, {"x": outline})
     assert point.excess_noise_db == pytest.approx(20 * np.log10(2), abs=0.1)
     assert point.range_change == pytest.approx(0.5)
@@ -116,7 +131,7 @@ def test_a_range_twice_as_wide_as_needed_costs_six_decibels() -> None:
 
 def test_constant_and_empty_tensors_do_not_matter() -> None:
     rule = ConvergenceRule()
-    for items in (16, 33, 47, 67):
+    for items in (16, 32, 46, 64):
         rng = np.random.default_rng(0)
         tensors = {
             "zero": observe_array(np.zeros(items, np.float32)),
@@ -127,25 +142,25 @@ def test_constant_and_empty_tensors_do_not_matter() -> None:
         assert rule.wants(items)
         stop = rule.take(Calibration(tensors, "", items))
     assert stop
-    assert {point.worst_tensor for point in rule.conclude(67).points} == {"x"}
+    assert {point.worst_tensor for point in rule.conclude(64).points} == {"x"}
 
 
 def test_a_tensor_that_wakes_up_is_noticed() -> None:
     rule = ConvergenceRule()
     silent = observe_array(np.zeros(10, np.float32))
     loud = observe_array(np.linspace(-1, 1, 500, dtype=np.float32))
-    for items, statistics in ((16, silent), (33, loud)):
+    for items, statistics in ((16, silent), (32, loud)):
         rule.take(Calibration({"x": statistics}, "", items))
-    (point,) = rule.conclude(33).points
+    (point,) = rule.conclude(32).points
     assert point.range_change == 0.5
     assert point.excess_noise_db > 20
 
 
 def test_without_a_finite_value_nothing_moves() -> None:
     rule = ConvergenceRule()
-    for items in (16, 33):
+    for items in (16, 32):
         rule.take(Calibration({"x": observe_array(np.full(4, np.inf, np.float32))}, "", items))
-    (point,) = rule.conclude(33).points
+    (point,) = rule.conclude(32).points
     assert (point.range_change, point.excess_noise_db, point.worst_tensor) == (0.0, 0.0, "")
 
 

@@ -29,7 +29,9 @@ LEAST_ITEMS = 59
 """From here on a kind of items that makes up a twentieth of the data is missing at a chance below a twentieth."""
 MOST_ITEMS = 300
 FIRST_LOOK = 16
-GROWTH = math.sqrt(2)
+LOOKS_AN_OCTAVE = 2
+LEAST_RATIO = 1.75
+"""Least number of items over that of the snapshot that they are compared with."""
 LOOKS = 2
 """Looks in a row that must stay within the limits."""
 
@@ -70,7 +72,7 @@ class ConvergenceRule:
         self._next = FIRST_LOOK
 
     def wants(self, items: int) -> bool:
-        """Whether so many items are due for a snapshot; looks are a factor of about 1.4 apart."""
+        """Whether a snapshot of so many items is due: about 16, 23, 32, 45, 64 and so on."""
         return items >= self._next
 
     def take(self, snapshot: Calibration) -> bool:
@@ -84,11 +86,12 @@ class ConvergenceRule:
         """
         outlines = {name: Outline.of(one) for name, one in snapshot.tensors.items() if one.count}
         look = Look(snapshot.items, {name: settle_range(outline) for name, outline in outlines.items()})
-        earlier = [one for one in self._looks if 2 * one.items <= look.items]
+        earlier = [one for one in self._looks if LEAST_RATIO * one.items <= look.items]
         if earlier:
-            self._points.append(compare_looks(earlier[-1], look, outlines))
+            half = min(earlier, key=lambda one: abs(math.log2(look.items / one.items) - 1))
+            self._points.append(compare_looks(half, look, outlines))
         self._looks.append(look)
-        self._next = math.ceil(snapshot.items * GROWTH)
+        self._next = find_next_look(snapshot.items)
         return snapshot.items >= self._minimum and self._is_quiet()
 
     def conclude(self, items: int) -> Convergence:
@@ -111,6 +114,12 @@ class ConvergenceRule:
             point.excess_noise_db <= self._most_excess_db and point.range_change <= self._most_range_change
             for point in last
         )
+
+
+def find_next_look(items: int) -> int:
+    """Items of the look after ``items``; fixed numbers, so that about half as many were looked at before."""
+    passed = math.floor(LOOKS_AN_OCTAVE * math.log2(max(items, 1) / FIRST_LOOK))
+    return max(FIRST_LOOK, math.ceil(FIRST_LOOK * 2 ** ((passed + 1) / LOOKS_AN_OCTAVE)))
 
 
 def compare_looks(earlier: Look, present: Look, outlines: Mapping[str, Outline]) -> ConvergencePoint:

@@ -50,7 +50,7 @@ def draw_convergence(convergence: Convergence) -> Chart | None:
         Panel("movement of ranges", "%", tuple(100 * p.range_change for p in points), _percent(convergence)),
     )
     end = "settled at" if convergence.converged else "had not settled at"
-    summary = f"Against ranges of at most half as many items; they {end} {convergence.items} items. " + " ".join(
+    summary = f"Against ranges of about half as many items; they {end} {convergence.items} items. " + " ".join(
         f"{p.items}: {words.format_significant(p.excess_noise_db, 2)} dB, {100 * p.range_change:.1f} %." for p in points
     )
     items = [p.items for p in points]
