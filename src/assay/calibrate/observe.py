@@ -140,6 +140,11 @@ class Observation:
         return Calibration(tensors=statistics, data=fingerprint, items=self._items, sketch=sketch)
 
 
+def find_run(session: Session) -> Callable[[Feeds], Outputs]:
+    """The session's call whose outputs need to last until its next call only."""
+    return session.lend if isinstance(session, Lender) else session.run
+
+
 def observe(  # noqa: PLR0913 - four of them are options, by name only
     session: Session,
     dataset: Dataset,
@@ -169,7 +174,7 @@ def observe(  # noqa: PLR0913 - four of them are options, by name only
         RunFailed: the runtime refused the feeds or failed.
     """
     observation: Observation | None = None
-    run = session.lend if isinstance(session, Lender) else session.run
+    run = find_run(session)
     for part in dataset.batches(batch):
         if observation is None:
             observation = Observation(tensors, tuple(part.feeds), channels=channels, finite=finite, threads=threads)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from assay.calibrate.channels import compose_channels
 from assay.calibrate.channels import exact_sums as exact_channels
+from assay.calibrate.counts import make_counts
 from assay.calibrate.exact import TOTAL_UNITS
 from assay.calibrate.layout import BINS, LIMBS
 from assay.calibrate.statistics import compose, exact_sums
@@ -120,7 +121,7 @@ def _unpack_sparse(name: str, arrays: Arrays, shape: tuple[int, ...]) -> list[ND
     bins, counts = arrays[f"{name}_bins"], arrays[f"{name}_counts"]
     histograms = []
     for begin, end in zip([0, *ends], ends, strict=False):
-        histogram = np.zeros(shape, np.int64)
+        histogram = make_counts(*shape)
         histogram.reshape(-1)[bins[begin:end]] = counts[begin:end]
         histograms.append(histogram)
     return histograms

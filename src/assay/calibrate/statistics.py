@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.calibrate.channels import ChannelBuilder, merge_channels
+from assay.calibrate.counts import add_counts, copy_counts, make_counts
 from assay.calibrate.exact import MOST_SUMS, TOTAL_UNITS, from_float, normalise_limbs, read_limbs, to_float, widen
 from assay.calibrate.kernels import Kernels, load_kernels
 from assay.calibrate.layout import BINS, BLOCK, INFINITY_BIN, LIMBS, SIGN_BIN, TABLES
@@ -74,9 +75,8 @@ class StatisticsBuilder:
         self._kernels = load_kernels() if kernels is None else kernels
         self._channels = None if axis is None else ChannelBuilder(axis, self._kernels)
         self._tables: NDArray[np.uint32] | None = None
-        # Fresh zeros take memory only where they are written: a few pages of each.
-        self._histogram = np.zeros(BINS, np.int64)
-        self._groups = np.zeros((COARSE_BINS, GROUPS), np.int64)
+        self._histogram = make_counts(BINS)
+        self._groups = make_counts(COARSE_BINS, GROUPS)
         self._low = math.inf
         self._high = -math.inf
         self._limbs = np.zeros((len(TOTAL_UNITS), LIMBS), np.int64)
@@ -188,19 +188,6 @@ def compose(
     )
 
 
-def copy_counts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A copy that takes memory only where something was counted."""
-    copy = np.zeros(counts.shape, np.int64)
-    add_counts(copy, counts)
-    return copy
-
-
-def add_counts(into: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
-    """Add counts that are mostly zero, writing only where they are not."""
-    filled = np.flatnonzero(counts)
-    into.reshape(-1)[filled] += counts.reshape(-1)[filled]
-
-
 def count_nonfinite(histogram: NDArray[np.int64]) -> int:
     """Number of NaN and infinite values in a ``[65536]`` histogram."""
     return int(histogram[INFINITY_BIN:SIGN_BIN].sum() + histogram[SIGN_BIN + INFINITY_BIN :].sum())
@@ -235,7 +222,7 @@ def merge(parts: Sequence[TensorStatistics]) -> TensorStatistics:
         raise ValueError("nothing to merge")
     observed = [part for part in parts if part.count]
     filled = [part for part in parts if part.count or part.nonfinite] or list(parts)
-    histogram = np.zeros(BINS, np.int64)
+    histogram = make_counts(BINS)
     for part in filled:
         add_counts(histogram, part.histogram)
     sums = [sum(column) for column in zip(*map(exact_sums, observed), strict=True)] or [0] * 4
@@ -256,7 +243,7 @@ def merge(parts: Sequence[TensorStatistics]) -> TensorStatistics:
 
 def _merge_groups(parts: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
     """Sum of the histograms of groups, or None where a part has none."""
-    merged = np.zeros((COARSE_BINS, GROUPS), np.int64)
+    merged = make_counts(COARSE_BINS, GROUPS)
     for part in parts:
         if part is None:
             return None

@@ -1,10 +1,11 @@
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 
 from assay.calibrate.kernels_numpy import CHUNK
-from assay.calibrate.statistics import StatisticsBuilder, merge, observe_array
+from assay.calibrate.statistics import StatisticsBuilder, make_tables, merge, observe_array
 from assay.core.errors import DataError
 
 
@@ -68,6 +69,7 @@ def test_merging_nothing_is_an_error() -> None:
 
 
 GROUPS_OF_FOUR = np.array([0, 3, 3, 15])
+TABLES = make_tables()
 
 
 def test_items_give_their_extremes_and_groups() -> None:
@@ -144,3 +146,16 @@ def test_statistics_known_as_floats_only_merge_with_others() -> None:
     exact = observe_array(np.float32([0.5, 3.0]))
     floats = replace(exact, sums=None)
     assert merge([exact, floats]).sums == merge([exact, exact]).sums
+
+
+def test_a_builder_takes_memory_only_where_something_was_counted() -> None:
+    del [np.zeros(1 << 22) for _ in range(2)][:]  # an allocator that has something to reuse
+    values = np.random.default_rng(0).normal(size=(4, 2000)).astype(np.float32)
+    before = psutil.Process().memory_info().rss
+    parts = []
+    for _ in range(40):
+        builder = StatisticsBuilder()
+        builder.add_items(values, GROUPS_OF_FOUR, TABLES)
+        parts += [builder, builder.build()]
+    assert len(parts) == 80
+    assert psutil.Process().memory_info().rss - before < 40 << 19
