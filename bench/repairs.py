@@ -55,6 +55,7 @@ SUBJECTS = (
 )
 BATCH = 8
 THREADS = 2
+CALIBRATION_ITEMS = 300
 MIB = 1 << 20
 
 
@@ -147,7 +148,7 @@ class Subject:
         signature = describe_signature(source)
         calibration = open_dataset(request.calibration, signature)
         evaluation = open_dataset(request.evaluation, signature)
-        self.items = first(calibration, min(len(calibration), request.calibration_items))
+        self.items = first(calibration, min(len(calibration), request.calibration_items or CALIBRATION_ITEMS))
         self.evaluation = first(evaluation, min(len(evaluation), items))
         self.reference = collect(self.prepared, Plan(Precision.FP32), self.evaluation)
         self._observed: dict[tuple[object, ...], Observed] = {}

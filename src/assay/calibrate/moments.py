@@ -18,7 +18,7 @@ from assay.core.moments import LayerInput, LayerMoments, Window
 from assay.core.session import Dataset, Session
 from assay.core.tensor import Array
 
-VECTORS_PER_INPUT = 8
+VECTORS_PER_INPUT = 4
 LEAST_VECTORS = 2048
 GOLDEN = (math.sqrt(5) - 1) / 2
 CHUNK_BYTES = 16 << 20

@@ -22,7 +22,7 @@ quantized inputs carry noise of their own."""
 PASSES = 16
 """Rounds of descent at most; it stops by itself after a handful."""
 PAIRED_SIZE = 32
-"""Longest input vector for which pairs of flips are tried: that of a depthwise or a first convolution."""
+"""Longest input vector for which pairs of flips are tried, from two starts: a depthwise or a first convolution's."""
 FEEDBACK_BLOCK = 128
 """Inputs whose errors are fed forward one by one; those of earlier blocks come in one product."""
 LEAST_GAIN = 1e-12
@@ -137,16 +137,17 @@ def round_adaptively(weights: Floats, scales: Floats, metric: Metric, largest: i
         ``[G, R, K] float64`` integers, each next to its weight (or at the end of the range, where it is clipped).
     """
     choice = Choice.of(weights, scales, largest)
-    found = improve(choice, metric, choice.nearest)
-    other = improve(choice, metric, feed_forward(choice, metric))
-    losses = [metric.measure(choice.find_error(codes)) for codes in (found, other)]
-    return np.where((losses[1] < losses[0])[..., None], other, found)
+    nearest, fed = choice.nearest, feed_forward(choice, metric)
+    if weights.shape[2] > PAIRED_SIZE:
+        return descend(choice, metric, take_better(choice, metric, nearest, fed))
+    ends = [flip_pairs(choice, metric, descend(choice, metric, start)) for start in (nearest, fed)]
+    return take_better(choice, metric, *ends)
 
 
-def improve(choice: Choice, metric: Metric, start: Floats) -> Floats:
-    """A start improved until no flip of one code helps, nor of two where there are few inputs."""
-    codes = descend(choice, metric, start)
-    return flip_pairs(choice, metric, codes) if codes.shape[2] <= PAIRED_SIZE else codes
+def take_better(choice: Choice, metric: Metric, first: Floats, second: Floats) -> Floats:
+    """Of two sets of codes, those of less loss in every row."""
+    losses = [metric.measure(choice.find_error(codes)) for codes in (first, second)]
+    return np.where((losses[1] < losses[0])[..., None], second, first)
 
 
 def feed_forward(choice: Choice, metric: Metric) -> Floats:
