@@ -3,8 +3,8 @@
 Run: ``python bench/poor_calibration.py --packages DIR [PAIR ...] [--output FILE]``. For each pair and failure: the loss
 of the pair's metric against the same model calibrated with 100 honest items, with the default ranges (least squares)
 and with min-max on ONNX Runtime, and what ``calibrate.fitness`` says of both from statistics alone. Then false alarms:
-50 random honest subsets of 100 items, each against a disjoint sample. Prints a table and a JSON line, and keeps the line in
-FILE, pair by pair; exits 1 where a harmful set was called fit or an honest one was not.
+50 random honest subsets of 100 items, each against a disjoint sample. Prints a table and a JSON line, which FILE
+keeps pair by pair; exits 1 where a harmful set was called fit or an honest one was not.
 """
 
 from __future__ import annotations

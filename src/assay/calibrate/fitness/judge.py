@@ -85,7 +85,7 @@ def judge(calibration: Calibration, sample: Calibration, scheme: Scheme, rng: np
     sentences = _explain(findings, calibration, sample)
     return Fitness(
         verdict=_conclude(findings, sentences),
-        score=score_excess(findings.excess),
+        score=score_excess(findings.excess, harms),
         shift_p=findings.shift.p,
         reasons=sentences,
         tensors=tuple(harm.fitness for harm in harms),
@@ -96,15 +96,22 @@ def judge(calibration: Calibration, sample: Calibration, scheme: Scheme, rng: np
     )
 
 
-def score_excess(excess: Estimate) -> Estimate:
-    """Share of the precision in amplitude that is left: 1 without excess noise, halved with every bit lost."""
+def score_excess(total: Estimate, harms: Sequence[TensorHarm]) -> Estimate:
+    """Share of the precision in amplitude that is left: 1 without excess noise, halved with every bit lost.
 
-    def score(decibels: float) -> float:
-        return float(min(1.0, 10 ** (-decibels / 20)))
+    A single tensor counts half its decibels, so that for it as for the total a score of 0.5 is where unfit begins.
+    """
+    listed = [(total, UNFIT_DB)] + [(harm.fitness.excess_noise_db, LOST_DB) for harm in harms]
 
-    low = None if excess.high is None else score(excess.high)
-    high = None if excess.low is None else score(excess.low)
-    return Estimate(score(excess.value), low, high, excess.confidence, excess.n, "1")
+    def score(decibels: float, unfit: float) -> float:
+        return float(min(1.0, 0.5 ** (decibels / unfit)))
+
+    low = [score(one.high, unfit) for one, unfit in listed if one.high is not None]
+    high = [score(one.low, unfit) for one, unfit in listed if one.low is not None]
+    value = min(score(one.value, unfit) for one, unfit in listed)
+    if total.low is None:
+        return Estimate(value, None, None, total.confidence, total.n, "1")
+    return Estimate(value, min(*low, value), max(min(high), value), total.confidence, total.n, "1")
 
 
 def _require_sketch(calibration: Calibration) -> ItemSketch:
