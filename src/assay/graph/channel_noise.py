@@ -2,12 +2,14 @@
 
 Rounding to a step ``d`` adds noise of variance ``d**2 / 12`` (Widrow and Kollar, "Quantization noise", 2008, chapter
 4). An activation has one scale, a weight one for each output channel or one alone. Counted is what reaches the outputs
-of the nodes that read the group: of the activation, of their weights, and of the weights that write the group.
+of the nodes that read the group: of the activation, of their weights, and of the weights that write the group; as a
+share of the signal there. Where those outputs can be scaled themselves, each of their channels counts by the weights
+that read it next, so that no estimate depends on the scales that the channels happen to have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +38,7 @@ class Reading:
         magnitudes: of its weight, ``[G, M, C] float64``.
         powers: sums of squares of its weight, ``[G, M, C] float64``.
         taps: elements of its weight for each pair of channels.
+        importance: what noise of variance 1 on each output channel counts, ``[G, M] float64``.
     """
 
     port: Port
@@ -43,10 +46,19 @@ class Reading:
     magnitudes: NDArray[np.float64]
     powers: NDArray[np.float64]
     taps: int
+    importance: NDArray[np.float64]
 
 
-def read_readings(group: ChannelGroup, statistics: Statistics) -> list[Reading] | None:
-    """All linear readers of a group; None where there are none, or the input of one was not observed."""
+def read_readings(
+    group: ChannelGroup, statistics: Statistics, groups: Sequence[ChannelGroup] = ()
+) -> list[Reading] | None:
+    """All linear readers of a group; None where there are none, or the input of one was not observed.
+
+    Args:
+        group: of the model as it is now.
+        statistics: tensor name -> statistics of its channels.
+        groups: all of the model's, to see what the readers' outputs are multiplied by.
+    """
     found: list[Reading] = []
     for port in group.readers:
         if not is_linear(port.node):
@@ -55,10 +67,28 @@ def read_readings(group: ChannelGroup, statistics: Statistics) -> list[Reading] 
         weight = port.node.inputs[1]
         if channels is None or weight is None or weight.const_value is None:
             return None
-        magnitudes = measure_magnitudes(port.node)
+        magnitudes, powers = measure_magnitudes(port.node), measure_powers(port.node)
         taps = int(weight.const_value.size) // max(1, magnitudes.size)
-        found.append(Reading(port, channels, magnitudes, measure_powers(port.node), taps))
+        mean_squares = (channels.total_squares / channels.count).reshape(powers.shape[0], 1, -1)
+        gain = measure_gain(port.node, groups)
+        weighed = np.ones(powers.shape[:2]) if gain is None else gain.reshape(powers.shape[:2])
+        signal = float(((powers * mean_squares).sum(axis=2) * weighed).sum())
+        found.append(Reading(port, channels, magnitudes, powers, taps, weighed / signal if signal > 0 else weighed))
     return found or None
+
+
+def measure_gain(node: ir.Node, groups: Sequence[ChannelGroup]) -> NDArray[np.float64] | None:
+    """Sum of squares of the weights that read each output channel of a linear node; None where it keeps its scale."""
+    for group in groups:
+        port = next((port for port in group.writers if port.node is node), None)
+        if port is None:
+            continue
+        gain = np.zeros(group.channels)
+        for reader in group.readers:
+            if is_linear(reader.node):
+                gain += measure_powers(reader.node).sum(axis=1).reshape(group.channels, -1).sum(axis=1)
+        return np.repeat(gain, port.layout.repeat)
+    return None
 
 
 def find_channels(port: Port, statistics: Statistics) -> ChannelStatistics | None:
@@ -111,7 +141,7 @@ def read_writings(group: ChannelGroup, statistics: Statistics) -> list[Writing]:
 
 
 def estimate_noise(readings: list[Reading], factor: Factor, writings: list[Writing] | None = None) -> float:
-    """Variance that eight bits add to the readers' outputs, summed over output channels, if the group is scaled.
+    """Noise that eight bits add to the readers' outputs if the group is scaled, as a share of their signal.
 
     Args:
         readings: of one group.
@@ -129,14 +159,15 @@ def estimate_noise(readings: list[Reading], factor: Factor, writings: list[Writi
 
 
 def _carry(reading: Reading, variance: NDArray[np.float64]) -> float:
-    """Variance at the outputs of a reader for noise of a ``[C]`` variance on its inputs, before they are scaled."""
+    """Noise at the outputs of a reader for noise of a ``[C]`` variance on its inputs, before they are scaled."""
     groups, _, columns = reading.powers.shape
     spread = np.repeat(variance, reading.port.layout.repeat)
-    return float((reading.powers * spread.reshape(groups, 1, columns)).sum())
+    carried = (reading.powers * spread.reshape(groups, 1, columns)).sum(axis=2)
+    return float((carried * reading.importance).sum())
 
 
 def _estimate_activation(reading: Reading, factor: Factor) -> float:
-    """Twelve times the variance that rounding the input of a reader adds to its outputs."""
+    """Twelve times the noise that rounding the input of a reader adds to its outputs."""
     spread = np.repeat(factor, reading.port.layout.repeat)
     low = min(0.0, float((reading.channels.low * spread).min()))
     high = max(0.0, float((reading.channels.high * spread).max()))
@@ -144,10 +175,10 @@ def _estimate_activation(reading: Reading, factor: Factor) -> float:
 
 
 def _estimate_weight(reading: Reading, factor: Factor, *, whole: bool) -> float:
-    """Twelve times the variance that rounding the weight of a reader adds to its outputs."""
+    """Twelve times the noise that rounding the weight of a reader adds to its outputs."""
     channels, (groups, rows, columns) = reading.channels, reading.magnitudes.shape
     spread = np.repeat(factor, reading.port.layout.repeat)
     scaled = (reading.magnitudes / spread.reshape(groups, 1, columns)).max(axis=2)
     steps = np.broadcast_to(scaled.max() if whole else scaled, (groups, rows)) / WEIGHT_STEPS
     power = (channels.total_squares / channels.count * spread**2).reshape(groups, columns).sum(axis=1) * reading.taps
-    return float((steps**2 * power[:, None]).sum())
+    return float((steps**2 * power[:, None] * reading.importance).sum())

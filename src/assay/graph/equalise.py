@@ -8,6 +8,8 @@ a large bias would otherwise be blown up, and the one scale of its tensor with i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -48,8 +50,11 @@ def equalise(model: ir.Model, statistics: Statistics | None = None, *, per_chann
         _apply(group, round_factor(factor), known, factors)
     seen = [group for group in groups if group not in blind]
     for _ in range(ROUNDS):
-        moved = [_apply(group, choose_factor(group, known, per_channel=per_channel), known, factors) for group in seen]
-        if not any(moved):
+        moved = False
+        for group in seen:
+            factor = choose_factor(group, known, groups, per_channel=per_channel)
+            moved = _apply(group, factor, known, factors) or moved
+        if not moved:
             break
     return Rescaled(result, factors)
 
@@ -72,9 +77,11 @@ def list_equalisable(model: ir.Model) -> list[ChannelGroup]:
     return [group for group in list_groups(model.graph) if any(is_linear(port.node) for port in group.writers)]
 
 
-def choose_factor(group: ChannelGroup, statistics: Statistics, *, per_channel: bool) -> Factor:
+def choose_factor(
+    group: ChannelGroup, statistics: Statistics, groups: Sequence[ChannelGroup], *, per_channel: bool
+) -> Factor:
     """Of some ways to even out ranges the one of least estimated noise; all ones where none is worth it."""
-    readings = read_readings(group, statistics)
+    readings = read_readings(group, statistics, groups)
     same = np.ones(group.channels)
     if readings is None:
         return same

@@ -7,6 +7,8 @@ estimated noise of activations and weights together falls.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -33,16 +35,17 @@ def scale_outliers(model: ir.Model, statistics: Statistics) -> Rescaled:
     """
     result = model.clone()
     factors: dict[str, Factor] = {}
-    for group in list_groups(result.graph):
-        factor = choose_factor(group, statistics)
+    groups = list_groups(result.graph)
+    for group in groups:
+        factor = choose_factor(group, statistics, groups)
         if factor is not None and rescale_group(group, factor):
             factors |= name_factors(group, factor)
     return Rescaled(result, factors)
 
 
-def choose_factor(group: ChannelGroup, statistics: Statistics) -> Factor | None:
+def choose_factor(group: ChannelGroup, statistics: Statistics, groups: Sequence[ChannelGroup]) -> Factor | None:
     """The factors of least estimated noise, or None where none is worth it."""
-    readings = read_readings(group, statistics)
+    readings = read_readings(group, statistics, groups)
     if readings is None:
         return None
     reach = measure_reach(group, readings)

@@ -63,11 +63,12 @@ def list_repairs(prepared: ir.Model) -> tuple[Repair, ...]:
     EQUALISE wants a group of channels with weights on both sides, OUTLIERS one that weights read, SMOOTH one that
     matrix products read and no convolution writes, BIAS and ROUND any layer with a constant weight.
     """
+    groups = list_groups(prepared.graph)
     linear = any(is_linear(node) for node in prepared.graph)
     possible = {
         Repair.EQUALISE: bool(list_equalisable(prepared)),
-        Repair.OUTLIERS: bool(list_groups(prepared.graph)),
-        Repair.SMOOTH: bool(list_smoothable(prepared)),
+        Repair.OUTLIERS: bool(groups),
+        Repair.SMOOTH: bool(list_smoothable(groups)),
         Repair.BIAS: linear,
         Repair.ROUND: linear,
     }

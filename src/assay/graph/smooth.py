@@ -8,6 +8,8 @@ would cost time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -32,29 +34,32 @@ def smooth(model: ir.Model, statistics: Statistics, alpha: float = ALPHA) -> Res
     """
     result = model.clone()
     factors: dict[str, Factor] = {}
-    for group in list_smoothable(result):
-        factor = find_factor(group, statistics, alpha)
+    groups = list_groups(result.graph)
+    for group in list_smoothable(groups):
+        factor = find_factor(group, statistics, alpha, groups)
         if factor is not None and rescale_group(group, factor):
             factors |= name_factors(group, factor)
     return Rescaled(result, factors)
 
 
-def list_smoothable(model: ir.Model) -> list[ChannelGroup]:
+def list_smoothable(groups: Sequence[ChannelGroup]) -> list[ChannelGroup]:
     """Groups that matrix products read, and no convolution reads or writes."""
     return [
         group
-        for group in list_groups(model.graph)
+        for group in groups
         if not any(port.node.op_type in CONVOLUTIONS for port in (*group.readers, *group.writers))
     ]
 
 
-def find_factor(group: ChannelGroup, statistics: Statistics, alpha: float) -> Factor | None:
+def find_factor(
+    group: ChannelGroup, statistics: Statistics, alpha: float, groups: Sequence[ChannelGroup] = ()
+) -> Factor | None:
     """Factors ``max|W|**(1 - alpha) / max|X|**alpha`` of geometric mean 1, rounded to powers of two.
 
     The largest magnitudes are over all products that read a channel; a channel of zeros keeps its scale. None where
     the inputs were not observed, or where the estimated noise would not fall.
     """
-    readings = read_readings(group, statistics)
+    readings = read_readings(group, statistics, groups)
     if readings is None:
         return None
     columns = [

@@ -27,7 +27,8 @@ from repair_samples import (
 
 from assay.core.calibration import Calibration
 from assay.core.precision import Repair
-from assay.graph.channel_noise import estimate_noise, read_readings
+from assay.graph.channel_groups import list_groups
+from assay.graph.channel_noise import estimate_noise, read_readings, read_writings
 from assay.graph.equalise import equalise
 from assay.graph.outliers import find_fence, limit_channels, scale_outliers
 from assay.graph.repair import list_repairs, repair_model
@@ -126,6 +127,22 @@ def test_outlying_channels_are_brought_back() -> None:
     assert np.flatnonzero(scaled.factors["f"] != 1).tolist() == [1, 5]
     before = measure_quantized(model, model, feeds)
     assert measure_quantized(model, scaled.model, feeds) > before + 10
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_estimated_noise_does_not_depend_on_the_scales_of_the_next_tensor(whole: bool) -> None:  # noqa: FBT001
+    model = build(SEPARABLE, SEPARABLE_SHAPES)
+    feeds = draw(model, items=8)
+    found = []
+    for spread in (np.zeros(16), np.random.default_rng(0).integers(-6, 7, 16)):
+        scaled = model.clone()
+        spread_weights(scaled, "d1", np.exp2(spread))
+        group, channels = find_group(scaled, "a1"), observe_channels(scaled, feeds)
+        readings = read_readings(group, channels, list_groups(scaled.graph))
+        assert readings is not None
+        found.append(estimate_noise(readings, np.ones(16), None))
+        assert estimate_noise(readings, np.ones(16), read_writings(group, channels) if whole else None) >= found[-1]
+    assert found[0] == pytest.approx(found[1])
 
 
 def test_outliers_are_brought_back_as_far_as_it_pays() -> None:
