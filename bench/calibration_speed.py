@@ -289,7 +289,8 @@ def print_table(rows: list[dict[str, object]]) -> None:
         for kind in ("wall_s", "cpu_s")
     }
     print(
-        f"{'':<26}{'images':>7}{'setup s':>9}{'wall s':>9}{'cpu s':>9}{'memory MiB':>12}{'wall/bare':>11}{'cpu/bare':>10}"
+        f"{'':<26}{'images':>7}{'setup s':>9}{'wall s':>9}{'cpu s':>9}"
+        f"{'memory MiB':>12}{'wall/bare':>11}{'cpu/bare':>10}"
     )
     for row in rows:
         ratios = [f"{per_image(row, kind) / bare:.2f}x" if bare else "-" for kind, bare in least.items()]

@@ -112,6 +112,15 @@ def _count(bits: U32, tables: U32) -> None:
 
 
 @compile_kernel
+def _count_few(bits: U32, histogram: I64, coarse: I64, group: int) -> None:
+    """Count the upper halves straight into the histograms."""
+    for index in range(bits.size):
+        fine = np.int64(bits[index] >> SHIFT)
+        histogram[fine] += 1
+        coarse[fine >> 4, group] += 1
+
+
+@compile_kernel
 def _empty_tables(tables: U32, first: int, last: int, histogram: I64, coarse: I64, group: int) -> None:
     """Move the counts of a range of bins into the histograms, and leave the tables at zero."""
     for index in range(first, last + 1):
@@ -207,10 +216,7 @@ def observe_items(
             lowest, least, most = min(lowest, lower), min(least, smallest), max(most, largest)
             zeros += none
             if row.size < SMALL:
-                for index in range(pattern.size):
-                    fine = np.int64(pattern[index] >> SHIFT)
-                    histogram[fine] += 1
-                    coarse[fine >> 4, group] += 1
+                _count_few(pattern, histogram, coarse, group)
             else:
                 if counted + block.size > MOST_COUNTED:
                     _empty_all(tables, least, most, lowest, histogram, coarse, group)
