@@ -15,6 +15,7 @@ from study_samples import Files
 from assay.cli.program import main
 from assay.core.calibration import Calibration
 from assay.core.tensor import Signature, TensorSpec
+from assay.data.calibration_set import encode_sums
 from assay.data.open import open_dataset
 from assay.data.set_items import ItemsWriter
 from assay.data.source import DataSource, Preprocess
@@ -214,6 +215,17 @@ def test_damage_is_named(call: Call, sets: dict[str, Path], tmp_path: Path, name
         assert status == 2, arguments
         assert path.name in err
     assert not (tmp_path / "merged").exists()
+
+
+def test_items_that_do_not_give_the_address_are_refused(call: Call, sets: dict[str, Path], tmp_path: Path) -> None:
+    forged = tmp_path / "set"
+    shutil.copytree(sets["early"], forged)
+    for name, content in (("items.npz", (sets["late"] / "items.npz").read_bytes()), ("SHA256SUMS", b"")):
+        (forged / name).chmod(0o644)
+        (forged / name).write_bytes(content or encode_sums(forged))
+    status, _, err = call("show", forged)
+    assert status == 2
+    assert "do not give the address" in err
 
 
 def test_check_trusts_a_set_like_what_is_served(call: Call, tmp_path: Path) -> None:
