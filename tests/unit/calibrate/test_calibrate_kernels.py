@@ -1,3 +1,5 @@
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -87,3 +89,23 @@ def test_accumulated_sums_lose_no_bit(kernels: Kernels) -> None:
 def test_the_compiled_kernels_are_used_where_they_can_be_had() -> None:
     assert load_kernels() is kernels_numba
     assert load_kernels(compiled=False) is kernels_numpy
+
+
+def test_without_numba_numpy_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "assay.calibrate.kernels_numba", None)
+    assert load_kernels.__wrapped__() is kernels_numpy
+
+
+def test_where_nothing_can_be_cached_kernels_are_compiled_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def refuse_cache(*, nogil: bool, cache: bool = False) -> Callable[[Callable[[], int]], Callable[[], int]]:
+        asked.append(cache)
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        assert nogil
+        return lambda function: function
+
+    monkeypatch.setattr(kernels_numba.numba, "njit", refuse_cache)
+    assert kernels_numba.compile_kernel(lambda: 7)() == 7
+    assert asked == [True, False]
