@@ -94,7 +94,9 @@ class Converter:
         stored = [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in self._stored.items()]
         graph = helper.make_graph(self._written, "tfjs", [self._input], results, stored)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        name_all_sizes(inferred.graph)
+        return inferred
 
     def _visit(self, tensor: str) -> Held:
         """Where a TensorFlow tensor is held, written first where it is not yet."""
@@ -295,6 +297,17 @@ class Converter:
             coordinate_transformation_mode=mode,
         )
         return Held(written, NHWC_OF_NCHW)
+
+
+def name_all_sizes(graph: onnx.GraphProto) -> None:
+    """Let every Resize name the sizes of all axes, as exporters do; all shapes are known."""
+    shapes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in graph.value_info}
+    stored = {value.name: value for value in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Resize":
+            values = np.array(shapes[node.output[0]], np.int64)
+            stored[node.input[3]].CopyFrom(numpy_helper.from_array(values, node.input[3]))
+            del node.attribute[[entry.name for entry in node.attribute].index("axes")]
 
 
 def compose(first: Order | None, second: NDArray[Any] | Sequence[int] | None) -> Order | None:

@@ -13,6 +13,7 @@ from onnxscript.rewriter.rules.common import fuse_pad_into_conv_rule
 from assay.core.errors import ModelError
 from assay.graph.fold_batchnorm import fold_batchnorm
 from assay.graph.ingest import infer_shapes
+from assay.graph.resize_axes import spell_resize_axes
 
 FOLDED_ELEMENTS = 65536
 """A folded constant may have as many elements, or as many as the constants it is computed from."""
@@ -55,6 +56,7 @@ def prepare(model: ir.Model) -> ir.Model:
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(result)
     remove_identities(result.graph)
     rewriter.rewrite(result, [fuse_pad_into_conv_rule])
+    spell_resize_axes(result.graph)
     result = fold_batchnorm(result)
     clean: ir.passes.InPlacePass
     for clean in (passes.RemoveUnusedNodesPass(), passes.RemoveUnusedOpsetsPass()):
