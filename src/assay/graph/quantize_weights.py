@@ -61,8 +61,7 @@ class WeightQuantizer:
             weight = weight * np.float32(factor)
         corrects = bias is not None and known is not None and self._repairs.corrects
         floor = self._find_floor(node, part, weight, bias, input_scale)
-        # Where the bias takes the mean of any error back, only what varies about it counts.
-        encoded = self._encode(node, part, weight, known.centre() if known is not None and corrects else known, floor)
+        encoded = self._encode(node, part, weight, known, floor)
         node.replace_input_with(part.weight, self._add_weight(source, encoded, factor, node))
         if bias is None:
             return

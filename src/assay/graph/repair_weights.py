@@ -37,11 +37,6 @@ class InputMoments:
     mean: NDArray[np.float64]
     gram: NDArray[np.float64] | None = None
 
-    def centre(self) -> InputMoments:
-        """The same about the mean: all that is lost where a bias takes the mean of any error back."""
-        gram = None if self.gram is None else self.gram - self.mean[:, :, None] * self.mean[:, None, :]
-        return InputMoments(np.zeros_like(self.mean), gram)
-
 
 @dataclass(frozen=True, slots=True)
 class WeightRepairs:
