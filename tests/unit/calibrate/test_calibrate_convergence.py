@@ -84,7 +84,14 @@ def test_a_late_jump_starts_the_rule_anew() -> None:
     found = observe_items([(s * rng.normal(size=VALUES)).astype(np.float32) for s in scales], ConvergenceRule())
     loud = [point for point in found.points if point.excess_noise_db > MOST_EXCESS_DB]
     assert {point.items for point in loud} >= {46, 64}
-    assert found.points[-1].items == found.items > 100
+    assert found.converged
+    assert [point in loud for point in found.points[-3:]] == [True, False, False]
+
+
+@pytest.mark.parametrize("limits", [{"most_excess_db": -1.0}, {"most_range_change": -1.0}])
+def test_both_quantities_must_keep_their_limit(limits: dict[str, float]) -> None:
+    found = observe_items(draw_items(draw_gaussian, 0), ConvergenceRule(**limits))  # type: ignore[arg-type] # floats only
+    assert (found.converged, found.items) == (False, 300)
 
 
 def test_the_maximum_ends_it_and_is_said_not_to_be_convergence() -> None:
