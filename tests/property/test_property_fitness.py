@@ -123,6 +123,14 @@ def test_honest_sets_are_told_apart_no_more_often_than_p_says() -> None:
     assert np.mean(np.array(ps) <= 0.5) <= 0.6
 
 
+def test_float_rounding_tells_no_sets_apart() -> None:
+    rng = np.random.default_rng(4)
+    background = np.full((60, 1), 0.3)
+    one, other = (np.hstack([background, rng.normal(size=(60, 2))]) for _ in range(2))
+    one[:, 0] += 1e-7
+    assert find_shift(sketch(one), sketch(other), np.random.default_rng(0)).p > 0.01
+
+
 def sketch(features: np.ndarray) -> ItemSketch:
     """A sketch of items with these features ``f0``, ``f1``, ..."""
     items, count = features.shape

@@ -27,6 +27,9 @@ SETTLED = 20
 """Permutations as far apart as the observed split after which no more are drawn: p could no longer fall to 0.002.
 Source: Besag and Clifford 1991, "Sequential Monte Carlo p-values"."""
 
+ROUNDING = 1e-5
+"""Features closer than this share of the largest magnitude are equal."""
+
 TOLERANCE = 1e-4
 """Relative slack for the float32 sums: a permutation that equals the observed split must count."""
 
@@ -92,11 +95,20 @@ def find_shift(calibration: ItemSketch, sample: ItemSketch, rng: np.random.Gener
 
 
 def rank_features(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """``[N, F]`` mid-ranks over both sets, scaled so that they lie evenly between 0 and 1."""
+    """``[N, F]`` mid-ranks over both sets, scaled so that they lie evenly between 0 and 1.
+
+    Values that float rounding alone may have set apart are ties: a layer gives a blank background the same value in
+    every item, up to the order in which a batch was summed.
+    """
     pooled = np.concatenate([first, second]).astype(np.float64)
+    if not pooled.size:
+        return pooled
     pooled = np.nan_to_num(pooled, nan=np.finfo(np.float64).max)
-    ranks = stats.rankdata(pooled, axis=0) if pooled.size else pooled
-    return np.asarray((ranks - 0.5) / max(1, len(pooled)), np.float64)
+    order = np.argsort(pooled, axis=0, kind="stable")
+    steps = np.diff(np.take_along_axis(pooled, order, axis=0), axis=0) > ROUNDING * np.abs(pooled).max(axis=0)
+    levels = np.zeros(pooled.shape, np.int64)
+    np.put_along_axis(levels, order[1:], np.cumsum(steps, axis=0), axis=0)
+    return np.asarray((stats.rankdata(levels, axis=0) - 0.5) / len(pooled), np.float64)
 
 
 def _take(sketch: ItemSketch, names: list[str]) -> NDArray[np.float32]:
