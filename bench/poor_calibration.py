@@ -163,6 +163,20 @@ def measure_pair(subject: Subject, subsets: int) -> tuple[list[Row], Row]:
     return rows, alarms
 
 
+def print_markdown(known: Row) -> None:
+    """The table of the documentation: loss under the default ranges, verdict and score."""
+    pairs = list(dict.fromkeys(row["pair"] for row in known["rows"]))
+    cells = {
+        (row["failure"], row["pair"]): f"{one['loss_pp']:+.2f}, {one['verdict']} {one['score']:.2f}"
+        for row in known["rows"]
+        for one in [row[str(METHODS[0])]]
+    }
+    print("|".join(["", " set ", *(f" {pair} " for pair in pairs), ""]))
+    print("|".join(["", *["---"] * (len(pairs) + 1), ""]))
+    for failure in dict.fromkeys(failure for failure, _ in cells):
+        print("|".join(["", f" {failure} ", *(f" {cells.get((failure, pair), '')} " for pair in pairs), ""]))
+
+
 def main() -> None:
     """Run the pairs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -170,9 +184,13 @@ def main() -> None:
     parser.add_argument("--packages", type=Path, default=os.environ.get("ASSAY_ZOO_PACKAGES"))
     parser.add_argument("--subsets", type=int, default=SUBSETS)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--markdown", action="store_true", help="print the table of FILE and measure nothing")
     options = parser.parse_args()
     places = Places(Path(options.packages) if options.packages else None, SCRATCH / "zoo")
     known = json.loads(options.output.read_bytes()) if options.output and options.output.exists() else {}
+    if options.markdown:
+        print_markdown(known)
+        return
     for name in options.pairs:
         rows, honest = measure_pair(open_subject(PAIRS[name](places)), options.subsets)
         known = add_pair(known, name, rows, honest)
