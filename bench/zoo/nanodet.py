@@ -72,12 +72,12 @@ def find_objects(outputs: Outputs, row: int) -> NDArray[np.float32]:
     values = scores[cells, labels]
     best = np.argsort(-values, kind="stable")[:CANDIDATES]
     chosen, values, labels = boxes[cells[best]], values[best], labels[best]
-    kept = suppress(chosen, labels)[:MOST_DETECTIONS]
+    kept = suppress(chosen, labels)
     return np.concatenate([chosen[kept], values[kept, None], labels[kept, None]], axis=1).astype(np.float32)
 
 
 def suppress(boxes: Floats, labels: NDArray[np.int64]) -> list[int]:
-    """Indices of boxes, best first, that overlap no better one of their class by more than the limit."""
+    """Indices of the first boxes, best first, that overlap no better one of their class by more than the limit."""
     moved = boxes + (labels * 2 * SIDE)[:, None]
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     kept: list[int] = []
@@ -86,6 +86,8 @@ def suppress(boxes: Floats, labels: NDArray[np.int64]) -> list[int]:
         if not alive[index]:
             continue
         kept.append(index)
+        if len(kept) == MOST_DETECTIONS:
+            break
         shared = np.clip(
             np.minimum(moved[:, 2:], moved[index, 2:]) - np.maximum(moved[:, :2], moved[index, :2]), 0, None
         )
