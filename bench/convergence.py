@@ -211,7 +211,7 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         own = [row for row in rows if (row["model"], row["ranges"]) == (model, method)]
         losses = np.array([row["loss_pp"] for row in own])
         full = np.array([row["top1_all"] for row in own])
-        share = float(np.mean([row["items"] / row["of"] for row in own]))
+        share = float(np.mean([row["items"] for row in own])) / FIXED
         lines.append(
             {
                 "model": model,
@@ -219,7 +219,7 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "seeds": len(own),
                 "items": [row["items"] for row in own],
                 "of": own[0]["of"],
-                "share": round(share, 3),
+                "share_of_300": round(share, 3),
                 "loss_pp": round(float(losses.mean()), 3),
                 "loss_error_pp": round(float(losses.std(ddof=1) / math.sqrt(len(own))) if len(own) > 1 else 0.0, 3),
                 "top1_all": round(float(full.mean()), 3),
