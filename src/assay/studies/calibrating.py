@@ -33,6 +33,8 @@ from assay.studies.store import StudyStore
 
 SEED = 0
 """Of the random order in which items are observed: the same in every study, so that it can be repeated."""
+LOOKING_BATCH = 16
+"""Most items of a call while it is asked whether they are enough: larger calls would make the looks coarse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ class Calibrator:
             items = self._model.fit(shuffled)
             self.progress.start("calibrating", len(items))
             with open_exposed(prepared, tensors, self._model.backend, self.store.measurements) as session:
-                batch = self._model.fixed_batch or fit_batch(session, items)
+                batch = self._model.fixed_batch or min(LOOKING_BATCH, fit_batch(session, items))
                 calibration, convergence = observe_until(
                     session,
                     items,
