@@ -150,6 +150,7 @@ class Bench:
             "low_pp": round(compared.low_pp, 3),
             "high_pp": round(compared.high_pp, 3),
             "agreement": round(compared.agreement, 4),
+            **{name: round(value, 5) for name, value in compared.others.items()},
             "sqnr_db": {name: round(min(value, MOST_DB), 2) for name, value in sqnr.items()},
         }
 

