@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from assay.backends.table import load_backend
@@ -19,7 +20,6 @@ from assay.core.plan import Plan, Scheme
 from assay.core.precision import Placement, Precision, RangeMethod
 from assay.core.session import Batch
 from assay.core.target import Target
-from assay.core.tensor import Outputs
 from assay.graph.ingest import load_model
 from assay.graph.prepare import prepare
 from assay.graph.quantize import list_quantized
@@ -78,7 +78,15 @@ class Forcing(AbstractContextManager["Forcing"]):
     def force(self, calibration: Calibration, method: RangeMethod, evaluated: Pixels) -> Judged:
         """What the pair's judge says of the INT8 model built from a set."""
         plan = Plan(Precision.INT8, scheme=self.scheme(method))
-        model = realise(self._prepared, plan, calibration, solve_ranges(calibration, self.scheme(method)))
+        ranges = solve_ranges(calibration, self.scheme(method))
+        return self._run(realise(self._prepared, plan, calibration, ranges), plan, evaluated)
+
+    def run_float(self, evaluated: Pixels) -> Judged:
+        """What the pair's judge says of the FP32 model."""
+        return self._run(self._prepared, Plan(Precision.FP32), evaluated)
+
+    def _run(self, model: ir.Model, plan: Plan, evaluated: Pixels) -> Judged:
+        """Build a model and judge its outputs."""
         with tempfile.TemporaryDirectory(prefix="assay-bench-") as scratch:
             path, built = Path(scratch, "model.onnx"), Path(scratch, "built")
             built.mkdir()
@@ -86,7 +94,7 @@ class Forcing(AbstractContextManager["Forcing"]):
             self._backend.build(path, built, plan, self._target)
             with self._backend.open(built, self._target) as session:
                 parts = ((session.run(part.feeds), part) for part in self._batches(evaluated))
-                return self.subject.pair.judge.judge(_keep(parts))
+                return self.subject.pair.judge.judge(parts)
 
     def _batches(self, pixels: Pixels) -> Iterator[Batch]:
         targets, size = self.subject.targets, self.subject.pair.batch
@@ -94,11 +102,6 @@ class Forcing(AbstractContextManager["Forcing"]):
             part = slice(start, start + size)
             feeds = {self._input: self.subject.prepare(pixels[part])}
             yield Batch(feeds, None if targets is None else targets[part], start)
-
-
-def _keep(parts: Iterator[tuple[Outputs, Batch]]) -> Iterator[tuple[Outputs, Batch]]:
-    """Parts as they come."""
-    yield from parts
 
 
 def merge(parts: list[Calibration]) -> Calibration:
