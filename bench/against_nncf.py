@@ -78,7 +78,8 @@ def quantize_with_nncf(request: StudyRequest, host: Path, preset: str) -> tuple[
     if request.calibration is None:
         raise SystemExit("the study has no calibration data")
     dataset = open_dataset(request.calibration, signature)
-    items = [dict(batch.feeds) for batch, _ in zip(dataset.batches(1), range(request.calibration_items or 300), strict=False)]
+    wanted = range(request.calibration_items or 300)
+    items = [dict(batch.feeds) for batch, _ in zip(dataset.batches(1), wanted, strict=False)]
     begin = time.perf_counter()
     model = ov.Core().read_model(str(request.model))
     chosen = nncf.QuantizationPreset(preset)
