@@ -1,5 +1,6 @@
 """What must hold of a verdict whatever the sets."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -57,13 +58,19 @@ def test_every_set_fits_itself(seed: int, kind: str, scheme: Scheme) -> None:
     assert fitness.verdict is (Verdict.DOUBTFUL if fitness.distinct_items < 29 else Verdict.FIT)
 
 
+def forget_positions(fitness: Fitness) -> Fitness:
+    """The same verdict without the numbers of items."""
+    reasons = tuple(re.sub(r"item \d+", "item", reason) for reason in fitness.reasons)
+    return replace(fitness, items=(), reasons=reasons)
+
+
 @QUICK
 @given(SEEDS, SEEDS, KINDS, KINDS)
 def test_the_order_of_items_does_not_matter(seed: int, order: int, kind: str, other: str) -> None:
     items, sample = draw(seed, 60, kind), draw(seed + 1, 80, other)
     mixed = np.random.default_rng(order).permutation(60)
     first, second = assess(items, sample), assess({name: values[mixed] for name, values in items.items()}, sample)
-    assert replace(second, items=()) == replace(first, items=())
+    assert forget_positions(second) == forget_positions(first)
     if first.distinct_items == first.calibration_items:
         assert [mixed[item.position] for item in second.items] == [item.position for item in first.items]
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from assay.core.calibration import ItemSketch
 
@@ -100,6 +99,8 @@ def rank_features(first: NDArray[np.float32], second: NDArray[np.float32]) -> ND
     Values that float rounding alone may have set apart are ties: a layer gives a blank background the same value in
     every item, up to the order in which a batch was summed.
     """
+    from scipy import stats  # noqa: PLC0415 - takes a second, which a command that judges nothing should not wait
+
     pooled = np.concatenate([first, second]).astype(np.float64)
     if not pooled.size:
         return pooled
