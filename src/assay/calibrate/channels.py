@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.calibrate.exact import CHANNEL_UNITS, MOST_SUMS, normalise_limbs, round_limbs, split_floats, widen
+from assay.calibrate.floats import F32, Halves
 from assay.calibrate.kernels import Kernels
 from assay.calibrate.layout import LIMBS, MAGNITUDE
 from assay.core.calibration import ChannelStatistics
@@ -16,7 +17,7 @@ from assay.core.errors import DataError
 FIRST_KEYS = (np.iinfo(np.int32).max, np.iinfo(np.int32).min)
 
 
-def view_channels(values: NDArray[np.float32], axis: int, *, itemised: bool) -> NDArray[np.float32]:
+def view_channels(values: F32 | Halves, axis: int, *, itemised: bool) -> F32 | Halves:
     """A C-contiguous array as ``[n, outer, C, inner]``; ``n`` is 1 where its first axis is not the item.
 
     Raises:
@@ -31,7 +32,7 @@ def view_channels(values: NDArray[np.float32], axis: int, *, itemised: bool) -> 
     return values.reshape(items, outer, values.shape[position], inner)
 
 
-def sum_channels(kernels: Kernels, values: NDArray[np.float32]) -> NDArray[np.float64]:
+def sum_channels(kernels: Kernels, values: F32 | Halves) -> NDArray[np.float64]:
     """Sums of each item's finite values and of their squares, ``[n, 2, C]``, of ``[n, outer, C, inner]``."""
     low, high = (np.full(values.shape[2], key, np.int32) for key in FIRST_KEYS)
     sums = np.empty((values.shape[0], 2, values.shape[2]))
@@ -55,7 +56,7 @@ class ChannelBuilder:
         self._limbs = np.zeros((2, 0, LIMBS), np.int64)
         self._unsettled = 0
 
-    def add(self, values: NDArray[np.float32], *, itemised: bool) -> None:
+    def add(self, values: F32 | Halves, *, itemised: bool) -> None:
         """Take in a C-contiguous array.
 
         Raises:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.calibrate.channels import sum_channels, view_channels
+from assay.calibrate.floats import is_float, to_observed
 from assay.calibrate.kernels import Kernels
 from assay.calibrate.sketch import is_itemised
-from assay.calibrate.statistics import ItemValues, to_float32
+from assay.calibrate.statistics import ItemValues
 from assay.core.session import Batch
 from assay.core.tensor import Array
 
@@ -80,7 +81,7 @@ class Features:
         values = part.feeds[name]
         if find_channels(values, part.size) != (axis, channels):
             return np.full((part.size, 2 * channels), np.nan)
-        parts = view_channels(to_float32(values), axis, itemised=True)
+        parts = view_channels(to_observed(values), axis, itemised=True)
         means: NDArray[np.float64] = sum_channels(self._kernels, parts) / max(1, parts.shape[1] * parts.shape[3])
         means[:, 1] = np.sqrt(means[:, 1])
         return means.reshape(part.size, -1)
@@ -88,7 +89,7 @@ class Features:
 
 def find_channels(values: Array, items: int) -> tuple[int, int] | None:
     """Axis and number of the channels of an input: the second axis or else the last, if it is 2 to 16 long."""
-    if not np.issubdtype(values.dtype, np.floating) or not is_itemised(values, items):
+    if not is_float(values) or not is_itemised(values, items):
         return None
     for axis in {1, values.ndim - 1}:
         if 0 < axis < values.ndim and LEAST_CHANNELS <= values.shape[axis] <= MOST_CHANNELS:

@@ -9,6 +9,8 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.calibrate.floats import F32, Halves
+
 
 class Kernels(Protocol):
     """What is computed of whole tensors. Both implementations give the same bits.
@@ -19,7 +21,7 @@ class Kernels(Protocol):
 
     def observe_items(
         self,
-        values: NDArray[np.float32],
+        values: F32 | Halves,
         groups: NDArray[np.int64],
         histogram: NDArray[np.int64],
         coarse: NDArray[np.int64],
@@ -30,7 +32,7 @@ class Kernels(Protocol):
         """Count and sum every item.
 
         Args:
-            values: ``[n, m]``, C-contiguous.
+            values: ``[n, m]``, C-contiguous; bit patterns of bfloat16 count as the numbers that they stand for.
             groups: ``[n]``, column of ``coarse`` for each item.
             histogram: ``[65536]``, is added to: counts over the upper 16 bits.
             coarse: ``[4096, G]``, is added to: counts over the upper 12 bits.
@@ -42,7 +44,7 @@ class Kernels(Protocol):
 
     def observe_channels(
         self,
-        values: NDArray[np.float32],
+        values: F32 | Halves,
         low: NDArray[np.int32],
         high: NDArray[np.int32],
         count: NDArray[np.int64],
@@ -51,7 +53,7 @@ class Kernels(Protocol):
         """The same per channel.
 
         Args:
-            values: ``[n, outer, C, inner]``, C-contiguous.
+            values: ``[n, outer, C, inner]``, C-contiguous; bit patterns as above.
             low: ``[C]``, is lowered to the least key of the finite values. A key is the bit pattern as an integer
                 that sorts like the number.
             high: ``[C]``, is raised to the greatest.

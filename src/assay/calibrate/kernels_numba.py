@@ -7,12 +7,14 @@ file or, where that folder cannot be written, in the user's cache.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
+import numba.extending
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.calibrate.floats import F32, Halves
 from assay.calibrate.layout import (
     BLOCK,
     INFINITY,
@@ -26,7 +28,6 @@ from assay.calibrate.layout import (
     TABLES,
 )
 
-F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -54,6 +55,25 @@ def compile_kernel(function: Function) -> Function:
         return cast("Function", numba.njit(nogil=True, cache=True)(function))
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
         return cast("Function", numba.njit(nogil=True)(function))
+
+
+def _widen(values: Halves, wide: F32) -> F32:
+    """The numbers of bit patterns, written to the start of ``wide``."""
+    patterns = wide.view(np.uint32)
+    for index in range(values.size):
+        patterns[index] = np.uint32(values[index]) << SHIFT
+    return wide[: values.size]
+
+
+def _keep(values: F32, wide: F32) -> F32:  # noqa: ARG001 - the twin of _widen
+    """What is float32 stays where it is."""
+    return values
+
+
+@numba.extending.overload(_widen, strict=False)
+def _choose_widening(values: Any, wide: Any) -> Callable[..., F32]:  # noqa: ANN401, ARG001 - the vendor's types
+    """What ``_widen`` is compiled to, by the type of the elements."""
+    return _keep if values.dtype == numba.types.float32 else _widen
 
 
 @compile_kernel
@@ -197,21 +217,21 @@ def _write_extremes(low: np.int32, high: np.int32, keys: I32, numbers: F64) -> N
 
 @compile_kernel
 def observe_items(
-    values: F32, groups: I64, histogram: I64, coarse: I64, tables: U32, counts: I64, numbers: F64
+    values: F32 | Halves, groups: I64, histogram: I64, coarse: I64, tables: U32, counts: I64, numbers: F64
 ) -> None:
     """See ``kernels.Kernels``."""
     lanes, squares, keys = np.empty(LANES), np.empty(LANES), np.empty(2, np.int32)
-    clean, padded = np.empty(BLOCK, np.float32), np.empty(STRIDE, np.float32)
+    wide, clean, padded = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(STRIDE, np.float32)
     for item in range(values.shape[0]):
         row, group = values[item], groups[item]
-        bits = row.view(np.uint32)
         lanes[:] = 0
         squares[:] = 0
         low, high = HIGHEST, LOWEST
         least, most = ALL_ONES, np.uint32(0)
         zeros, nonfinite, counted, lowest = 0, 0, 0, HIGHEST
         for begin in range(0, row.size, BLOCK):
-            block, pattern = row[begin : begin + BLOCK], bits[begin : begin + BLOCK]
+            block = _widen(row[begin : begin + BLOCK], wide)
+            pattern = block.view(np.uint32)
             lower, upper, smallest, largest, none = _scan(pattern)
             lowest, least, most = min(lowest, lower), min(least, smallest), max(most, largest)
             zeros += none
@@ -282,19 +302,20 @@ def _observe_columns(values: F32, low: I32, high: I32, count: I64, total: F64, s
 
 
 @compile_kernel
-def observe_channels(values: F32, low: I32, high: I32, count: I64, sums: F64) -> None:
+def observe_channels(values: F32 | Halves, low: I32, high: I32, count: I64, sums: F64) -> None:
     """See ``kernels.Kernels``."""
     items, outer, channels, inner = values.shape
     lanes, squares = np.empty(ROW_LANES), np.empty(ROW_LANES)
-    clean = np.empty(inner, np.float32)
+    wide, clean = np.empty(channels if inner == 1 else inner, np.float32), np.empty(inner, np.float32)
     for item in range(items):
         sums[item] = 0
         for row in range(outer):
             if inner == 1:
-                _observe_columns(values[item, row].reshape(channels), low, high, count, sums[item, 0], sums[item, 1])
+                columns = _widen(values[item, row].reshape(channels), wide)
+                _observe_columns(columns, low, high, count, sums[item, 0], sums[item, 1])
                 continue
             for channel in range(channels):
-                part = values[item, row, channel]
+                part = _widen(values[item, row, channel], wide)
                 bits = part.view(np.uint32)
                 lower, upper, _, most, _ = _scan(bits)
                 unfit = 0

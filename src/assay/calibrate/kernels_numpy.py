@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.calibrate.floats import F32, Halves, widen_halves
 from assay.calibrate.layout import BINS, INFINITY_BIN, LANES, MAGNITUDE, ROW_LANES, SIGN_BIN, STRIDE
 
-F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -20,7 +20,7 @@ CHUNK = 1 << 16
 
 
 def observe_items(
-    values: F32, groups: I64, histogram: I64, coarse: I64, tables: U32, counts: I64, numbers: F64
+    values: F32 | Halves, groups: I64, histogram: I64, coarse: I64, tables: U32, counts: I64, numbers: F64
 ) -> None:
     """See ``kernels.Kernels``."""
     del tables
@@ -29,7 +29,7 @@ def observe_items(
         bins = np.zeros(BINS, np.int64)
         low, high, zeros = math.inf, -math.inf, 0
         for begin in range(0, row.size, CHUNK):
-            chunk = row[begin : begin + CHUNK]
+            chunk = widen_halves(row[begin : begin + CHUNK])
             bins += np.bincount(chunk.view(np.uint32) >> 16, minlength=BINS)
             finite = np.isfinite(chunk)
             low = min(low, float(chunk.min(initial=np.inf, where=finite)))
@@ -79,8 +79,9 @@ def _fold(lanes: F64) -> F64:
     return folded
 
 
-def observe_channels(values: F32, low: I32, high: I32, count: I64, sums: F64) -> None:
+def observe_channels(values: F32 | Halves, low: I32, high: I32, count: I64, sums: F64) -> None:
     """See ``kernels.Kernels``."""
+    values = widen_halves(values)
     finite = np.isfinite(values)
     keys = list_keys(values)
     low[:] = np.minimum(low, np.where(finite, keys, np.iinfo(np.int32).max).min(axis=(0, 1, 3), initial=2**31 - 1))

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.calibrate.features import Features
+from assay.calibrate.floats import is_float, to_float32
 from assay.calibrate.kernels import load_kernels
 from assay.calibrate.sketch import SketchBuilder, group_items, hash_items, is_itemised, merge_sketches
-from assay.calibrate.statistics import ItemValues, StatisticsBuilder, make_tables, merge, to_float32
+from assay.calibrate.statistics import ItemValues, StatisticsBuilder, make_tables, merge
 from assay.core.calibration import Calibration
 from assay.core.errors import DataError
 from assay.core.session import Batch, Dataset, Session
@@ -98,7 +99,7 @@ class Observation:
         values = observed.get(name, part.feeds.get(name))
         if values is None:
             raise DataError(f"tensor {name!r} cannot be observed: it is neither an input nor an output of the model")
-        if values.dtype != np.float32 and not np.issubdtype(values.dtype, np.floating):
+        if not is_float(values):
             raise DataError(f"tensor {name!r} cannot be observed: its element type is {values.dtype}, not a float")
         return values
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from assay.calibrate.channels import ChannelBuilder, merge_channels
 from assay.calibrate.counts import add_counts, copy_counts, make_counts
 from assay.calibrate.exact import MOST_SUMS, TOTAL_UNITS, from_float, normalise_limbs, read_limbs, to_float, widen
+from assay.calibrate.floats import to_observed
 from assay.calibrate.kernels import Kernels, load_kernels
 from assay.calibrate.layout import BINS, BLOCK, INFINITY_BIN, LIMBS, SIGN_BIN, TABLES
 from assay.core.calibration import COARSE_BINS, GROUPS, ChannelStatistics, TensorStatistics
@@ -89,7 +89,7 @@ class StatisticsBuilder:
         """Take in all values of an array of any shape, as float32.
 
         Args:
-            values: floating-point; with ``groups`` the first axis is the item, else the array is one atom.
+            values: floating-point, bfloat16 too; with ``groups`` the first axis is the item, else the array is one atom.
             groups: ``[n] int64``, the group of each item, 0 to ``GROUPS`` - 1.
 
         Returns:
@@ -108,7 +108,7 @@ class StatisticsBuilder:
         Raises:
             DataError: as ``add``.
         """
-        array = to_float32(values)
+        array = to_observed(values)
         itemised = groups is not None
         rows = array.reshape(len(array) if itemised else 1, -1) if array.size else array.reshape(0, 0)
         counts, numbers = np.empty((len(rows), 2), np.int64), np.empty((len(rows), 4))
@@ -147,17 +147,6 @@ class StatisticsBuilder:
             groups=copy_counts(self._groups).T if self._itemised else None,
             channels=self._channels.build() if self._channels is not None else None,
         )
-
-
-def to_float32(values: Array) -> NDArray[np.float32]:
-    """C-contiguous, aligned, writable and float32; what is too large for that becomes infinite.
-
-    The kernels write nothing, but would be compiled once more for arrays that may not be written.
-    """
-    if values.dtype == np.float32 and values.flags.carray:
-        return cast("NDArray[np.float32]", values)
-    with np.errstate(over="ignore"):
-        return np.require(values, np.float32, ["C", "A", "W"])
 
 
 def compose(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from assay.calibrate.fitness.harm import is_judged
 from assay.calibrate.fitness.judge import judge
 from assay.core.calibration import Calibration
 from assay.core.errors import MeasurementError
@@ -35,6 +36,13 @@ def draw_sample(dataset: Dataset, most: int) -> Dataset:
     return every(dataset, sorted(chosen.tolist()))
 
 
+def choose_scheme(model: ObservedModel, traits: ModelTraits) -> Scheme:
+    """The form of INT8 that the observing runtime is expected to run fastest."""
+    dialects = model.backend.dialects(Target(runtime=model.backend.name))
+    dialect = dialects[0] if dialects else IntegerDialect(IntegerFormat.U8, symmetric=False)
+    return Scheme(dialect, traits.placements[0], RangeMethod.MSE)
+
+
 def judge_items(model: ObservedModel, traits: ModelTraits, calibration: Calibration, sample: Calibration) -> Fitness:
     """The verdict under the form of INT8 that the observing runtime is expected to run fastest.
 
@@ -47,9 +55,7 @@ def judge_items(model: ObservedModel, traits: ModelTraits, calibration: Calibrat
     Raises:
         DataError: the sets share no tensor with a finite value.
     """
-    dialects = model.backend.dialects(Target(runtime=model.backend.name))
-    dialect = dialects[0] if dialects else IntegerDialect(IntegerFormat.U8, symmetric=False)
-    scheme = Scheme(dialect, traits.placements[0], RangeMethod.MSE)
+    scheme = choose_scheme(model, traits)
     names = list_quantized(model.prepared, scheme)
     return judge(narrow(calibration, names), narrow(sample, names), scheme, np.random.default_rng(SEED))
 
@@ -59,8 +65,11 @@ def narrow(calibration: Calibration, names: frozenset[str]) -> Calibration:
     return replace(calibration, tensors={name: one for name, one in calibration.tensors.items() if name in names})
 
 
-def judge_study(model: ObservedModel, traits: ModelTraits, calibrator: Calibrator, others: Dataset) -> Fitness:
+def judge_study(model: ObservedModel, traits: ModelTraits, calibrator: Calibrator, others: Dataset) -> Fitness | None:
     """Hold the calibration items of a study against other items, or read how that went.
+
+    None where there is nothing to hold against each other: a model without a tensor that carries a range, or fewer
+    items than one batch of a model that fixes its batch.
 
     Args:
         model: whose activations are compared.
@@ -76,20 +85,27 @@ def judge_study(model: ObservedModel, traits: ModelTraits, calibrator: Calibrato
     stored = calibrator.store.read(name, Fitness)
     if stored is not None:
         return stored
+    if model.fixed_batch is not None and len(others) < model.fixed_batch:
+        calibrator.progress.say("the calibration items are not judged: there are too few items to hold them against")
+        return None
     calibration = calibrator.observe().calibration
     sample = observe_model(model, draw_sample(others, SAMPLE_ITEMS), calibrator.progress)
+    names = list_quantized(model.prepared, choose_scheme(model, traits)) & set(calibration.tensors)
+    if not any(is_judged(calibration.tensors[tensor], sample.tensors[tensor]) for tensor in names):
+        calibrator.progress.say("the calibration items are not judged: no tensor of the model carries a range")
+        return None
     fitness = judge_items(model, traits, calibration, sample)
     calibrator.store.write(name, fitness)
     return fitness
 
 
-def refuse_unfit(fitness: Fitness, *, accepted: bool) -> None:
+def refuse_unfit(fitness: Fitness | None, *, accepted: bool) -> None:
     """Refuse to build from calibration items that are known to do harm.
 
     Raises:
         MeasurementError: they are unfit, and the request does not accept that; with the reasons.
     """
-    if fitness.verdict is not Verdict.UNFIT or accepted:
+    if fitness is None or fitness.verdict is not Verdict.UNFIT or accepted:
         return
     message = "the calibration items are unfit for what they are held against. " + " ".join(fitness.reasons)
     raise MeasurementError(message, "give items like those that are served, or --accept-unfit to go on with these")

@@ -117,7 +117,7 @@ def open_pool(request: StudyRequest, subject: Subject) -> Pool | None:
 
 def judge_request(
     request: StudyRequest, subject: Subject, model: ObservedModel, calibrator: Calibrator, evaluation: Dataset
-) -> Fitness:
+) -> Fitness | None:
     """Verdict on the calibration items, by a sample of production or by the evaluation items.
 
     Raises:

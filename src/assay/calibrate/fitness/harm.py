@@ -66,7 +66,7 @@ def measure_harm(calibration: Calibration, sample: Calibration, scheme: Scheme) 
     harms = [
         _measure_tensor(name, one, sample.tensors[name], scheme, held, items)
         for name, one in calibration.tensors.items()
-        if name in sample.tensors and _is_judged(one, sample.tensors[name])
+        if name in sample.tensors and is_judged(one, sample.tensors[name])
     ]
     return tuple(sorted(harms, key=lambda harm: -harm.added))
 
@@ -92,7 +92,8 @@ def _estimate_excess(ratio: NDArray[np.float64], own: NDArray[np.float64], items
     return estimate_jackknife(float(decibels[0]), (decibels[1:],), "dB", items)
 
 
-def _is_judged(one: TensorStatistics, other: TensorStatistics) -> bool:
+def is_judged(one: TensorStatistics, other: TensorStatistics) -> bool:
+    """Whether a range is solved from the first statistics that may be wrong for the second ones."""
     return one.count > 0 and not one.nonfinite and not other.nonfinite and other.total_squares > 0
 
 
