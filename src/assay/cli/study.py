@@ -28,7 +28,7 @@ def split_names(_context: click.Context, _parameter: click.Parameter, value: str
 @click.argument("subject", metavar="MODEL.onnx|STUDY.toml", type=click.Path(path_type=Path))
 @click.option("--task", help="What the model does, such as classification.")
 @click.option(
-    "--calibration", metavar="DATA", help="Items for INT8 ranges: .npz, image folder, .parquet, mod:function."
+    "--calibration", metavar="DATA", help="Items for INT8 ranges: .npz, image folder, .parquet, mod:function, or a set."
 )
 @click.option("--evaluation", metavar="DATA", help="Labelled items that quality is measured on.")
 @click.option("--production", metavar="DATA", help="Sample of what is served, to judge the calibration items by.")
