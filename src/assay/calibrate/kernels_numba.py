@@ -70,7 +70,7 @@ def _keep(values: F32, wide: F32) -> F32:  # noqa: ARG001 - the twin of _widen
     return values
 
 
-@numba.extending.overload(_widen, strict=False)
+@numba.extending.overload(_widen, strict=False)  # type: ignore[untyped-decorator]  # Numba has no types
 def _choose_widening(values: Any, wide: Any) -> Callable[..., F32]:  # noqa: ANN401, ARG001 - the vendor's types
     """What ``_widen`` is compiled to, by the type of the elements."""
     return _keep if values.dtype == numba.types.float32 else _widen

@@ -89,7 +89,7 @@ class StatisticsBuilder:
         """Take in all values of an array of any shape, as float32.
 
         Args:
-            values: floating-point, bfloat16 too; with ``groups`` the first axis is the item, else the array is one atom.
+            values: floating-point or bfloat16; with ``groups`` the first axis is the item, else the array is one atom.
             groups: ``[n] int64``, the group of each item, 0 to ``GROUPS`` - 1.
 
         Returns:

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from assay.calibrate import kernels_numba, kernels_numpy
 from assay.calibrate.exact import normalise_limbs, round_limbs
+from assay.calibrate.floats import F32, Halves, widen_halves
 from assay.calibrate.kernels import Kernels, load_kernels
+from assay.calibrate.kernels_numpy import CHUNK
 from assay.calibrate.layout import BINS, BLOCK, LIMBS, MOST_COUNTED, SMALL, STRIDE
 from assay.calibrate.statistics import make_tables
 from assay.core.calibration import COARSE_BINS, GROUPS
@@ -18,7 +20,7 @@ FIRST, LAST = np.iinfo(np.int32).max, np.iinfo(np.int32).min
 Arrays = tuple[NDArray[Any], ...]
 
 
-def observe_items(kernels: Kernels, values: NDArray[np.float32], groups: NDArray[np.int64]) -> Arrays:
+def observe_items(kernels: Kernels, values: F32 | Halves, groups: NDArray[np.int64]) -> Arrays:
     histogram, coarse = np.zeros(BINS, np.int64), np.zeros((COARSE_BINS, GROUPS), np.int64)
     counts, numbers = np.empty((len(values), 2), np.int64), np.empty((len(values), 4))
     tables = make_tables()
@@ -27,7 +29,7 @@ def observe_items(kernels: Kernels, values: NDArray[np.float32], groups: NDArray
     return histogram, coarse, counts, numbers
 
 
-def observe_channels(kernels: Kernels, values: NDArray[np.float32]) -> Arrays:
+def observe_channels(kernels: Kernels, values: F32 | Halves) -> Arrays:
     channels = values.shape[2]
     low, high = np.full(channels, FIRST, np.int32), np.full(channels, LAST, np.int32)
     count, sums = np.zeros(channels, np.int64), np.empty((len(values), 2, channels))
@@ -60,6 +62,24 @@ def test_compiled_and_numpy_channels_are_the_same_bits(shape: tuple[int, ...]) -
     rng = np.random.default_rng(0)
     for values in (make_patterns(rng, *shape), rng.normal(size=shape).astype(np.float32)):
         assert all(same(*(observe_channels(kernels, values) for kernels in BOTH)))
+
+
+@pytest.mark.parametrize("kernels", BOTH)
+@pytest.mark.parametrize("size", [1, SMALL - 1, STRIDE + 1, 3 * BLOCK + 77, CHUNK + 5])
+def test_items_of_bfloat16_patterns_are_observed_like_their_numbers(kernels: Kernels, size: int) -> None:
+    patterns = np.random.default_rng(size).integers(0, BINS, (2, size), np.uint16)
+    groups = np.array([3, 15], np.int64)
+    for halves in (patterns, patterns % np.uint16(0x4000)):  # the second ones are finite and not negative
+        assert all(same(*(observe_items(kernels, values, groups) for values in (halves, widen_halves(halves)))))
+
+
+@pytest.mark.parametrize("kernels", BOTH)
+@pytest.mark.parametrize("shape", [(2, 3, 5, 1), (2, 1, 4, 49), (1, 2, 3, 7), (2, 0, 3, 2)])
+def test_channels_of_bfloat16_patterns_are_observed_like_their_numbers(
+    kernels: Kernels, shape: tuple[int, ...]
+) -> None:
+    halves = np.random.default_rng(0).integers(0, BINS, shape, np.uint16)
+    assert all(same(*(observe_channels(kernels, values) for values in (halves, widen_halves(halves)))))
 
 
 @pytest.mark.parametrize("kernels", BOTH)
