@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from assay.core.errors import ModelError
+from assay.graph.naming import Namer
 
 RANDOM_OPERATORS = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
+
+BFLOAT16 = ir.DataType.BFLOAT16
+BFLOAT16_OPSET = 13
+"""The first in which Cast is defined for bfloat16."""
 
 
 def observable_tensors(model: ir.Model) -> tuple[str, ...]:
@@ -65,3 +71,45 @@ def expose(model: ir.Model, names: Iterable[str]) -> ir.Model:
         value.type = value.type or ir.TensorType(ir.DataType.FLOAT)
         graph.outputs.append(value)
     return exposed
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """A model with inner tensors as extra outputs.
+
+    Attributes:
+        model: the model.
+        outputs: tensor -> the output that gives it, for every output.
+    """
+
+    model: ir.Model
+    outputs: Mapping[str, str]
+
+
+def expose_halved(model: ir.Model, names: Iterable[str]) -> Exposed:
+    """As ``expose``, the extra float32 outputs cast to bfloat16: half the memory, under names that were free.
+
+    Nothing is lost where the runtime computes these tensors in bfloat16; elsewhere they are rounded.
+
+    Raises:
+        ModelError: as ``expose``, or the opset cannot cast to bfloat16.
+    """
+    opset = model.graph.opset_imports.get("", 0)
+    if opset < BFLOAT16_OPSET:
+        message = f"opset {opset} cannot cast to bfloat16, which exposing tensors halved needs"
+        raise ModelError(message, f"convert the model to opset {BFLOAT16_OPSET} or newer")
+    exposed = expose(model, names)
+    graph, own = exposed.graph, len(model.graph.outputs)
+    namer = Namer(graph)
+    outputs = {str(value.name): str(value.name) for value in graph.outputs}
+    for index, value in enumerate(graph.outputs[own:], own):
+        if value.dtype is not ir.DataType.FLOAT:
+            continue
+        node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", int(BFLOAT16))], name=namer.name(f"{value.name}_Cast"))
+        halved = node.outputs[0]
+        halved.name = namer.name(f"{value.name}_halved")
+        halved.type, halved.shape = ir.TensorType(BFLOAT16), value.shape
+        graph.append(node)
+        graph.outputs[index] = halved
+        outputs[str(value.name)] = halved.name
+    return Exposed(exposed, outputs)
