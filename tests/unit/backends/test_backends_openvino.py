@@ -163,8 +163,14 @@ def test_bfloat16_interfaces_keep_their_type(tmp_path: Path) -> None:
     with open_model(net.save(tmp_path / "m.onnx", {"x": ["n", 4]}, {"y": ["n", 4]}, types)) as opened:
         y = opened.run({"x": x})["y"]
         streamed = next(iter(opened.stream([{"x": x}])))["y"]
-    assert y.dtype == streamed.dtype == x.dtype
-    np.testing.assert_array_equal(y.astype(np.float32), 2 * x.astype(np.float32))
+        lent = opened.lend({"x": x})["y"]
+        assert opened.signature.outputs[0].dtype == "bfloat16"
+        assert y.dtype == streamed.dtype == lent.dtype == x.dtype
+        for found in (y, streamed, lent):
+            np.testing.assert_array_equal(found.astype(np.float32), 2 * x.astype(np.float32))
+        opened.lend({"x": x * ml_dtypes.bfloat16(2)})
+        np.testing.assert_array_equal(lent.astype(np.float32), 4 * x.astype(np.float32), err_msg="lent memory, no copy")
+        np.testing.assert_array_equal(y.astype(np.float32), 2 * x.astype(np.float32), err_msg="a copy")
 
 
 @pytest.mark.parametrize(
