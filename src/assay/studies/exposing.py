@@ -10,22 +10,25 @@ from pathlib import Path
 import onnx_ir as ir
 
 from assay.backends.backend import Backend
-from assay.core.errors import DataError
+from assay.core.errors import DataError, UnsupportedPlan
 from assay.core.plan import Plan
-from assay.core.precision import Precision
+from assay.core.precision import CastStyle, Precision
 from assay.core.session import Dataset, Session
 from assay.core.target import Target
 from assay.data.subset import first
-from assay.graph.expose import expose
+from assay.graph.expose import Exposed, expose, expose_halved
 from assay.graph.save import save_model
 from assay.studies.cores import count_cores
+from assay.studies.renamed import RenamedSession
 
 ACTIVATION_BYTES = 64 << 20
 LARGEST_BATCH = 32
 
 
 @contextmanager
-def open_exposed(model: ir.Model, tensors: Sequence[str], backend: Backend, scratch: Path) -> Iterator[Session]:
+def open_exposed(
+    model: ir.Model, tensors: Sequence[str], backend: Backend, scratch: Path, *, halved: bool = False
+) -> Iterator[Session]:
     """A session of the float model, on all cores, that also gives the named tensors.
 
     Args:
@@ -33,18 +36,24 @@ def open_exposed(model: ir.Model, tensors: Sequence[str], backend: Backend, scra
         tensors: names of its activations.
         backend: runs it.
         scratch: an existing folder for the files that it is opened from; a sweep removes what a killed run left.
+        halved: compute in BF16 by a hint, and give the activations as bfloat16.
 
     Raises:
-        BackendError: the runtime cannot run the model with its activations exposed.
+        BackendError: the runtime cannot run the model with its activations exposed, or computes nothing in BF16.
+        ModelError: the model computes no such tensor, or its opset has no cast to bfloat16.
     """
     target = Target(runtime=backend.name, threads=count_cores())
+    plan = Plan(Precision.BF16, cast=CastStyle.HINT) if halved else Plan(Precision.FP32)
+    if halved and not (support := backend.supports(plan, target)).supported:
+        raise UnsupportedPlan(f"activations cannot be observed in {plan.precision}: {support.reason}")
+    exposed = expose_halved(model, tensors) if halved else Exposed(expose(model, tensors), {})
     with tempfile.TemporaryDirectory(prefix=".exposed.", dir=scratch) as name:
         path, built = Path(name, "exposed.onnx"), Path(name, "built")
         built.mkdir()
-        save_model(expose(model, tensors), path)
-        backend.build(path, built, Plan(Precision.FP32), target)
+        save_model(exposed.model, path)
+        backend.build(path, built, plan, target)
         with backend.open(built, target) as session:
-            yield session
+            yield RenamedSession(session, exposed.outputs) if halved else session
 
 
 def take_whole_batches(dataset: Dataset, batch: int) -> Dataset:
