@@ -2,8 +2,9 @@
 
 Run: ``python bench/depthwise_collapse.py [--items 10000] [--output FILE]``. Subjects: the separable network on
 Fashion-MNIST as it was trained; the same network with the channels of every activation scaled by random powers of two
-from 1/32 to 32, which cancel out bit for bit, the state in which folded batch normalization leaves networks such as
-MobileNet; and EfficientNet-Lite0 where its example was fetched, whose ReLU6 keeps channels from being scaled across it.
+from 1/32 to 32, which cancel out bit for bit, a state in which folded batch normalization can leave networks (Nagel et
+al. 2019, on MobileNetV2); and EfficientNet-Lite0 where its example was fetched, whose ReLU6 keeps channels from being
+scaled across it.
 The plain quantizers are ``onnxruntime.quantization.quantize_static`` and Assay's own without repairs, both min-max.
 Prints a table and one JSON line; ``--output`` keeps the line.
 """
