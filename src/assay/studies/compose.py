@@ -120,7 +120,7 @@ def choose(what: str, names: Iterable[str] | None, kind: type[Choice]) -> tuple[
     Raises:
         RequestError: a name is unknown; the hint has the nearest.
     """
-    return tuple(kind(name) for name in choose_names(what, names, tuple(kind)))
+    return tuple(kind(name) for name in choose_names(what, names, tuple(str(member) for member in kind)))
 
 
 def choose_names(what: str, names: Iterable[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:

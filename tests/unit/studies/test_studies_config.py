@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assay.core.errors import RequestError
-from assay.core.precision import Precision, RangeMethod
+from assay.core.precision import Precision, RangeMethod, Repair
 from assay.core.requirements import Objective
 from assay.studies.compose import compose_request
 from assay.studies.config import DataSection, StudyFile, anchor, override, read_study_file
@@ -147,3 +147,20 @@ def test_every_range_method_has_a_name(tmp_path: Path) -> None:
     request = compose_request(read(tmp_path, f"ranges = [{names}]\n{MINIMAL}"))
     assert request.ranges == tuple(RangeMethod)
     assert compose_request(read(tmp_path, MINIMAL)).ranges == (RangeMethod.MSE, RangeMethod.MIN_MAX)
+
+
+@pytest.mark.parametrize(("key", "typo", "near"), [("repairs", "biass", "'bias'"), ("ranges", "entropie", "'entropy'")])
+def test_a_misspelt_member_is_answered_with_the_nearest_name(tmp_path: Path, key: str, typo: str, near: str) -> None:
+    keys = read(tmp_path, f'{key} = ["{typo}"]\n' + MINIMAL)
+    with pytest.raises(RequestError) as caught:
+        compose_request(keys)
+    assert caught.value.hint == f"did you mean {near}?"
+
+
+@pytest.mark.parametrize(
+    ("named", "chosen"), [('["none"]', ()), ("[]", ()), ('["round", "bias"]', (Repair.BIAS, Repair.ROUND))]
+)
+def test_repairs_come_in_their_own_order_and_may_be_none(
+    tmp_path: Path, named: str, chosen: tuple[Repair, ...]
+) -> None:
+    assert compose_request(read(tmp_path, f"repairs = {named}\n" + MINIMAL)).repairs == chosen
