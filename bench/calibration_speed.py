@@ -4,7 +4,8 @@ Run: ``python bench/calibration_speed.py [--images 300] [--histogram-images 20] 
 a process of its own, on two cores, with a warm file cache and compiled kernels. ``memory`` is the peak resident memory
 above that of the process with its libraries imported and the model loaded (for Assay: opened with its activations
 exposed). ``wall`` and ``cpu`` of a calibration hold everything after that, Assay's with all range solvers for both
-kinds of symmetry; ``setup`` is what comes before: exposing, writing, compiling. The bare rows are the model alone.
+kinds of symmetry, whose CPU time is ``solvers`` and does not grow with the images; ``setup`` is what comes before:
+exposing, writing, compiling. The bare rows are the model alone. The row in BF16 takes the activations as bfloat16.
 Prints a table and one JSON line, and writes ``results/calibration_speed.json``.
 """
 
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 
 from assay.core.session import Batch
@@ -29,6 +31,7 @@ from assay.core.session import Batch
 BENCH = Path(__file__).parent
 WORK = BENCH / "scratch"
 THREADS = 2
+WIDE_ROW, HALVED_ROW = "assay openvino fp32", "assay openvino bf16"
 SHAPE = (3, 224, 224)
 TOOLS = ("numpy", "numba", "onnxruntime", "openvino", "nncf")
 
@@ -111,45 +114,40 @@ def run_bare(model: Path, images: Images, runtime: str, batch: int) -> dict[str,
             return {**measure(work)}
 
 
-def run_assay(model: Path, images: Images, precision: str) -> dict[str, object]:
+def run_assay(model: Path, images: Images, runtime: str, precision: str) -> dict[str, object]:
     """Observe what INT8 plans need, and solve every range."""
     from assay.backends.table import load_backend  # noqa: PLC0415
     from assay.calibrate.kernels import load_kernels  # noqa: PLC0415
     from assay.calibrate.observe import observe  # noqa: PLC0415
     from assay.calibrate.statistics import observe_array  # noqa: PLC0415
-    from assay.core.plan import Plan  # noqa: PLC0415
-    from assay.core.precision import CastStyle, Precision  # noqa: PLC0415
-    from assay.core.target import Target  # noqa: PLC0415
-    from assay.graph.expose import expose  # noqa: PLC0415
     from assay.graph.ingest import load_model  # noqa: PLC0415
-    from assay.graph.save import save_model  # noqa: PLC0415
+    from assay.studies.exposing import open_exposed  # noqa: PLC0415
 
     before = read_memory("VmRSS")
     load_kernels()
-    observe_array(np.zeros((1, 8), np.float32), np.zeros(1, np.int64), 1)
+    for type_ in (np.float32, ml_dtypes.bfloat16):
+        observe_array(np.zeros((1, 8), type_), np.zeros(1, np.int64), 1)
     libraries, begin = read_memory("VmRSS") - before, time.perf_counter()
     loaded = load_model(model)
-    backend, target = load_backend("openvino"), Target("openvino", threads=THREADS)
-    tensors = list_tensors(loaded)
-    format_ = Precision(precision)
-    plan = Plan(format_, cast=CastStyle.HINT if format_ is Precision.BF16 else None)
+    backend, tensors = load_backend(runtime), list_tensors(loaded)
     result: dict[str, object] = {"tensors": len(tensors), "kernel_libraries_mib": round(libraries, 1)}
-    with tempfile.TemporaryDirectory() as folder:
-        save_model(expose(loaded, tensors), Path(folder, "exposed.onnx"))
-        Path(folder, "built").mkdir()
-        backend.build(Path(folder, "exposed.onnx"), Path(folder, "built"), plan, target)
-        with backend.open(Path(folder, "built"), target) as session:
-            result["setup_s"] = round(time.perf_counter() - begin, 2)
-            ranges: dict[str, dict[str, tuple[float, float]]] = {}
+    ranges: dict[str, dict[str, tuple[float, float]]] = {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_exposed(loaded, tensors, backend, Path(folder), halved=precision == "bf16") as session,
+    ):
+        result["setup_s"] = round(time.perf_counter() - begin, 2)
 
-            def work() -> None:
-                start = time.perf_counter()
-                calibration = observe(session, images, tensors, 1, threads=THREADS)
-                result["observing_s"] = round(time.perf_counter() - start, 2)
-                result["observed_mib"] = round(read_memory("VmHWM"), 1)
-                ranges.update(solve_all(calibration))
+        def work() -> None:
+            start = time.perf_counter()
+            calibration = observe(session, images, tensors, 1, threads=THREADS)
+            result["observing_s"] = round(time.perf_counter() - start, 2)
+            result["observed_mib"] = round(read_memory("VmHWM"), 1)
+            solving = time.process_time()
+            ranges.update(solve_all(calibration))
+            result["solvers_s"] = round(time.process_time() - solving, 2)
 
-            result |= measure(work)
+        result |= measure(work)
     result["ranges"] = ranges
     return result
 
@@ -239,7 +237,7 @@ def run_row(name: str, images: int, model: Path) -> dict[str, object]:
     if tool == "bare":
         return run_bare(model, data, options[0], int(options[1]))
     if tool == "assay":
-        return run_assay(model, data, options[0])
+        return run_assay(model, data, *options)
     return run_nncf(model, data) if tool == "nncf" else run_onnxruntime(model, data, options[0])
 
 
@@ -276,8 +274,8 @@ def list_rows(options: argparse.Namespace) -> list[tuple[str, int]]:
     """Rows and their images."""
     images, few = options.images, options.histogram_images
     rows = [(f"bare {runtime} {batch}", images) for runtime in ("openvino", "onnxruntime") for batch in (1, 8)]
-    rows += [("assay fp32", count) for count in (images // 4, images // 2, images)]
-    rows += [("assay bf16", images), ("nncf", images)]
+    rows += [(WIDE_ROW, count) for count in (images // 4, images // 2, images)]
+    rows += [("assay onnxruntime fp32", images), (HALVED_ROW, images), ("nncf", images)]
     rows += [("onnxruntime MinMax", images), ("onnxruntime Entropy", few), ("onnxruntime Percentile", few)]
     return [row for row in rows if not options.only or any(row[0].startswith(name) for name in options.only)]
 
@@ -289,13 +287,14 @@ def print_table(rows: list[dict[str, object]]) -> None:
         for kind in ("wall_s", "cpu_s")
     }
     print(
-        f"{'':<26}{'images':>7}{'setup s':>9}{'wall s':>9}{'cpu s':>9}"
+        f"{'':<26}{'images':>7}{'setup s':>9}{'wall s':>9}{'cpu s':>9}{'solvers s':>11}"
         f"{'memory MiB':>12}{'wall/bare':>11}{'cpu/bare':>10}"
     )
     for row in rows:
         ratios = [f"{per_image(row, kind) / bare:.2f}x" if bare else "-" for kind, bare in least.items()]
         print(
             f"{row['row']:<26}{row['images']:>7}{row.get('setup_s', '-'):>9}{row['wall_s']:>9}{row['cpu_s']:>9}"
+            f"{row.get('solvers_s', '-'):>11}"
             f"{row['memory_mib']:>12}{ratios[0]:>11}{ratios[1]:>10}"
         )
 
@@ -325,7 +324,7 @@ def main() -> None:
         write_resnet50(source)
     Images(options.images)
     model = prepare_model(source)
-    start_row("assay fp32", 1, model)  # compiles the kernels where they are not yet
+    start_row(WIDE_ROW, 1, model)  # compiles the kernels where they are not yet
     rows = [start_row(name, images, model) for name, images in list_rows(options)]
     finish(rows, options.images)
 
@@ -335,10 +334,9 @@ def finish(rows: list[dict[str, object]], images: int) -> None:
     from assay.measure.machine import describe_machine  # noqa: PLC0415
 
     named = {str(row["row"]): row for row in rows}  # of several counts the last one
-    both = "assay fp32" in named and "assay bf16" in named
-    moved = compare_ranges(named["assay fp32"], named["assay bf16"]) if both else {}
-    whole = next((row for row in rows if row["row"] == "assay fp32" and row["images"] == images // 2), None)
-    drawn = compare_ranges(named["assay fp32"], whole) if "assay fp32" in named and whole else {}
+    moved = compare_ranges(named[WIDE_ROW], named[HALVED_ROW]) if {WIDE_ROW, HALVED_ROW} <= {*named} else {}
+    half = next((row for row in rows if row["row"] == WIDE_ROW and row["images"] == images // 2), None)
+    drawn = compare_ranges(named[WIDE_ROW], half) if half else {}
     print_table(rows)
     if moved:
         print("\nranges: largest and median difference over the width of the range, over all tensors")
