@@ -9,6 +9,7 @@ from assay.backends.backend import Availability, Support
 from assay.backends.openvino.compilation import compile_model, order_ports, read_model
 from assay.backends.openvino.errors import mapped_errors, summarize_error
 from assay.backends.openvino.processor import is_exact_here
+from assay.backends.openvino.quantizers import fuse_pairs
 from assay.backends.openvino.session import OpenVinoSession
 from assay.backends.openvino.settings import MODEL_FILE, Settings, write_settings
 from assay.backends.openvino.signs import find_lost_signs
@@ -129,14 +130,14 @@ class OpenVinoBackend:
         signature = read_signature(model)
         compute = find_compute(plan)
         converted = read_model(model)
+        fuse_pairs(converted)
         order_ports(converted.inputs, signature.inputs)
         order_ports(converted.outputs, signature.outputs)
         with mapped_errors(BuildFailed, f"OpenVINO cannot write {model} as IR", "is the disk full?"):
             module.save_model(converted, str(into / MODEL_FILE), compress_to_fp16=False)
         write_settings(Settings(inputs=signature.inputs, outputs=signature.outputs, compute=compute), into)
-        engine = compile_model(read_model(into / MODEL_FILE), target, compute)
-        signed = plan.scheme is not None and plan.scheme.dialect.activation is IntegerFormat.S8
-        lost = find_lost_signs(engine.compiled) if signed else []
+        written = read_model(into / MODEL_FILE)
+        lost = find_lost_signs(written, compile_model(written, target, compute).compiled)
         if lost:
             message = f"OpenVINO hands on the signed codes of Concat {lost[0]!r} as unsigned: negative values are lost"
             raise UnsupportedPlan(message, "quantize activations to u8 for this model")

@@ -24,6 +24,15 @@ def load_openvino() -> Any:  # noqa: ANN401 - the vendor's module has no types
         raise BackendUnavailable(f"OpenVINO cannot be imported: {err}", f"install it: {INSTALL}") from err
 
 
+def load_opset() -> Any:  # noqa: ANN401 - as above
+    """The vendor's functions that make operators.
+
+    Raises:
+        BackendUnavailable: as ``load_openvino``.
+    """
+    return load_openvino().opset13
+
+
 @cache
 def load_core() -> Any:  # noqa: ANN401 - the vendor's object has no types
     """The process's one runtime core: making it searches for plugins, which costs milliseconds.
