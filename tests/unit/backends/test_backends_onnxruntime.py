@@ -114,7 +114,8 @@ def test_a_missing_device_is_unavailable(tmp_path: Path) -> None:
 def test_a_built_folder_holds_the_model_and_its_settings(tmp_path: Path) -> None:
     built = build(RELU, tmp_path)
     assert sorted(path.name for path in built.iterdir()) == ["model.onnx", "settings.json"]
-    assert msgspec.json.decode((built / "settings.json").read_bytes()) == {"schema": 1, "optimise": True}
+    settings = msgspec.json.decode((built / "settings.json").read_bytes())
+    assert settings == {"schema": 1, "optimise": True, "quantized": False}
     assert (built / "model.onnx").read_bytes() == (tmp_path / "source.onnx").read_bytes()
 
 
@@ -222,3 +223,41 @@ with backend.open(folder, target) as session:
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_product_of_known_length_with_a_bias_runs_on_integers(tmp_path: Path, *, seen: bool) -> None:
+    text = """g (float[3,20,16] x) => (float[3,20,32] y) {
+        q = QuantizeLinear(x, s, z)
+        d = DequantizeLinear(q, s, z)
+        e = DequantizeLinear<axis = 1>(w, ws, wz)
+        m = MatMul(d, e)
+        a = Add(m, b)
+        y = Tanh(a)
+    }"""
+    rng = np.random.default_rng(0)
+    weight = rng.integers(-127, 128, (16, 32)).astype(np.int8)
+    scales = rng.uniform(0.001, 0.01, 32).astype(np.float32)
+    bias = rng.normal(size=32).astype(np.float32)
+    model = parse(
+        text,
+        s=np.float32(0.03),
+        z=np.uint8(128),
+        w=weight,
+        ws=scales,
+        wz=np.zeros(32, np.int8),
+        b=bias,
+    )
+    onnx.save(model, tmp_path / "source.onnx")
+    (tmp_path / "built").mkdir()
+    scheme = Scheme(BACKEND.dialects(TARGET)[0], Placement.OPERANDS, RangeMethod.MIN_MAX)
+    plan = Plan(Precision.INT8, scheme=scheme) if seen else Plan(Precision.FP32)
+    BACKEND.build(tmp_path / "source.onnx", tmp_path / "built", plan, TARGET)
+    images = rng.normal(size=(3, 20, 16)).astype(np.float32)
+    with BACKEND.open(tmp_path / "built", TARGET) as session:
+        audit = session.executed({"x": images})
+        got = session.run({"x": images})["y"]
+    assert audit.shares()[Precision.INT8] == (1.0 if seen else 0.0)
+    codes = np.clip(np.rint(images / np.float32(0.03)) + 128, 0, 255) - 128
+    wanted = (codes * np.float32(0.03)).astype(np.float64) @ (weight * scales.astype(np.float64)) + bias
+    np.testing.assert_allclose(got, np.tanh(wanted), rtol=1e-4, atol=1e-4)

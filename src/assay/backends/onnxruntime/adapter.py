@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import onnxruntime as ort
 
 from assay.backends.backend import Availability, Support
@@ -86,7 +87,8 @@ class OnnxRuntimeBackend:
         if not support.supported:
             raise UnsupportedPlan(support.reason, "choose another precision or runtime")
         copy_model(model, into)
-        write_settings(self._settings, into)
+        quantized = plan.precision is Precision.INT8
+        write_settings(msgspec.structs.replace(self._settings, quantized=quantized), into)
         self.open(into, target).close()
 
     def open(self, built: Path, target: Target) -> Session:

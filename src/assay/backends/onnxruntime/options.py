@@ -15,6 +15,10 @@ SCHEMA = 1
 QUIET = 4
 """Log nothing but fatal messages: every error comes as an exception already, and warnings are not for the user."""
 
+FLOAT_FUSIONS = "MatMulAddFusion"
+"""Rewrites that come before the integer ones and get in their way: a MatMul with an Add behind it becomes a Gemm, which
+needs an integer bias and an integer result to run on integers, where the MatMul alone does not (seen in 1.31)."""
+
 PROVIDERS = {"cpu": "CPUExecutionProvider"}
 """Device kind -> execution provider. A further device is one entry here and its dialects in ``capabilities``."""
 
@@ -25,10 +29,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     Attributes:
         schema: version of this structure.
         optimise: let ONNX Runtime rewrite the graph; off gives the exact semantics of every node.
+        quantized: the graph has quantize/dequantize pairs that are to become integer operators.
     """
 
     schema: int = SCHEMA
     optimise: bool = True
+    quantized: bool = False
 
 
 def write_settings(settings: Settings, folder: Path) -> None:
@@ -78,6 +84,8 @@ def make_options(target: Target, settings: Settings) -> ort.SessionOptions:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     # Workers that spin after a call has ended would take their cores from the next session's call.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if settings.quantized:
+        options.add_session_config_entry("optimization.disable_specified_optimizers", FLOAT_FUSIONS)
     if not settings.optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return options
