@@ -59,6 +59,41 @@ class Tolerance:
         return cls(match["metric"], kind, amount, text.strip())
 
 
+@dataclass(frozen=True, slots=True)
+class SliceRule:
+    """How much worse than the reference a metric may be in every slice of a column.
+
+    Attributes:
+        column: of the data, or ``class`` for the target.
+        kind: of the amount.
+        amount: as in a tolerance.
+        text: as the user wrote it.
+    """
+
+    column: str
+    kind: ToleranceKind
+    amount: float
+    text: str
+
+    def margin(self, reference: float) -> float:
+        """Tolerated drop in the metric's own unit, given the reference's value in the slice; never negative."""
+        return self.amount if self.kind is ToleranceKind.ABSOLUTE else self.amount * abs(reference)
+
+    @classmethod
+    def parse(cls, text: str) -> SliceRule:
+        """Read ``class: 5pp``, ``camera: 0.05`` or ``source: 10%``.
+
+        Raises:
+            RequestError: the text has another form, or the amount is not a sensible drop.
+        """
+        try:
+            read = Tolerance.parse(text)
+        except RequestError as error:
+            message = f"slice {text!r} is not of the form 'COLUMN: AMOUNT', with a drop below 100%"
+            raise RequestError(message, "write for example 'class: 5pp'") from error
+        return cls(read.metric, read.kind, read.amount, read.text)
+
+
 class Bounded(StrEnum):
     """Measured quantity that a constraint bounds."""
 
@@ -141,6 +176,7 @@ class Requirements:
     Attributes:
         confidence: one-sided confidence of the statement "within the tolerance" (0.5..1).
         price_per_hour: of the serving machine, in the user's currency; needed by the cost objective.
+        slices: what every slice of the items is held to, besides the whole.
     """
 
     tolerance: Tolerance
@@ -148,6 +184,7 @@ class Requirements:
     constraints: tuple[Constraint, ...] = ()
     confidence: float = 0.95
     price_per_hour: float | None = None
+    slices: tuple[SliceRule, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse contradictions.

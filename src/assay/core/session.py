@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -63,11 +63,13 @@ class Batch:
         feeds: model inputs by name, each ``[n, ...]``.
         targets: labels ``[n, ...]``, or None where the data has none.
         start: index of the first item in the data set.
+        columns: further columns of the data by name, each ``[n]``, by which items are divided into slices.
     """
 
     feeds: Feeds
     targets: Array | None
     start: int
+    columns: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -109,11 +111,16 @@ class Metric:
         name: as written in a tolerance.
         higher_is_better: direction.
         labelled: needs targets.
+        functional: name of the functional that makes the metric out of the items' records, where it is not the mean of
+            item scores; empty for a mean.
+        record: which records of the scores the functional takes.
     """
 
     name: str
     higher_is_better: bool
     labelled: bool
+    functional: str = ""
+    record: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +130,17 @@ class Scores:
     Attributes:
         metrics: metric name -> ``[n] float64`` item scores whose mean is the metric.
         predictions: ``[n] int64`` what the model says of each item, for flips and agreement.
+        records: name -> ``[n, ...] float64`` what a functional needs of each item.
+        certainty: ``[n] float64`` how sure the model is of what it says, 0 to 1; None where it does not tell.
+        columns: name -> ``[n]`` what the items are divided into slices by; ``class`` is the target, where that is one
+            integer.
     """
 
     metrics: Mapping[str, NDArray[np.float64]]
     predictions: NDArray[np.int64]
+    records: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    certainty: NDArray[np.float64] | None = None
+    columns: Mapping[str, Array] = field(default_factory=dict)
 
 
 class Task(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from assay.core.audit import ExecutionAudit
+from assay.core.certificate import Certificate
 from assay.core.estimate import Estimate
 from assay.core.plan import Candidate
 
@@ -36,6 +37,7 @@ class Quality:
         flips_won: items wrong under the reference and right under the variant.
         agreement: share of items on which both predict the same.
         method: name of the interval's method.
+        asymptotic: the method holds in the limit of many items only.
     """
 
     metric: str
@@ -51,6 +53,7 @@ class Quality:
     flips_won: int
     agreement: float
     method: str
+    asymptotic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Evidence:
         energy: joules per item, or None where the machine cannot tell.
         energy_note: why energy is None.
         flags: disagreements between what was asked and what ran, in words.
+        certificate: what the certification items say; None in records of before there were certificates.
     """
 
     quality: Quality | None
@@ -106,6 +110,7 @@ class Evidence:
     energy: Estimate | None = None
     energy_note: str = ""
     flags: tuple[str, ...] = ()
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,8 +155,12 @@ def _count_nonfinite(outputs: Outputs, size: int) -> tuple[int, int]:
 
 
 def _concatenate(scored: list[Scores]) -> Scores:
-    names = scored[0].metrics
+    first = scored[0]
+    certainties = [part.certainty for part in scored if part.certainty is not None]
     return Scores(
-        metrics={name: np.concatenate([part.metrics[name] for part in scored]) for name in names},
+        metrics={name: np.concatenate([part.metrics[name] for part in scored]) for name in first.metrics},
         predictions=np.concatenate([part.predictions for part in scored]),
+        records={name: np.concatenate([part.records[name] for part in scored]) for name in first.records},
+        certainty=np.concatenate(certainties) if len(certainties) == len(scored) else None,
+        columns={name: np.concatenate([part.columns[name] for part in scored]) for name in first.columns},
     )

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from assay.core.convergence import Convergence
 from assay.core.decision import Decision
 from assay.core.fitness import Fitness
+from assay.core.flip import Flip
 from assay.core.requirements import Requirements
+from assay.core.sample_plan import SamplePlan
 from assay.core.trial import Trial
 from assay.data.source import Preprocess
 
@@ -69,6 +71,8 @@ class StudyRecord:
         preprocess: how stored items become model inputs, as the request declared it.
         fitness: of the calibration items, held against the evaluation items or a sample of production.
         convergence: how the ranges settled, where the number of calibration items was left to the study.
+        plan: how many items the certificates take.
+        flips: trial id -> items that broke, the worst first.
     """
 
     schema: int
@@ -91,3 +95,5 @@ class StudyRecord:
     preprocess: Preprocess | None = None
     fitness: Fitness | None = None
     convergence: Convergence | None = None
+    plan: SamplePlan | None = None
+    flips: Mapping[str, tuple[Flip, ...]] = field(default_factory=dict)
