@@ -89,6 +89,7 @@ class Certificate:
         looks: trail of a sequential test, one entry per look.
         reason: why it is untested, or why the test stopped; in words.
         slices: certificates of parts of the items, the worst first.
+        order: place in the fixed sequence of tests, from 1; 0 where it has none.
     """
 
     status: CertificateStatus
@@ -106,3 +107,4 @@ class Certificate:
     looks: tuple[Look, ...] = ()
     reason: str = ""
     slices: tuple[SliceCertificate, ...] = ()
+    order: int = 0
