@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
@@ -141,6 +141,33 @@ class Scores:
     records: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     certainty: NDArray[np.float64] | None = None
     columns: Mapping[str, Array] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return len(self.predictions)
+
+    def select(self, rows: slice | NDArray[np.int64]) -> Scores:
+        """Scores of some of the items, in the order of ``rows``."""
+        return Scores(
+            metrics={name: values[rows] for name, values in self.metrics.items()},
+            predictions=self.predictions[rows],
+            records={name: values[rows] for name, values in self.records.items()},
+            certainty=None if self.certainty is None else self.certainty[rows],
+            columns={name: values[rows] for name, values in self.columns.items()},
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Scores]) -> Scores:
+        """Scores of several parts, one after the other; each has what the first one has."""
+        first = parts[0]
+        certainties = [part.certainty for part in parts if part.certainty is not None]
+        return cls(
+            metrics={name: np.concatenate([part.metrics[name] for part in parts]) for name in first.metrics},
+            predictions=np.concatenate([part.predictions for part in parts]),
+            records={name: np.concatenate([part.records[name] for part in parts]) for name in first.records},
+            certainty=np.concatenate(certainties) if len(certainties) == len(parts) else None,
+            columns={name: np.concatenate([part.columns[name] for part in parts]) for name in first.columns},
+        )
 
 
 class Task(Protocol):

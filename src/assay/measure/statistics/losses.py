@@ -1,0 +1,41 @@
+"""How much worse a variant does on each item than the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.core.errors import MeasurementError, RequestError
+from assay.core.session import Metric, Scores
+from assay.measure.tasks.agreement import AGREEMENT
+
+
+def reference_scores(metric: Metric, reference: Scores) -> NDArray[np.float64]:
+    """``[n]`` item scores of the reference; it agrees with itself on every item.
+
+    Raises:
+        RequestError: the metric was not scored, or is no mean of item scores.
+    """
+    if metric.name == AGREEMENT.name:
+        return np.ones(len(reference), np.float64)
+    values = reference.metrics.get(metric.name)
+    if values is None:
+        scored = ", ".join(reference.metrics) or "predictions only"
+        raise RequestError(f"metric {metric.name!r} has no item scores; scored are {scored}")
+    return values
+
+
+def item_losses(metric: Metric, reference: Scores, variant: Scores) -> NDArray[np.float64]:
+    """``[n]`` losses of a metric that is a mean of item scores; positive is worse, whatever its direction.
+
+    Raises:
+        RequestError: the metric was not scored, or is no mean of item scores.
+        MeasurementError: the numbers of items differ.
+    """
+    if len(reference) != len(variant):
+        raise MeasurementError(f"{len(reference)} items of the reference cannot be paired with {len(variant)}")
+    if metric.name == AGREEMENT.name:
+        agrees = (reference.predictions == variant.predictions) & (reference.predictions >= 0)
+        return (~agrees).astype(np.float64)
+    before, after = reference_scores(metric, reference), reference_scores(metric, variant)
+    return before - after if metric.higher_is_better else after - before

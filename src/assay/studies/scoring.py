@@ -1,0 +1,143 @@
+"""Item scores of an artifact over the first items of the evaluation order, extended as they are needed, and stored."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.core.errors import StoreError
+from assay.core.plan import Candidate
+from assay.core.session import Scores, Session
+from assay.core.tensor import Array
+from assay.data.subset import every
+from assay.measure.quality import ScoredDataset, score_dataset
+from assay.studies.workspace import Workspace
+
+METRIC, RECORD, COLUMN = "metric.", "record.", "column."
+PREDICTIONS, CERTAINTY, NONFINITE = "predictions", "certainty", "nonfinite"
+
+
+class ItemScorer:
+    """Scores one artifact, as far as it is asked to; a context manager.
+
+    What an earlier run has scored is read; the artifact is opened only when more is wanted.
+
+    Args:
+        space: the study.
+        candidate: whose artifact it is.
+        folder: of the artifact.
+
+    Attributes:
+        nonfinite: output values that were NaN or infinite so far.
+    """
+
+    def __init__(self, space: Workspace, candidate: Candidate, folder: Path) -> None:
+        self._space, self._candidate, self._folder = space, candidate, folder
+        self._stack = ExitStack()
+        self._session: Session | None = None
+        arrays = space.store.read_arrays(name_scores(candidate))
+        self._scores: Scores | None = None if arrays is None else unpack_scores(arrays)
+        self.nonfinite = 0 if arrays is None else int(arrays[NONFINITE][0])
+
+    def __len__(self) -> int:
+        """Items scored."""
+        return 0 if self._scores is None else len(self._scores)
+
+    def score(self, count: int) -> Scores:
+        """Scores of the first ``count`` items of the evaluation order.
+
+        Raises:
+            BackendError: the runtime failed on an item.
+            DataError: an item cannot be read.
+        """
+        known = len(self)
+        if known < count:
+            positions = self._space.split.order[known:count]
+            scored = self._run(positions)
+            # The items were read in the order of the data; the test wants them in the order that was drawn.
+            fresh = scored.scores.select(np.argsort(np.argsort(positions)).astype(np.int64))
+            self._scores = fresh if self._scores is None else Scores.join([self._scores, fresh])
+            self.nonfinite += scored.nonfinite
+            arrays = pack_scores(self._scores, self.nonfinite)
+            self._space.store.write_arrays(name_scores(self._candidate), arrays)
+        if self._scores is None:
+            raise StoreError(f"no item of {self._candidate.id} is scored", "run the study again")
+        return self._scores.select(slice(0, count))
+
+    def close(self) -> None:
+        """Give the runtime's resources back."""
+        self._stack.close()
+        self._session = None
+
+    def __enter__(self) -> Self:
+        """Enter the context."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _run(self, positions: NDArray[np.int64]) -> ScoredDataset:
+        """Scores of the items at these positions, in rising order of the positions."""
+        space, runtime = self._space, self._candidate.runtime
+        if self._session is None:
+            session = space.backends[runtime].open(self._folder, space.scoring_target(runtime))
+            self._session = self._stack.enter_context(session)
+        items = every(space.evaluation, np.sort(positions).tolist())
+        return score_dataset(self._session, items, space.task, space.scoring_batch, space.progress.advance)
+
+
+def name_scores(candidate: Candidate) -> str:
+    """Where a candidate's scores are in the store."""
+    return f"scores/{candidate.id}"
+
+
+def pack_scores(scores: Scores, nonfinite: int) -> dict[str, Array]:
+    """Scores as arrays by name."""
+    arrays: dict[str, Array] = {PREDICTIONS: scores.predictions, NONFINITE: np.array([nonfinite], np.int64)}
+    if scores.certainty is not None:
+        arrays[CERTAINTY] = scores.certainty
+    for prefix, values in ((METRIC, scores.metrics), (RECORD, scores.records), (COLUMN, scores.columns)):
+        arrays |= {f"{prefix}{name}": np.asarray(value) for name, value in values.items()}
+    return arrays
+
+
+def unpack_scores(arrays: dict[str, Array]) -> Scores:
+    """Scores from arrays by name."""
+
+    def chosen(prefix: str) -> dict[str, Array]:
+        return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+    certainty = arrays.get(CERTAINTY)
+    return Scores(
+        metrics={name: value.astype(np.float64) for name, value in chosen(METRIC).items()},
+        predictions=arrays[PREDICTIONS].astype(np.int64),
+        records={name: value.astype(np.float64) for name, value in chosen(RECORD).items()},
+        certainty=None if certainty is None else certainty.astype(np.float64),
+        columns=chosen(COLUMN),
+    )
+
+
+def read_scores(space: Workspace, candidate: Candidate) -> Scores:
+    """Stored item scores of a candidate, in the evaluation order, as far as it was scored.
+
+    Raises:
+        StoreError: they are missing.
+    """
+    arrays = space.store.read_arrays(name_scores(candidate))
+    if arrays is None:
+        raise StoreError(f"the scores of {candidate.id} are missing", "run the study again")
+    return unpack_scores(arrays)
+
+
+def count_nonfinite(space: Workspace, candidate: Candidate) -> int:
+    """Output values of a candidate that were NaN or infinite, over all items scored."""
+    arrays = space.store.read_arrays(name_scores(candidate))
+    return 0 if arrays is None else int(arrays[NONFINITE][0])
