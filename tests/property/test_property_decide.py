@@ -72,7 +72,7 @@ def fields(draw: st.DrawFn) -> list[Trial]:
 def requests(draw: st.DrawFn) -> Requirements:
     kind = draw(st.sampled_from(ToleranceKind))
     amount = draw(st.sampled_from([0.0, 0.001, 0.003, 0.005, 0.02]))
-    chosen = draw(st.lists(st.sampled_from([*Bounded][2:]), max_size=2, unique=True))
+    chosen = draw(st.lists(st.sampled_from([*Bounded][3:]), max_size=2, unique=True))
     limits = [(quantity, draw(st.floats(*LIMITS[quantity]))) for quantity in chosen]
     return Requirements(
         Tolerance("top1", kind, amount, f"top1: {amount}"),

@@ -11,6 +11,7 @@ from itertools import pairwise
 from assay.core.errors import RequestError
 
 LEAST_CONFIDENCE = 0.5
+AT = " at "
 NUMBER = r"(?P<number>[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 
 
@@ -98,6 +99,7 @@ class Bounded(StrEnum):
     """Measured quantity that a constraint bounds."""
 
     P50 = "p50"
+    P90 = "p90"
     P95 = "p95"
     P99 = "p99"
     THROUGHPUT = "throughput"
@@ -109,9 +111,16 @@ class Bounded(StrEnum):
         """The bound is an upper one; throughput alone has a lower one."""
         return self is not Bounded.THROUGHPUT
 
+    @property
+    def quantile(self) -> float | None:
+        """The share of calls that a percentile of the latency is about; None for what is no percentile."""
+        return QUANTILES.get(self)
 
+
+QUANTILES = {Bounded.P50: 0.5, Bounded.P90: 0.9, Bounded.P95: 0.95, Bounded.P99: 0.99}
 UNITS = {
     Bounded.P50: {"ms": 1.0, "s": 1e3, "us": 1e-3},
+    Bounded.P90: {"ms": 1.0, "s": 1e3, "us": 1e-3},
     Bounded.P95: {"ms": 1.0, "s": 1e3, "us": 1e-3},
     Bounded.P99: {"ms": 1.0, "s": 1e3, "us": 1e-3},
     Bounded.THROUGHPUT: {"/s": 1.0, "items/s": 1.0, "": 1.0},
@@ -127,20 +136,23 @@ class Constraint:
     Attributes:
         limit: in ms (latency), items/s (throughput) or bytes (memory, size).
         text: as the user wrote it.
+        confidence: one-sided confidence that the bound is kept with; that of the requirements where None.
     """
 
     quantity: Bounded
     limit: float
     text: str
+    confidence: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> Constraint:
-        """Read ``p99 <= 10ms``, ``throughput >= 200/s``, ``memory <= 256MiB`` or ``size <= 5MB``.
+        """Read ``p99 <= 10ms``, ``p99 <= 10ms at 99%``, ``throughput >= 200/s``, ``memory <= 256MiB`` or ``size <= 5MB``.
 
         Raises:
-            RequestError: unknown quantity or unit, or a bound in the wrong direction.
+            RequestError: unknown quantity or unit, a bound in the wrong direction, or a senseless confidence.
         """
-        match = re.fullmatch(rf"\s*(?P<name>\w+)\s*(?P<relation><=|>=|<|>)\s*{NUMBER}\s*(?P<unit>[\w/]*)\s*", text)
+        bound, separator, certainty = (text, "", "") if AT not in text else text.rpartition(AT)
+        match = re.fullmatch(rf"\s*(?P<name>\w+)\s*(?P<relation><=|>=|<|>)\s*{NUMBER}\s*(?P<unit>[\w/]*)\s*", bound)
         names = ", ".join(Bounded)
         if match is None or match["name"] not in set(Bounded):
             message = f"constraint {text!r} is not of the form 'QUANTITY <= NUMBER UNIT'"
@@ -156,7 +168,25 @@ class Constraint:
         limit = float(match["number"]) * factor
         if not 0 < limit < math.inf:
             raise RequestError(f"constraint {text!r} can never be met", "give a positive, finite limit")
-        return cls(quantity, limit, text.strip())
+        confidence = _read_confidence(quantity, certainty, text) if separator else None
+        return cls(quantity, limit, text.strip(), confidence)
+
+
+def _read_confidence(quantity: Bounded, certainty: str, text: str) -> float:
+    """The confidence of a constraint, from ``99%``.
+
+    Raises:
+        RequestError: it is no percentage from 50% on and below 100%, or the quantity is no percentile.
+    """
+    if quantity.quantile is None:
+        message = f"constraint {text!r}: only a percentile of the latency has a confidence of its own"
+        raise RequestError(message, "leave 'at ...' out; --confidence is the confidence of everything else")
+    match = re.fullmatch(rf"\s*{NUMBER}\s*%\s*", certainty)
+    share = float(match["number"]) / 100 if match else math.nan
+    if not LEAST_CONFIDENCE <= share < 1:
+        message = f"constraint {text!r}: {certainty.strip()!r} is no confidence"
+        raise RequestError(message, "write for example 'p99 <= 10ms at 99%'")
+    return share
 
 
 class Objective(StrEnum):
@@ -206,7 +236,7 @@ class Requirements:
             if other is not constraint:
                 message = f"{constraint.quantity} is bounded twice: {other.text!r} and {constraint.text!r}"
                 raise RequestError(message, "keep one of them")
-        order = [limits[q] for q in (Bounded.P50, Bounded.P95, Bounded.P99) if q in limits]
+        order = [limits[q] for q in QUANTILES if q in limits]
         for lower, higher in pairwise(order):
             if higher.limit < lower.limit:
                 message = f"constraints contradict each other: {lower.text!r} is implied by {higher.text!r}"

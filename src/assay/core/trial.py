@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -57,14 +58,46 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
+class Percentile:
+    """A percentile of the time of one call, at the confidence that a constraint asked for.
+
+    Attributes:
+        quantile: 0.99 for p99.
+        estimate: in milliseconds, with its confidence.
+    """
+
+    quantile: float
+    estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
 class Latency:
-    """Percentiles of the time of one call, in milliseconds, each with a distribution-free interval."""
+    """Percentiles of the time of one call, in milliseconds, each with a distribution-free interval.
+
+    Attributes:
+        asked: what constraints asked for besides the three.
+    """
 
     p50: Estimate
     p95: Estimate
     p99: Estimate
     batch: int
     n: int
+    asked: tuple[Percentile, ...] = ()
+
+    def at(self, quantile: float, confidence: float | None = None) -> Estimate | None:
+        """The estimate of a quantile at a confidence; None where it was not made.
+
+        Args:
+            quantile: 0.99 for p99.
+            confidence: of each bound; None for that of the three.
+        """
+        three = (Percentile(0.5, self.p50), Percentile(0.95, self.p95), Percentile(0.99, self.p99))
+        wanted = self.p50.confidence if confidence is None else confidence
+        for found in (*three, *self.asked):
+            if found.quantile == quantile and math.isclose(found.estimate.confidence, wanted):
+                return found.estimate
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +131,9 @@ class Evidence:
         energy_note: why energy is None.
         flags: disagreements between what was asked and what ran, in words.
         certificate: what the certification items say; None in records of before there were certificates.
+        served: items per second at which calls that arrive at random keep the latency constraint, its lower bound
+            certified; None where it was not asked for or not found.
+        served_note: why served is None, where it was asked for.
     """
 
     quality: Quality | None
@@ -111,6 +147,8 @@ class Evidence:
     energy_note: str = ""
     flags: tuple[str, ...] = ()
     certificate: Certificate | None = None
+    served: Estimate | None = None
+    served_note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from assay.core.certificate import Certificate, CertificateStatus
 from assay.core.estimate import Estimate
 from assay.core.precision import Precision
 from assay.core.requirements import Bounded, Constraint, Requirements
@@ -13,7 +14,6 @@ from assay.core.trial import Evidence, Quality, Trial
 from assay.decide import words
 from assay.decide.resolve import count_items_without_flips, is_right_or_wrong
 
-QUANTILES = {Bounded.P50: 0.50, Bounded.P95: 0.95, Bounded.P99: 0.99}
 NEGLIGIBLE_SHARE = 0.005
 """Share of the arithmetic in another format below which FP32 still counts as FP32."""
 
@@ -151,12 +151,28 @@ def _judge_quality(requirements: Requirements, trial: Trial, evidence: Evidence,
     if quality.metric != wanted:
         return Finding(Verdict.UNDECIDED, f"{quality.metric} was measured where {wanted} is bounded", math.inf)
     text = describe_loss(quality, loss)
+    if evidence.certificate is not None and not itself:
+        return _judge_certificate(evidence.certificate, loss, text)
     if loss.verdict is Verdict.MEETS and not itself:
         caveat = _find_caveat(requirements, quality, loss)
         return Finding(Verdict.UNDECIDED, f"{text}, but {caveat}") if caveat else Finding(Verdict.MEETS, text)
     verdict = Verdict.MEETS if itself and loss.verdict is not Verdict.FAILS else loss.verdict
     excess = 1.0 if verdict is Verdict.MEETS else _ratio(loss.point, loss.margin)
     return Finding(verdict, text, max(1.0, excess))
+
+
+def _judge_certificate(certificate: Certificate, loss: Loss, text: str) -> Finding:
+    """What the certification items say; without them, the search items can only speak against."""
+    excess = max(1.0, _ratio(loss.point, loss.margin))
+    if certificate.status is CertificateStatus.CERTIFIED:
+        return Finding(Verdict.MEETS, text)
+    said = f"{text}; {certificate.reason}" if certificate.reason else text
+    if certificate.status is CertificateStatus.WORSE:
+        return Finding(Verdict.FAILS, said, excess)
+    if certificate.status is CertificateStatus.OPEN:
+        return Finding(Verdict.UNDECIDED, said, excess)
+    verdict = Verdict.FAILS if loss.point > loss.margin else Verdict.UNDECIDED
+    return Finding(verdict, f"not certified: {certificate.reason}", excess)
 
 
 def _find_caveat(requirements: Requirements, quality: Quality, loss: Loss) -> str:
@@ -187,9 +203,12 @@ def _judge_constraint(constraint: Constraint, evidence: Evidence) -> Finding:
         return _judge_size(constraint, "size", evidence.footprint.size_bytes)
     if quantity is Bounded.THROUGHPUT:
         return _judge_throughput(constraint, evidence.throughput)
-    latency = evidence.latency
-    estimates = {Bounded.P50: latency.p50, Bounded.P95: latency.p95, Bounded.P99: latency.p99}
-    return _judge_percentile(constraint, estimates[quantity])
+    quantile = quantity.quantile
+    estimate = None if quantile is None else evidence.latency.at(quantile, constraint.confidence)
+    if quantile is None or estimate is None:
+        text = f"{quantity} was not measured at the confidence of '{constraint.text}'"
+        return Finding(Verdict.UNDECIDED, text, math.inf)
+    return _judge_percentile(constraint, quantile, estimate)
 
 
 def _judge_size(constraint: Constraint, name: str, measured: int) -> Finding:
@@ -202,7 +221,7 @@ def _judge_size(constraint: Constraint, name: str, measured: int) -> Finding:
     return Finding(Verdict.FAILS, text, _ratio(measured, constraint.limit))
 
 
-def _judge_percentile(constraint: Constraint, estimate: Estimate) -> Finding:
+def _judge_percentile(constraint: Constraint, quantile: float, estimate: Estimate) -> Finding:
     """A percentile of the latency, by its upper bound."""
     value = words.format_ms(estimate.value)
     excess = max(1.0, _ratio(estimate.value, constraint.limit))
@@ -210,7 +229,7 @@ def _judge_percentile(constraint: Constraint, estimate: Estimate) -> Finding:
         text = f"{constraint.quantity} {value} (at least {words.format_ms(estimate.low)}) misses '{constraint.text}'"
         return Finding(Verdict.FAILS, text, excess)
     if estimate.high is None:
-        needed = count_samples_needed(QUANTILES[constraint.quantity], estimate.confidence)
+        needed = count_samples_needed(quantile, estimate.confidence)
         calls = f"{words.format_count(estimate.n)} calls give no upper bound, {words.format_count(needed)} are needed"
         text = f"{constraint.quantity} {value} cannot be held to '{constraint.text}': {calls}"
         return Finding(Verdict.UNDECIDED, text, excess)

@@ -4,8 +4,9 @@ One round visits every session once. A visit first makes untimed calls, then tim
 them one sample. The untimed calls are there because a served model finds its weights in the caches and no other
 runtime's threads spinning: right after another session neither holds. They go on for at least one call and
 ``SETTLE_NS``, longer than threads commonly spin. Fast models get more timed calls per visit than slow ones, so that
-a visit is not all settling; 300 samples, which a p99 bound needs, come with 75 rounds at the latest. Only where the
-budget would not do for ``LEAST_ROUNDS`` is one call timed per visit. Orders alternate forward and backward and rotate,
+a visit is not all settling; 300 samples, which a p99 bound needs, come with 75 rounds at the latest. Where more are
+needed, or the budget is short of rounds, more calls are timed per visit. Only where the budget would not do for
+``LEAST_ROUNDS`` is one call timed per visit. Orders alternate forward and backward and rotate,
 so that every session takes every place.
 
 What rounds cannot level out is where a session's memory happened to lie: two sessions of one artifact can differ by
@@ -15,8 +16,9 @@ some percent for as long as they are open, which the intervals, being about thes
 from __future__ import annotations
 
 import gc
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -27,7 +29,7 @@ from assay.core.errors import BackendError, MeasurementError, RunFailed
 from assay.core.estimate import Estimate
 from assay.core.session import Session
 from assay.core.tensor import Feeds
-from assay.core.trial import Latency
+from assay.core.trial import Latency, Percentile
 from assay.measure.statistics.quantile import estimate_quantile
 from assay.measure.statistics.ratio import estimate_ratio
 
@@ -39,6 +41,8 @@ SETTLE_NS = 2_000_000
 VISIT_NS = 5_000_000
 LEAST_CALLS = 4
 MOST_CALLS = 32
+SLACK = 1.2
+"""A call is expected to take so much longer than the shortest one seen."""
 NS_PER_MS = 1e6
 NS_PER_S = 1e9
 
@@ -77,6 +81,7 @@ def measure_latency(  # noqa: PLR0913 - all but two are settings with defaults
     rounds: int = ROUNDS,
     warmup: int = WARMUP,
     budget_s: float = BUDGET_S,
+    needed: int = 0,
     clock: Clock = time.perf_counter_ns,
     cpu_clock: Clock = time.process_time_ns,
     on_round: Callable[[int], None] | None = None,
@@ -89,6 +94,7 @@ def measure_latency(  # noqa: PLR0913 - all but two are settings with defaults
         rounds: most rounds; every session is visited once in each.
         warmup: untimed calls of each session before the first round, at least one.
         budget_s: no round starts after this long, once there are ``LEAST_ROUNDS``.
+        needed: timed calls of each session that are wanted, if the budget allows.
         clock: wall time.
         cpu_clock: CPU time of the process, all threads.
         on_round: told how many rounds are done, after each.
@@ -101,7 +107,7 @@ def measure_latency(  # noqa: PLR0913 - all but two are settings with defaults
         raise MeasurementError(f"nothing to time: {len(sessions)} sessions, {rounds} rounds", "give one of each")
     started = clock()
     expected = {name: _warm_up(name, session, feeds, max(warmup, 1), clock) for name, session in sessions.items()}
-    calls = plan_calls(expected, budget_s)
+    calls = plan_calls(expected, budget_s, rounds, needed)
     walls: dict[str, list[list[int]]] = {name: [] for name in sessions}
     cpus: dict[str, list[float]] = {name: [] for name in sessions}
     with _no_garbage_collection():
@@ -117,11 +123,25 @@ def measure_latency(  # noqa: PLR0913 - all but two are settings with defaults
     return {name: LatencySamples(np.array(walls[name], np.int64), np.array(cpus[name])) for name in sessions}
 
 
-def plan_calls(expected_ns: Mapping[str, int], budget_s: float) -> Mapping[str, int]:
-    """Timed calls per visit of each session, from what one of its calls is expected to take."""
-    slowest = LEAST_ROUNDS * (1 + LEAST_CALLS) * sum(expected_ns.values())
-    least = LEAST_CALLS if slowest <= budget_s * NS_PER_S else 1
-    return {name: int(np.clip(VISIT_NS // max(ns, 1), least, MOST_CALLS)) for name, ns in expected_ns.items()}
+def plan_calls(
+    expected_ns: Mapping[str, int], budget_s: float, rounds: int = ROUNDS, needed: int = 0
+) -> Mapping[str, int]:
+    """Timed calls per visit of each session, from what one of its calls is expected to take.
+
+    Args:
+        expected_ns: session -> nanoseconds of a call.
+        budget_s: of all rounds.
+        rounds: most rounds.
+        needed: timed calls of each session that are wanted.
+    """
+    whole = sum(expected_ns.values()) / (budget_s * NS_PER_S)
+    # A visit is one untimed call and c timed ones, so c / (1 + c) of the budget is spent on what counts.
+    share = SLACK * needed * whole
+    fitting = math.ceil(share / (1 - share)) if share < 1 else 1
+    least = max(LEAST_CALLS, math.ceil(needed / rounds), min(fitting, MOST_CALLS))
+    affordable = 1 / (LEAST_ROUNDS * whole) - 1 if whole else math.inf
+    least = 1 if affordable < LEAST_CALLS else min(least, math.floor(min(affordable, MOST_CALLS)))
+    return {name: max(least, int(np.clip(VISIT_NS // max(ns, 1), 1, MOST_CALLS))) for name, ns in expected_ns.items()}
 
 
 def order_round(names: Sequence[str], index: int) -> tuple[str, ...]:
@@ -131,15 +151,34 @@ def order_round(names: Sequence[str], index: int) -> tuple[str, ...]:
     return rotated[::-1] if index % 2 else rotated
 
 
-def summarise(samples: LatencySamples, batch: int, confidence: float) -> Latency:
+def summarise(
+    samples: LatencySamples, batch: int, confidence: float, asked: Iterable[tuple[float, float]] = ()
+) -> Latency:
     """Percentiles of the time of one call, all samples taken as independent.
+
+    Args:
+        samples: of one session.
+        batch: items of a call.
+        confidence: one-sided confidence of each bound of p50, p95 and p99.
+        asked: further quantiles, each with its confidence.
 
     Raises:
         MeasurementError: there are no samples.
     """
-    milliseconds = samples.calls_ms
-    p50, p95, p99 = (estimate_quantile(milliseconds, share, confidence, "ms") for share in (0.5, 0.95, 0.99))
-    return Latency(p50=p50, p95=p95, p99=p99, batch=batch, n=milliseconds.size)
+    return describe_calls(samples.calls_ms, batch, confidence, asked)
+
+
+def describe_calls(
+    calls_ms: NDArray[np.float64], batch: int, confidence: float, asked: Iterable[tuple[float, float]] = ()
+) -> Latency:
+    """As ``summarise``, of the times themselves, ``[n]`` in milliseconds.
+
+    Raises:
+        MeasurementError: there are no samples.
+    """
+    p50, p95, p99 = (estimate_quantile(calls_ms, share, confidence, "ms") for share in (0.5, 0.95, 0.99))
+    further = tuple(Percentile(share, estimate_quantile(calls_ms, share, sure, "ms")) for share, sure in asked)
+    return Latency(p50=p50, p95=p95, p99=p99, batch=batch, n=calls_ms.size, asked=further)
 
 
 def estimate_cpu_seconds(samples: LatencySamples, batch: int, confidence: float) -> Estimate:
