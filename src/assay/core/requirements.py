@@ -146,7 +146,7 @@ class Constraint:
 
     @classmethod
     def parse(cls, text: str) -> Constraint:
-        """Read ``p99 <= 10ms``, ``p99 <= 10ms at 99%``, ``throughput >= 200/s``, ``memory <= 256MiB`` or ``size <= 5MB``.
+        """Read ``p99 <= 10ms``, ``p99 <= 10ms at 99%``, ``throughput >= 200/s`` or ``size <= 5MB``.
 
         Raises:
             RequestError: unknown quantity or unit, a bound in the wrong direction, or a senseless confidence.
