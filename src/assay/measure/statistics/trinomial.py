@@ -111,7 +111,7 @@ def confine_rate(flips: int, n: int, gamma: float) -> tuple[float, float]:
     return low, high
 
 
-def compute_p_value(lost: int, won: int, n: int, loss: float, rates: tuple[float, float], gamma: float) -> float:
+def compute_p_value(lost: float, won: float, n: int, loss: float, rates: tuple[float, float], gamma: float) -> float:
     """P-value of "the loss is at least ``loss``", at most 1.
 
     Args:
