@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from assay.core.errors import DataError, ModelError, RequestError, RunFailed
 from assay.core.session import Batch, Dataset, Metric, Scores, Session, Task
 from assay.core.tensor import Array, Feeds, Outputs, Signature
+from assay.measure.functionals.table import load_functional
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +90,17 @@ def check_task(session: Session, dataset: Dataset, task: Task, metric: Metric) -
     outputs = _trim(session.run(feeds), sample.size, fixed)
     task.check(session.signature, sample, outputs)
     scores = _score(task, session.signature, outputs, sample)
-    if metric.labelled and metric.name not in scores.metrics:
-        raise RequestError(
-            f"metric {metric.name!r} does not exist for this model", f"it has {', '.join(scores.metrics) or 'none'}"
-        )
+    if metric.functional:
+        load_functional(metric.functional)
+    known = metric.record in scores.records if metric.functional else metric.name in scores.metrics
+    if metric.labelled and not known:
+        raise RequestError(f"metric {metric.name!r} does not exist for this model", _list_metrics(task, scores))
+
+
+def _list_metrics(task: Task, scores: Scores) -> str:
+    """Metrics that the scores hold, in words."""
+    names = [m.name for m in task.metrics if m.name in scores.metrics or m.record in scores.records]
+    return f"it has {', '.join(names) or 'none'}"
 
 
 def fixed_batch(signature: Signature) -> int | None:

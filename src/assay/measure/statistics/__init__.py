@@ -1,5 +1,5 @@
-"""Intervals that hold at finite sample sizes: of paired differences, of quantiles, of paired ratios.
+"""Intervals of paired differences, quantiles and paired ratios, finite-sample ones but for functionals.
 
 Must not know: sessions, tasks, clocks.
-Public: ``paired``, ``trinomial``, ``betting``, ``quantile``, ``ratio``.
+Public: ``paired``, ``influence``, ``trinomial``, ``betting``, ``quantile``, ``ratio``.
 """

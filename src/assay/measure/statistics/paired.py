@@ -12,6 +12,7 @@ from assay.core.errors import MeasurementError, RequestError
 from assay.core.session import Metric, Scores
 from assay.core.trial import Quality
 from assay.measure.statistics.betting import bound_mean
+from assay.measure.statistics.influence import compare_functional
 from assay.measure.statistics.trinomial import GAMMA_SHARE, bound_loss, compute_p_value, confine_rate
 from assay.measure.tasks.agreement import AGREEMENT
 
@@ -32,7 +33,8 @@ def compare(metric: Metric, reference: Scores, variant: Scores, confidence: floa
     The difference is ``value - reference``; each of its bounds holds at one-sided ``confidence`` and at every number
     of items, as far as the items are a random sample. Scores of 0 and 1 get an exact interval, other scores in [0, 1]
     one from a betting martingale, agreement the exact interval of a binomial proportion. Flips are items whose score
-    changed: lost for the worse, won for the better.
+    changed: lost for the worse, won for the better. A metric that is a functional of all items, no mean of item scores,
+    gets an interval that holds in the limit of many items.
 
     Args:
         metric: what to compare; ``agreement`` compares predictions, others their item scores.
@@ -42,7 +44,7 @@ def compare(metric: Metric, reference: Scores, variant: Scores, confidence: floa
 
     Raises:
         RequestError: the metric was not scored.
-        MeasurementError: no items, unequal numbers of items, or scores outside [0, 1].
+        MeasurementError: no items, unequal numbers of items, scores outside [0, 1], or too few for a functional.
     """
     if not 0 < confidence < 1:
         raise MeasurementError(f"confidence {confidence} is not between 0 and 1", "give a value such as 0.95")
@@ -51,6 +53,8 @@ def compare(metric: Metric, reference: Scores, variant: Scores, confidence: floa
         raise MeasurementError(f"{n} items of the reference cannot be paired with {len(variant.predictions)}")
     if n == 0:
         raise MeasurementError("there are no items to compare", "give at least one evaluation item")
+    if metric.functional:
+        return compare_functional(metric, reference, variant, confidence)
     # -1 is no prediction, and agrees with nothing.
     agrees = (reference.predictions == variant.predictions) & (reference.predictions >= 0)
     if metric.name == AGREEMENT.name:
