@@ -12,6 +12,7 @@ from assay.core.session import Metric, Task
 TASKS = {
     "classification": "assay.measure.tasks.classification:Classification",
     "binary-probability": "assay.measure.tasks.classification:BinaryProbability",
+    "ranking": "assay.measure.tasks.ranking:Ranking",
 }
 
 
