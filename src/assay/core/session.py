@@ -64,12 +64,15 @@ class Batch:
         targets: labels ``[n, ...]``, or None where the data has none.
         start: index of the first item in the data set.
         columns: further columns of the data by name, each ``[n]``, by which items are divided into slices.
+        items: ``[n] int64`` index of each item in the whole data, where the data set is a part of it; None where they
+            are ``start`` and those that follow.
     """
 
     feeds: Feeds
     targets: Array | None
     start: int
     columns: Mapping[str, Array] = field(default_factory=dict)
+    items: NDArray[np.int64] | None = None
 
     @property
     def size(self) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.core.errors import DataError, RequestError
 from assay.core.session import Batch
@@ -18,10 +19,11 @@ Rows: TypeAlias = list[Array]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item: model inputs by name without the item axis, and its label ``[...]`` or None."""
+    """One item: model inputs by name without the item axis, its label ``[...]`` or None, and its columns."""
 
     feeds: Feeds
     target: Array | None
+    columns: Mapping[str, Array] = field(default_factory=dict)
 
 
 def check_size(size: int) -> None:
@@ -54,9 +56,35 @@ def collate(items: Iterable[Item], size: int, locate: Locate) -> Iterator[Batch]
 
 def slice_batch(batch: Batch, low: int, high: int) -> Batch:
     """Items ``low`` to ``high`` (exclusive) of a batch, counted from its start, as views."""
-    feeds = {name: array[low:high] for name, array in batch.feeds.items()}
-    targets = None if batch.targets is None else batch.targets[low:high]
-    return Batch(feeds=feeds, targets=targets, start=batch.start + low)
+    return _choose(batch, slice(low, high), batch.start + low, None if batch.items is None else batch.items[low:high])
+
+
+def pick_rows(batch: Batch, rows: NDArray[np.intp], start: int) -> Batch:
+    """Some items of a batch as a batch of its own that starts at ``start``; copies, and says which items they are."""
+    return _choose(batch, rows, start, index_items(batch)[rows])
+
+
+def index_items(batch: Batch) -> NDArray[np.int64]:
+    """Index of each item of a batch in the whole data, ``[n] int64``."""
+    return batch.start + np.arange(batch.size, dtype=np.int64) if batch.items is None else batch.items
+
+
+def pick_items(batches: Iterable[Batch], wanted: NDArray[np.int64]) -> Iterator[Batch]:
+    """The items at rising places of a stream, numbered anew from 0; reads no further than the last of them."""
+    if not wanted.size:
+        return
+    for batch in batches:
+        low, high = np.searchsorted(wanted, [batch.start, batch.start + batch.size])
+        if high > low:
+            yield pick_rows(batch, wanted[low:high] - batch.start, int(low))
+        if high == len(wanted):
+            return
+
+
+def number_items(batches: Iterable[Batch], items: NDArray[np.int64]) -> Iterator[Batch]:
+    """The same batches, which say which items of the whole data they hold: ``items`` in their order."""
+    for batch in batches:
+        yield replace(batch, items=items[batch.start : batch.start + batch.size])
 
 
 def rebatch(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
@@ -76,11 +104,11 @@ def rebatch(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
             held += high - low
             low = high
             if held == size:
-                yield _join(parts, start)
+                yield join_batches(parts, start)
                 start += held
                 parts, held = [], 0
     if parts:
-        yield _join(parts, start)
+        yield join_batches(parts, start)
 
 
 def _stack(items: list[Item], start: int, locate: Locate) -> Batch:
@@ -95,7 +123,25 @@ def _stack(items: list[Item], start: int, locate: Locate) -> Batch:
     feeds = {name: stack_rows(name, [item.feeds[name] for item in items], start, locate) for name in first.feeds}
     labels: Rows = [item.target for item in items if item.target is not None]
     targets = stack_rows("target", labels, start, locate) if labels else None
-    return Batch(feeds=feeds, targets=targets, start=start)
+    columns = {
+        name: stack_column(name, [item.columns[name] for item in items], start, locate) for name in first.columns
+    }
+    return Batch(feeds=feeds, targets=targets, start=start, columns=columns)
+
+
+def stack_column(name: str, values: Rows, start: int, locate: Locate) -> Array:
+    """What a column says of some items, ``[n]``; texts may differ in length.
+
+    Raises:
+        DataError: one says a text and another a number, naming both.
+    """
+    for offset, value in enumerate(values):
+        if (value.dtype.kind == "U") is not (values[0].dtype.kind == "U"):
+            message = (
+                f"column {name!r} is {value.dtype} in {locate(start + offset)}, {values[0].dtype} in {locate(start)}"
+            )
+            raise DataError(message, "give texts or numbers, not both")
+    return np.stack(values)
 
 
 def stack_rows(name: str, rows: Rows, start: int, locate: Locate) -> Array:
@@ -120,13 +166,28 @@ def stack_rows(name: str, rows: Rows, start: int, locate: Locate) -> Array:
     return np.stack(rows)
 
 
-def _join(parts: list[Batch], start: int) -> Batch:
+def join_batches(parts: list[Batch], start: int) -> Batch:
+    """Batches one after the other as a single one that starts at ``start``.
+
+    Raises:
+        DataError: their items differ in shape.
+    """
     if len(parts) == 1:
-        return Batch(feeds=parts[0].feeds, targets=parts[0].targets, start=start)
+        return replace(parts[0], start=start)
     feeds = {name: _concatenate(name, [part.feeds[name] for part in parts], start) for name in parts[0].feeds}
     labels: Rows = [part.targets for part in parts if part.targets is not None]
     targets = _concatenate("target", labels, start) if labels else None
-    return Batch(feeds=feeds, targets=targets, start=start)
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    known = any(part.items is not None for part in parts)
+    items = np.concatenate([index_items(part) for part in parts]) if known else None
+    return Batch(feeds=feeds, targets=targets, start=start, columns=columns, items=items)
+
+
+def _choose(batch: Batch, rows: slice | NDArray[np.intp], start: int, items: NDArray[np.int64] | None) -> Batch:
+    feeds = {name: array[rows] for name, array in batch.feeds.items()}
+    columns = {name: array[rows] for name, array in batch.columns.items()}
+    targets = None if batch.targets is None else batch.targets[rows]
+    return Batch(feeds=feeds, targets=targets, start=start, columns=columns, items=items)
 
 
 def _concatenate(name: str, rows: Rows, start: int) -> Array:

@@ -63,6 +63,21 @@ def read_numbers(column: pa.Array, start: int, locate: Locate) -> Array:
     raise DataError(f"{locate(start)} has the type {kind}", "store numbers, lists of numbers, or encoded images")
 
 
+def read_column(column: pa.Array, start: int, locate: Locate) -> Array:
+    """Texts or numbers, ``[n]``.
+
+    Raises:
+        DataError: a row is empty, or the values are neither.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return read_column(column.dictionary_decode(), start, locate)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        _refuse_nulls(column, start, locate)
+        return np.array(column.to_pylist(), dtype=np.str_)
+    return read_numbers(column, start, locate)
+
+
 def _read_lists(column: pa.Array, length: int, start: int, locate: Locate) -> Array:
     inner = read_numbers(column.flatten(), 0, lambda element: locate(start + element // max(length, 1)))
     return inner.reshape(len(column), length, *inner.shape[1:])

@@ -6,21 +6,22 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.core.errors import DataError, RequestError
 from assay.core.session import Batch
 from assay.core.tensor import Array, Signature
 from assay.data.arithmetic import prepare_array
-from assay.data.batching import check_size, slice_batch
+from assay.data.batching import check_size, number_items, slice_batch
 from assay.data.reader import Reader
 from assay.data.source import DataSource, Layout, Preprocess
-from assay.data.validation import ItemCheck, find_dtype
+from assay.data.validation import ItemCheck, Locate, find_dtype
 
 
 class StreamedDataset:
@@ -79,23 +80,46 @@ class StreamedDataset:
             return batch
         raise DataError(f"{self._reader.locate(0)}: there are no items", "give at least one item")
 
+    @property
+    def seekable(self) -> bool:
+        """Whether the format gives some items without those between them."""
+        return self._reader.seekable
+
+    def take(self, items: NDArray[np.int64], size: int) -> Iterator[Batch]:
+        """Items at strictly rising indices, ``size`` at a time, numbered anew from 0.
+
+        Raises:
+            DataError: an item cannot be read or does not fit, naming the file and the item.
+        """
+        check_size(size)
+        return self._take(items, size)
+
+    def _take(self, items: NDArray[np.int64], size: int) -> Iterator[Batch]:
+        with closing(self._reader.read_at(items, size)) as stored:
+            for batch in number_items(stored, items):
+                yield self._finish(batch, lambda place: self._reader.locate(int(items[place])))
+
     def _stream(self, size: int) -> Iterator[Batch]:
         with closing(self._reader.read(size)) as stored:
             for batch in stored:
                 whole = self._limit is None or batch.start + batch.size <= self._limit
                 kept = batch if whole else slice_batch(batch, 0, (self._limit or 0) - batch.start)
-                ready = Batch(feeds=self._prepare(kept), targets=kept.targets, start=kept.start)
-                self._check.check(ready, self._reader.locate)
-                yield ready
-                if self._limit is not None and ready.start + ready.size >= self._limit:
+                yield self._finish(kept, self._reader.locate)
+                if self._limit is not None and kept.start + kept.size >= self._limit:
                     return
 
-    def _prepare(self, batch: Batch) -> Mapping[str, Array]:
+    def _finish(self, batch: Batch, locate: Locate) -> Batch:
+        """Stored items as the model takes them, checked."""
+        ready = replace(batch, feeds=self._prepare(batch, locate))
+        self._check.check(ready, locate)
+        return ready
+
+    def _prepare(self, batch: Batch, locate: Locate) -> Mapping[str, Array]:
         name = self._prepared
         if self._preprocess is None or self._dtype is None or name not in batch.feeds:
             return batch.feeds
         stored = Layout.NHWC if self._reader.encoded == name else self._preprocess.stored_layout
-        where = f"{self._reader.locate(batch.start)}: input {name!r}"
+        where = f"{locate(batch.start)}: input {name!r}"
         array = prepare_array(
             batch.feeds[name], self._preprocess, stored or self._preprocess.layout, self._dtype, where
         )

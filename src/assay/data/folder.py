@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.core.errors import DataError, RequestError
 from assay.core.session import Batch
 from assay.core.tensor import Signature
 from assay.data.batching import Item, collate
+from assay.data.folder_columns import read_folder_columns
 from assay.data.image import decode_image
 from assay.data.listing import ListedImage, list_images
 from assay.data.source import DataSource
@@ -43,6 +46,7 @@ class FolderReader:
         self._folder = Path(source.path)
         self._images = list_images(self._folder)
         self._input = inputs[0]
+        self._columns = read_folder_columns(self._folder, self._images, source.columns)
 
     @property
     def labelled(self) -> bool:
@@ -72,7 +76,26 @@ class FolderReader:
         Raises:
             DataError: an image cannot be decoded, or images of one batch differ in size.
         """
-        yield from collate(self._decode_ahead(), size, self.locate)
+        for batch in collate(self._decode_ahead(self._images), size, self.locate):
+            yield self._label(batch, slice(batch.start, batch.start + batch.size))
+
+    @property
+    def seekable(self) -> bool:
+        """Every image is a file of its own."""
+        return True
+
+    def read_at(self, items: NDArray[np.int64], size: int) -> Generator[Batch, None, None]:
+        """Some images, ``size`` at a time; no others are opened.
+
+        Raises:
+            DataError: as for `read`.
+        """
+        images = [self._images[item] for item in items]
+        for batch in collate(self._decode_ahead(images), size, lambda place: self.locate(int(items[place]))):
+            yield self._label(batch, items[batch.start : batch.start + batch.size])
+
+    def _label(self, batch: Batch, items: slice | NDArray[np.int64]) -> Batch:
+        return replace(batch, columns={name: values[items] for name, values in self._columns.items()})
 
     @cached_property
     def _digest(self) -> str:
@@ -82,14 +105,14 @@ class FolderReader:
             total.update(f"{image.name}\0{image.label}\0{content}\n".encode())
         return total.hexdigest()
 
-    def _decode_ahead(self) -> Iterator[Item]:
+    def _decode_ahead(self, images: Sequence[ListedImage]) -> Iterator[Item]:
         if self._threads == 1:
-            yield from map(self._decode, self._images)
+            yield from map(self._decode, images)
             return
         with ThreadPoolExecutor(self._threads) as pool:
             under_way: deque[Future[Item]] = deque()
             try:
-                for image in self._images:
+                for image in images:
                     under_way.append(pool.submit(self._decode, image))
                     if len(under_way) >= self._threads * _AHEAD_PER_THREAD:
                         yield under_way.popleft().result()

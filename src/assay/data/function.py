@@ -1,7 +1,8 @@
 """Items that a function of the user yields, one by one.
 
 ``module:function`` is called without arguments, once per pass, and gives an iterable of mappings: every model input by
-name, without the item axis, and optionally the label under the target's name. Every pass must give the same items.
+name, without the item axis, and optionally the label under the target's name, and columns: one number or text each,
+by which items are divided into slices. Every pass must give the same items.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.core.errors import DataError, RequestError
 from assay.core.session import Batch
 from assay.core.tensor import Array, Signature
-from assay.data.batching import Item, collate
+from assay.data.batching import Item, collate, pick_items, rebatch
 from assay.data.source import DataSource
-from assay.data.validation import check_names
+from assay.data.validation import check_names, list_spare_columns
 
 
 class FunctionReader:
@@ -35,7 +37,9 @@ class FunctionReader:
         self._name = source.path
         self._signature = signature
         self._target = source.target
+        self._columns = source.columns
         self._limit = source.limit
+        self._roles = {self._target, *(spec.name for spec in signature.inputs)}
         self._function = _find_function(source.path)
         self._surveyed: tuple[int, str] | None = None
 
@@ -80,6 +84,19 @@ class FunctionReader:
         if held is not None:
             yield held
 
+    @property
+    def seekable(self) -> bool:
+        """A function yields its items from the first one on."""
+        return False
+
+    def read_at(self, items: NDArray[np.int64], size: int) -> Generator[Batch, None, None]:
+        """The items at rising indices; the function yields all up to the last of them.
+
+        Raises:
+            DataError: as for `read`.
+        """
+        yield from rebatch(pick_items(self.read(size), items), size)
+
     @cached_property
     def _first_labelled(self) -> bool:
         return any(item.target is not None for item in islice(self._items(lambda _: None), 1))
@@ -97,15 +114,20 @@ class FunctionReader:
             if not isinstance(given, Mapping):
                 message = f"{where} is {type(given).__name__}, not a mapping"
                 raise DataError(message, "yield {input name: array, 'target': label}")
-            check_names((str(name) for name in given), self._signature, self._target, where, extra=False)
             arrays = {str(name): _convert(value, f"{where}: {name!r}") for name, value in given.items()}
-            for name in sorted(arrays):
+            spare = list_spare_columns({name: array.shape for name, array in arrays.items()}, (), self._target)
+            allowed = (*self._columns, *spare)
+            check_names(arrays, self._signature, self._target, where, columns=self._columns, allowed=allowed)
+            for name in sorted(self._roles & arrays.keys()):
                 array = arrays[name]
                 role = "" if name == self._target else name
                 update(f"{role}:{array.dtype.str}:{array.shape}".encode())
                 update(array.tobytes())
-            target = arrays.pop(self._target, None)
-            yield Item(feeds=arrays, target=target)
+            yield Item(
+                feeds={name: arrays[name] for name in arrays if name in self._roles and name != self._target},
+                target=arrays.get(self._target),
+                columns={name: arrays[name] for name in self._columns},
+            )
 
     def _call(self) -> Iterator[object]:
         count = 0

@@ -76,7 +76,7 @@ def _walk(folder: Path, prefix: str) -> Iterator[str]:
 def _index_classes(folder: Path, used: list[str]) -> Mapping[str, int]:
     path = folder / CLASSES_FILE
     if path.is_file():
-        lines = [line.strip() for line in _read_text(path).splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
         known = {line: index for index, line in enumerate(lines) if line}
         for name in used:
             if name not in known:
@@ -93,7 +93,7 @@ def _index_classes(folder: Path, used: list[str]) -> Mapping[str, int]:
 
 def _match_labels(folder: Path, names: list[str]) -> list[ListedImage]:
     path = folder / LABELS_FILE
-    rows = csv.DictReader(_read_text(path).splitlines())
+    rows = csv.DictReader(read_text(path).splitlines())
     if not {"file", "label"} <= set(rows.fieldnames or ()):
         raise DataError(f"{path} has the columns {list(rows.fieldnames or ())}", "its first line must be: file,label")
     listed: dict[str, ListedImage] = {}
@@ -123,7 +123,12 @@ def _read_row(row: Mapping[str | None, str | None], where: str) -> ListedImage:
         raise DataError(f"{where}: the label {label!r} is no class index", "give a whole number, from 0") from err
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file.
+
+    Raises:
+        DataError: it is in another encoding.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as err:

@@ -10,22 +10,28 @@ import lzma
 import math
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from struct import Struct
 from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from assay.core.errors import DataError
 from assay.core.session import Batch
 from assay.core.tensor import Array, Signature
+from assay.data.batching import pick_items, rebatch
 from assay.data.source import DataSource
-from assay.data.validation import check_names
+from assay.data.validation import check_column, check_names, list_spare_columns
 
 _CHUNK_BYTES = 1 << 20
+_LOCAL_HEADER = Struct("<26xHH")
+"""PKWARE APPNOTE 4.3.7: the lengths of the name and of the extra field end it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +41,14 @@ class StoredArray:
     Attributes:
         name: name without ``.npy``.
         offset: bytes of the header in front of the data.
+        place: byte of the file where the data begin, or None where they are compressed.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
     offset: int
+    place: int | None
 
     @property
     def row_bytes(self) -> int:
@@ -59,10 +67,12 @@ class NpzReader:
         self._path = Path(source.path)
         with _open_archive(self._path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
-            check_names(names, signature, source.target, str(self._path), extra=False)
             arrays = {name: self._read_header(archive, name) for name in names}
+        self._check_roles(arrays, source, signature)
         self._inputs = tuple(arrays[spec.name] for spec in signature.inputs)
         self._target = arrays.get(source.target)
+        self._columns = tuple(arrays[name] for name in source.columns)
+        self._stored = tuple(dict.fromkeys([*self._inputs, *([self._target] if self._target else []), *self._columns]))
         self._check_lengths()
 
     @property
@@ -105,15 +115,60 @@ class NpzReader:
         """
         with ExitStack() as stack:
             archive = stack.enter_context(_open_archive(self._path))
-            inputs = [(array, stack.enter_context(self._open_rows(archive, array))) for array in self._inputs]
-            labels = None if self._target is None else stack.enter_context(self._open_rows(archive, self._target))
+            members = [(array, stack.enter_context(self._open_rows(archive, array))) for array in self._stored]
             for start in range(0, len(self), size):
                 count = min(size, len(self) - start)
-                feeds = {array.name: self._read_rows(array, member, start, count) for array, member in inputs}
-                targets = None
-                if self._target is not None and labels is not None:
-                    targets = self._read_rows(self._target, labels, start, count)
-                yield Batch(feeds=feeds, targets=targets, start=start)
+                arrays = {array.name: self._read_rows(array, member, start, count) for array, member in members}
+                yield self._divide(arrays, start)
+
+    @property
+    def seekable(self) -> bool:
+        """Whether no array is compressed."""
+        return all(array.place is not None for array in self._stored)
+
+    def read_at(self, items: NDArray[np.int64], size: int) -> Generator[Batch, None, None]:
+        """The items at rising indices, ``size`` at a time; compressed arrays are unpacked up to the last of them.
+
+        Raises:
+            DataError: as for `read`.
+        """
+        if not self.seekable:
+            yield from rebatch(pick_items(self.read(size), items), size)
+            return
+        with self._open_file() as file:
+            for low in range(0, len(items), size):
+                wanted = items[low : low + size]
+                arrays = {array.name: self._seek_rows(array, file, wanted) for array in self._stored}
+                yield self._divide(arrays, low)
+
+    def _seek_rows(self, array: StoredArray, file: IO[bytes], items: NDArray[np.int64]) -> Array:
+        """Rows of an uncompressed array, those that lie side by side in one go."""
+        rows = np.empty((len(items), *array.shape[1:]), dtype=array.dtype)
+        breaks = (np.flatnonzero(np.diff(items) != 1) + 1).tolist()
+        for low, high in pairwise([0, *breaks, len(items)]):
+            where = f"array {array.name!r} of {self._path}, item {items[low]}"
+            with _name_damage(where):
+                file.seek((array.place or 0) + int(items[low]) * array.row_bytes)
+                _fill(rows[low:high], file, where)
+        return rows if rows.dtype.isnative else rows.astype(rows.dtype.newbyteorder("="))
+
+    @contextmanager
+    def _open_file(self) -> Iterator[IO[bytes]]:
+        try:
+            file = self._path.open("rb")
+        except OSError as err:
+            raise DataError(f"{self._path} cannot be read: {err.strerror}") from err
+        with file:
+            yield file
+
+    def _divide(self, arrays: Mapping[str, Array], start: int) -> Batch:
+        """A batch of the arrays' rows, each in its role."""
+        return Batch(
+            feeds={array.name: arrays[array.name] for array in self._inputs},
+            targets=None if self._target is None else arrays[self._target.name],
+            start=start,
+            columns={array.name: arrays[array.name] for array in self._columns},
+        )
 
     def _read_header(self, archive: zipfile.ZipFile, name: str) -> StoredArray:
         where = f"array {name!r} of {self._path}"
@@ -134,7 +189,15 @@ class NpzReader:
         if stored != math.prod(shape) * dtype.itemsize:
             message = f"{where} holds {stored} bytes, its header promises {math.prod(shape) * dtype.itemsize}"
             raise DataError(message, "the file is damaged; write it again")
-        return StoredArray(name=name, shape=shape, dtype=dtype, offset=offset)
+        place = _find_place(self._path, archive.getinfo(member))
+        return StoredArray(name, shape, dtype, offset, None if place is None else place + offset)
+
+    def _check_roles(self, arrays: Mapping[str, StoredArray], source: DataSource, signature: Signature) -> None:
+        shapes = {name: array.shape for name, array in arrays.items()}
+        items = shapes.get(signature.inputs[0].name, ())[:1]
+        spare = list_spare_columns(shapes, items, source.target)
+        columns = source.columns
+        check_names(arrays, signature, source.target, str(self._path), columns=columns, allowed=spare)
 
     def _check_lengths(self) -> None:
         first = self._inputs[0]
@@ -152,6 +215,8 @@ class NpzReader:
                 f"{self._path} has {comparison} labels than items: {count} in {self._target.name!r}, {len(self)} items"
             )
             raise DataError(message, "give exactly one label per item")
+        for array in self._columns:
+            check_column(array.name, (array.shape, array.dtype), len(self), str(self._path))
 
     @contextmanager
     def _open_rows(self, archive: zipfile.ZipFile, array: StoredArray) -> Iterator[IO[bytes]]:
@@ -187,6 +252,18 @@ def _read_npy_header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool
         raise DataError(f"{where} has .npy version {version}", "store plain numbers, not records")
     shape, fortran, dtype = readers[version](file)
     return shape, fortran, dtype
+
+
+def _find_place(path: Path, member: zipfile.ZipInfo) -> int | None:
+    """Byte of the archive where an uncompressed member begins: behind its local header, whose length is its own."""
+    encrypted = member.flag_bits & 1
+    if member.compress_type != zipfile.ZIP_STORED or encrypted:
+        return None
+    with path.open("rb") as file:
+        file.seek(member.header_offset)
+        header = file.read(_LOCAL_HEADER.size)
+    name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)
+    return member.header_offset + _LOCAL_HEADER.size + int(name_bytes) + int(extra_bytes)
 
 
 @contextmanager

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from assay.core.session import Batch
 from assay.core.tensor import Signature
 from assay.data.source import DataSource
@@ -37,6 +40,19 @@ class Reader(Protocol):
 
     def read(self, size: int) -> Generator[Batch, None, None]:
         """All items in order, ``size`` at a time.
+
+        Raises:
+            DataError: an item cannot be read.
+        """
+        ...
+
+    @property
+    def seekable(self) -> bool:
+        """Whether `read_at` leaves out what lies between the items; else it reads all up to the last of them."""
+        ...
+
+    def read_at(self, items: NDArray[np.int64], size: int) -> Generator[Batch, None, None]:
+        """The items at strictly rising indices, ``size`` at a time, numbered anew from 0.
 
         Raises:
             DataError: an item cannot be read.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from assay.core.errors import DataError
 from assay.core.session import Batch, Dataset
 from assay.core.tensor import Array
-from assay.data.batching import Item, check_size, collate, slice_batch
+from assay.data.batching import Item, check_size, collate, number_items, slice_batch
 from assay.data.subset import every
 
 
@@ -48,6 +48,7 @@ class ShuffledDataset:
         self._file: IO[bytes] | None = None
         self._feeds: list[dict[str, Stored]] = []
         self._targets: list[Stored] = []
+        self._columns: list[dict[str, Array]] = []
 
     @property
     def order(self) -> NDArray[np.int64]:
@@ -81,14 +82,15 @@ class ShuffledDataset:
         check_size(size)
         if self._file is None:
             self._file = self._keep(size)
-        return collate(self._read(self._file), size, lambda place: f"item {self._order[place]}")
+        batches = collate(self._read(self._file), size, lambda place: f"item {self._order[place]}")
+        return number_items(batches, self._order)
 
     def close(self) -> None:
         """Remove the temporary file; a later pass would write it anew."""
         if self._file is not None:
             self._file.close()
         self._file = None
-        self._feeds, self._targets = [], []
+        self._feeds, self._targets, self._columns = [], [], []
 
     def __enter__(self) -> Self:
         """Enter the context."""
@@ -108,6 +110,7 @@ class ShuffledDataset:
                 for row in range(batch.size):
                     item = slice_batch(batch, row, row + 1)
                     self._feeds.append({name: _write(file, array[0]) for name, array in item.feeds.items()})
+                    self._columns.append({name: array[0].copy() for name, array in item.columns.items()})
                     if item.targets is not None:
                         self._targets.append(_write(file, item.targets[0]))
         except OSError as err:
@@ -122,7 +125,8 @@ class ShuffledDataset:
     def _read(self, file: IO[bytes]) -> Iterator[Item]:
         for place in self._places.tolist():
             feeds = {name: _read(file, stored) for name, stored in self._feeds[place].items()}
-            yield Item(feeds=feeds, target=_read(file, self._targets[place]) if self._targets else None)
+            target = _read(file, self._targets[place]) if self._targets else None
+            yield Item(feeds=feeds, target=target, columns=self._columns[place])
 
 
 def shuffle(dataset: Dataset, n: int, rng: np.random.Generator) -> ShuffledDataset:

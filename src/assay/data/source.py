@@ -130,6 +130,7 @@ class DataSource:
         target: name of the array, column or key that holds the labels.
         limit: use only so many items from the start.
         threads: threads that decode images (>= 1).
+        columns: names of the further columns of the data to read, by which items are divided into slices.
 
     Raises:
         RequestError: a value is impossible, naming its key.
@@ -140,6 +141,7 @@ class DataSource:
     target: str = "target"
     limit: int | None = None
     threads: int = 1
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
@@ -153,6 +155,8 @@ class DataSource:
             )
         if self.threads < 1:
             raise RequestError(f"threads is {self.threads}", "give 1 or more")
+        if len(set(self.columns)) != len(self.columns) or not all(self.columns):
+            raise RequestError(f"the columns {list(self.columns)} repeat or are empty", "name each column once")
 
 
 def _check_size(key: str, size: int | tuple[int, int] | None) -> None:

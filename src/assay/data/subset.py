@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from assay.core.errors import RequestError
 from assay.core.session import Batch, Dataset
-from assay.data.batching import check_size, rebatch
+from assay.data.batching import check_size
+from assay.data.seeking import is_seekable, take_items
 
 
 def first(dataset: Dataset, n: int) -> Dataset:
@@ -25,7 +26,7 @@ def first(dataset: Dataset, n: int) -> Dataset:
 
 
 def every(dataset: Dataset, indices: Sequence[int]) -> Dataset:
-    """The items at ``indices``, in the data set's order, numbered anew from 0.
+    """The items at ``indices``, in the data set's order, numbered anew from 0; others are not read where that can be.
 
     Raises:
         RequestError: the indices do not rise strictly, or one is out of range.
@@ -34,7 +35,7 @@ def every(dataset: Dataset, indices: Sequence[int]) -> Dataset:
 
 
 class Subset:
-    """A `Dataset` of some items of another one; reads no further than the last of them.
+    """A `Dataset` of some items of another one; reads only them where it can, and never further than the last.
 
     Raises:
         RequestError: the indices do not rise strictly, or one is out of range.
@@ -69,15 +70,18 @@ class Subset:
             DataError: an item cannot be read.
         """
         check_size(size)
-        return rebatch(self._choose(size), size)
+        return take_items(self._dataset, self._indices, size)
 
-    def _choose(self, size: int) -> Iterator[Batch]:
-        for batch in self._dataset.batches(size):
-            low, high = np.searchsorted(self._indices, [batch.start, batch.start + batch.size])
-            rows = self._indices[low:high] - batch.start
-            if rows.size:
-                feeds = {name: array[rows] for name, array in batch.feeds.items()}
-                targets = None if batch.targets is None else batch.targets[rows]
-                yield Batch(feeds=feeds, targets=targets, start=int(low))
-            if high == len(self._indices):
-                return
+    @property
+    def seekable(self) -> bool:
+        """As the data set behind."""
+        return is_seekable(self._dataset)
+
+    def take(self, items: NDArray[np.int64], size: int) -> Iterator[Batch]:
+        """Some of the items, at strictly rising places in this part, ``size`` at a time.
+
+        Raises:
+            DataError: an item cannot be read.
+        """
+        check_size(size)
+        return take_items(self._dataset, self._indices[items], size)

@@ -11,39 +11,23 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import parquet
+from numpy.typing import NDArray
 
 from assay.core.errors import DataError, RequestError
 from assay.core.session import Batch
 from assay.core.tensor import Array, Signature, TensorSpec
 from assay.data.batching import rebatch, stack_rows
-from assay.data.columns import is_encoded, read_encoded, read_numbers
+from assay.data.columns import is_encoded, read_column, read_encoded, read_numbers
 from assay.data.image import decode_image
 from assay.data.reader import Reader
+from assay.data.rows import ArrowRows, ParquetRows, RowFile
 from assay.data.source import DataSource
 from assay.data.validation import Locate, check_names
 
 _CHUNK_BYTES = 1 << 20
-
-
-class RowFile(Protocol):
-    """A file of rows, opened anew by every call."""
-
-    def schema(self) -> pa.Schema:
-        """Names and types of the columns."""
-        ...
-
-    def count(self) -> int:
-        """Number of rows."""
-        ...
-
-    def read(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-        """All rows in order, at most ``size`` at a time."""
-        ...
 
 
 def open_parquet(source: DataSource, signature: Signature) -> Reader:
@@ -66,70 +50,6 @@ def open_arrow(source: DataSource, signature: Signature) -> Reader:
     return TableReader(ArrowRows(Path(source.path)), source, signature)
 
 
-class ParquetRows:
-    """Rows of a Parquet file, decoded page by page."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def schema(self) -> pa.Schema:
-        """Names and types of the columns."""
-        with parquet.ParquetFile(self._path) as file:
-            return file.schema_arrow
-
-    def count(self) -> int:
-        """Number of rows, from the footer."""
-        with parquet.ParquetFile(self._path) as file:
-            count: int = file.metadata.num_rows
-            return count
-
-    def read(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-        """All rows in order, at most ``size`` at a time."""
-        # buffering ahead would hold a whole row group
-        with parquet.ParquetFile(self._path, buffer_size=_CHUNK_BYTES, pre_buffer=False) as file:
-            yield from file.iter_batches(batch_size=size, columns=columns, use_threads=False)
-
-
-class ArrowRows:
-    """Rows of an Arrow IPC file or stream, one record batch in memory at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def schema(self) -> pa.Schema:
-        """Names and types of the columns."""
-        with pa.OSFile(str(self._path)) as file:
-            return self._open(file).schema
-
-    def count(self) -> int:
-        """Number of rows, counted through the file."""
-        with pa.OSFile(str(self._path)) as file:
-            return sum(batch.num_rows for batch in self._record_batches(file))
-
-    def read(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-        """All rows in order, at most ``size`` at a time."""
-        with pa.OSFile(str(self._path)) as file:
-            for batch in self._record_batches(file):
-                chosen = batch.select(columns)
-                for low in range(0, chosen.num_rows, size):
-                    yield chosen.slice(low, size)
-
-    @staticmethod
-    def _open(file: pa.NativeFile) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
-        magic = b"ARROW1"
-        is_file = file.read(len(magic)) == magic
-        file.seek(0)
-        return pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
-
-    def _record_batches(self, file: pa.NativeFile) -> Iterator[pa.RecordBatch]:
-        reader = self._open(file)
-        if isinstance(reader, pa.RecordBatchFileReader):
-            for index in range(reader.num_record_batches):
-                yield reader.get_batch(index)
-        else:
-            yield from reader
-
-
 class TableReader:
     """Items of a table. Columns that are neither inputs nor the target are passed over: tables carry keys and notes.
 
@@ -148,7 +68,7 @@ class TableReader:
         with self._name_damage():
             schema = rows.schema()
             self._count = rows.count()
-        check_names(schema.names, signature, source.target, str(self._path), extra=True)
+        check_names(schema.names, signature, source.target, str(self._path), extra=True, columns=source.columns)
         self._labelled = source.target in schema.names
         self._encoded = self._find_encoded(schema)
         if self._count == 0:
@@ -182,7 +102,21 @@ class TableReader:
         Raises:
             DataError: the file is damaged, or a row does not hold what its column promises.
         """
-        yield from rebatch(self._read_batches(size), size)
+        yield from rebatch(self._convert_all(self._rows.read(self._names, size), self.locate), size)
+
+    @property
+    def seekable(self) -> bool:
+        """Row groups and record batches without a wanted row are passed over, and no other row is decoded."""
+        return True
+
+    def read_at(self, items: NDArray[np.int64], size: int) -> Generator[Batch, None, None]:
+        """The rows at rising indices, ``size`` at a time.
+
+        Raises:
+            DataError: as for `read`.
+        """
+        rows = self._rows.read_at(self._names, size, items)
+        yield from rebatch(self._convert_all(rows, lambda place: self.locate(int(items[place]))), size)
 
     @cached_property
     def _digest(self) -> str:
@@ -202,40 +136,46 @@ class TableReader:
             raise RequestError(message, "declare preprocess for the one input that takes images")
         return names[0]
 
-    def _read_batches(self, size: int) -> Iterator[Batch]:
-        columns = [spec.name for spec in self._specs] + ([self._source.target] if self._labelled else [])
+    @property
+    def _names(self) -> list[str]:
+        """All columns to read, each once."""
+        labels = [self._source.target] if self._labelled else []
+        return list(dict.fromkeys([*(spec.name for spec in self._specs), *labels, *self._source.columns]))
+
+    def _convert_all(self, rows: Iterator[pa.RecordBatch], locate: Locate) -> Iterator[Batch]:
         start = 0
-        rows = self._rows.read(columns, size)
         while True:
             with self._name_damage():
                 batch = next(rows, None)
             if batch is None:
                 return
             if batch.num_rows:
-                yield self._convert(batch, start)
+                yield self._convert(batch, start, locate)
             start += batch.num_rows
 
-    def _convert(self, batch: pa.RecordBatch, start: int) -> Batch:
-        feeds = {spec.name: self._convert_input(batch.column(spec.name), spec, start) for spec in self._specs}
-        targets = None
-        if self._labelled:
-            name = self._source.target
-            targets = read_numbers(batch.column(name), start, self._locate_in(name))
-        return Batch(feeds=feeds, targets=targets, start=start)
+    def _convert(self, batch: pa.RecordBatch, start: int, locate: Locate) -> Batch:
+        def locate_in(name: str) -> Locate:
+            return lambda item: f"{locate(item)}: column {name!r}"
 
-    def _convert_input(self, column: pa.Array, spec: TensorSpec, start: int) -> Array:
-        locate = self._locate_in(spec.name)
+        feeds = {
+            spec.name: self._convert_input(batch.column(spec.name), spec, start, (locate, locate_in(spec.name)))
+            for spec in self._specs
+        }
+        name = self._source.target
+        targets = read_numbers(batch.column(name), start, locate_in(name)) if self._labelled else None
+        columns = {name: read_column(batch.column(name), start, locate_in(name)) for name in self._source.columns}
+        return Batch(feeds=feeds, targets=targets, start=start, columns=columns)
+
+    def _convert_input(self, column: pa.Array, spec: TensorSpec, start: int, places: tuple[Locate, Locate]) -> Array:
+        locate, locate_in = places
         preprocess = self._source.preprocess
         if spec.name != self._encoded or preprocess is None:
-            return _restore_shape(read_numbers(column, start, locate), spec)
-        contents = read_encoded(column, start, locate)
+            return _restore_shape(read_numbers(column, start, locate_in), spec)
+        contents = read_encoded(column, start, locate_in)
         pixels: list[Array] = [
-            decode_image(content, preprocess, locate(start + row)) for row, content in enumerate(contents)
+            decode_image(content, preprocess, locate_in(start + row)) for row, content in enumerate(contents)
         ]
-        return stack_rows(spec.name, pixels, start, self.locate)
-
-    def _locate_in(self, column: str) -> Locate:
-        return lambda item: f"{self.locate(item)}: column {column!r}"
+        return stack_rows(spec.name, pixels, start, locate)
 
     @contextmanager
     def _name_damage(self) -> Iterator[None]:

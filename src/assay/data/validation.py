@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 
 import numpy as np
@@ -15,7 +15,16 @@ Locate = Callable[[int], str]
 """Item index -> where it lies, in words."""
 
 
-def check_names(present: Iterable[str], signature: Signature, target: str, where: str, *, extra: bool) -> None:
+def check_names(
+    present: Iterable[str],
+    signature: Signature,
+    target: str,
+    where: str,
+    *,
+    extra: bool = False,
+    columns: Collection[str] = (),
+    allowed: Collection[str] = (),
+) -> None:
     """Hold the names of stored arrays against the model's inputs.
 
     Args:
@@ -23,6 +32,8 @@ def check_names(present: Iterable[str], signature: Signature, target: str, where
         signature: the model's interface.
         target: name of the labels.
         where: the file, for messages.
+        columns: names of the columns that divide items into slices.
+        allowed: names of arrays that may be there without a use.
         extra: names that are neither inputs nor the target are welcome, unless one looks like a missing target.
 
     Raises:
@@ -33,7 +44,8 @@ def check_names(present: Iterable[str], signature: Signature, target: str, where
     if target in inputs:
         message = f"{target!r} is an input of the model and the name of the labels in {where}"
         raise DataError(message, "give the labels another name and declare it as target")
-    unused = [name for name in names if name not in inputs and name != target]
+    check_columns(columns, [name for name in names if name not in inputs], where)
+    unused = [name for name in names if name not in inputs and name not in {target, *columns, *allowed}]
     for name in inputs:
         if name not in names:
             nearest = get_close_matches(name, unused, n=1)
@@ -49,6 +61,58 @@ def check_names(present: Iterable[str], signature: Signature, target: str, where
             f"is it a typo of {nearest[0]!r}?" if nearest else f"leave it out; the names in use are {_enumerate(known)}"
         )
         raise DataError(f"{where} holds {_enumerate(unused)}, neither an input of the model nor the target", hint)
+
+
+def list_spare_columns(shapes: Mapping[str, tuple[int, ...]], shape: tuple[int, ...], target: str) -> tuple[str, ...]:
+    """Names of what can be columns, of use or not: one value per item beside the labels.
+
+    Without labels such an array is rather a misspelt target.
+
+    Args:
+        shapes: of all arrays by name.
+        shape: of a column.
+        target: name of the labels.
+    """
+    return tuple(name for name, own in shapes.items() if own == shape) if target in shapes else ()
+
+
+def check_columns(columns: Iterable[str], present: Iterable[str], where: str) -> None:
+    """Refuse a column that the data do not have.
+
+    Args:
+        columns: those asked for.
+        present: names of all columns there are.
+        where: the file, for messages.
+
+    Raises:
+        DataError: naming the columns that there are.
+    """
+    names = list(present)
+    for column in columns:
+        if column not in names:
+            nearest = get_close_matches(column, names, n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else "slices are made by a column of the data"
+            raise DataError(f"{where} has no column {column!r}; its columns are {_enumerate(names)}", hint)
+
+
+def check_column(name: str, form: tuple[tuple[int, ...], np.dtype[np.generic]], items: int, where: str) -> None:
+    """Refuse a column that does not hold one number or text per item.
+
+    Args:
+        name: of the column.
+        form: its shape and element type.
+        items: that there are.
+        where: the file or item, for messages.
+
+    Raises:
+        DataError: naming the column.
+    """
+    shape, dtype = form
+    if shape != (items,):
+        message = f"column {name!r} of {where} has the shape {list(shape)} for {items} items"
+        raise DataError(message, "a column holds one number or one text per item")
+    if dtype.kind not in "fiubU":
+        raise DataError(f"column {name!r} of {where} has the type {dtype}", "a column holds numbers or texts")
 
 
 def check_targets(targets: Array, start: int, locate: Locate) -> None:
@@ -98,6 +162,9 @@ class ItemCheck:
             if len(batch.targets) != batch.size:
                 raise DataError(f"{locate(batch.start)}: {len(batch.targets)} labels for {batch.size} items")
             check_targets(batch.targets, batch.start, locate)
+        for name, values in batch.columns.items():
+            check_column(name, (values.shape, values.dtype), batch.size, locate(batch.start))
+            _check_finite(f"column {name!r}", values, batch.start, locate)
 
 
 def find_dtype(spec: TensorSpec) -> np.dtype[np.generic]:
