@@ -25,6 +25,21 @@ def read_cpu_quota(root: Path) -> float | None:
     return min(quotas) if quotas else None
 
 
+def read_throttled_seconds(root: Path) -> float | None:
+    """Seconds that a quota has kept the groups from running, the worst of them; None where the system does not tell.
+
+    Args:
+        root: of the file system that ``proc`` and ``sys`` stand in.
+    """
+    found: list[float] = []
+    for folder in _folders(root, "cpu"):
+        facts = dict(line.split()[:2] for line in _read(folder / "cpu.stat").splitlines() if len(line.split()) > 1)
+        for key, per_second in (("throttled_usec", 1e6), ("throttled_time", 1e9)):
+            if facts.get(key, "").isdigit():
+                found.append(int(facts[key]) / per_second)
+    return max(found) if found else None
+
+
 def read_memory_limit(root: Path) -> int | None:
     """Bytes that the groups grant; None where none of them limits them.
 

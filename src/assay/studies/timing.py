@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import psutil
 
 from assay.core.errors import BackendError
 from assay.core.estimate import Estimate
 from assay.core.plan import Plan
 from assay.core.precision import Precision
+from assay.core.requirements import Requirements
 from assay.core.session import Session
+from assay.core.stability import Stability
 from assay.core.target import ServingMode
 from assay.core.trial import Latency, TrialStatus
 from assay.measure.energy import find_energy_meter, measure_energy
+from assay.measure.interference import describe_interference, watch_machine
 from assay.measure.latency import (
     ROUNDS,
     LatencySamples,
+    describe_calls,
     estimate_cpu_seconds,
     estimate_speedup,
     measure_latency,
     summarise,
 )
+from assay.measure.stability import FALSE_ALARMS, judge_stability
+from assay.measure.statistics.quantile import count_needed
 from assay.measure.throughput import measure_throughput
 from assay.studies.attempt import Attempt
 from assay.studies.workspace import Workspace
@@ -32,6 +39,7 @@ MEMORY_SHARE = 0.5
 """Share of the free memory that artifacts opened together may take."""
 
 THROUGHPUT_SECONDS = 1.5
+P99 = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,8 @@ class Timing:
 
     Attributes:
         samples_ms: every timed call.
+        stability: whether the machine held still; None where it was timed before that was judged.
+        wanted: calls that the percentiles asked for need.
         energy: joules per item, None where the machine cannot tell; ``energy_note`` says why.
     """
 
@@ -50,6 +60,8 @@ class Timing:
     samples_ms: tuple[float, ...]
     energy: Estimate | None = None
     energy_note: str = ""
+    stability: Stability | None = None
+    wanted: int = 0
 
 
 def time_attempts(space: Workspace, attempts: Sequence[Attempt]) -> Mapping[str, Timing]:
@@ -60,9 +72,10 @@ def time_attempts(space: Workspace, attempts: Sequence[Attempt]) -> Mapping[str,
         MeasurementError: the clock is unstable.
     """
     running = [attempt for attempt in attempts if attempt.status is TrialStatus.OK]
+    requirements, batch = space.request.requirements, space.request.batch
     stored = space.store.read("timings", dict[str, Timing])
-    if stored is not None and set(stored) == {attempt.candidate.id for attempt in running}:
-        return stored
+    if stored is not None and suffices(stored, running, requirements):
+        return {name: describe_anew(timing, requirements, batch) for name, timing in stored.items()}
     reference = next(a for a in running if a.candidate.plan == Plan(Precision.FP32))
     groups = tuple(group_by_memory(running, reference))
     timings: dict[str, Timing] = {}
@@ -70,6 +83,52 @@ def time_attempts(space: Workspace, attempts: Sequence[Attempt]) -> Mapping[str,
         timings = {**time_group(space, group, reference, len(groups)), **timings}
     space.store.write("timings", timings)
     return timings
+
+
+def list_asked(requirements: Requirements) -> tuple[tuple[float, float], ...]:
+    """Quantiles that constraints bound, each with the confidence that is asked for."""
+    bounds = ((c.quantity.quantile, c.confidence or requirements.confidence) for c in requirements.constraints)
+    return tuple((quantile, confidence) for quantile, confidence in bounds if quantile is not None)
+
+
+def count_wanted(requirements: Requirements) -> int:
+    """Calls that give a bound of every percentile: 299 for p99 at 95%, 459 at 99%."""
+    asked = ((P99, requirements.confidence), *list_asked(requirements))
+    return max(count_needed(quantile, confidence) for quantile, confidence in asked)
+
+
+def suffices(stored: Mapping[str, Timing], running: Sequence[Attempt], requirements: Requirements) -> bool:
+    """Whether stored timings are of the same artifacts, and were taken for as many calls as are wanted now."""
+    wanted = count_wanted(requirements)
+    same = set(stored) == {attempt.candidate.id for attempt in running}
+    return same and all(max(timing.wanted, len(timing.samples_ms)) >= wanted for timing in stored.values())
+
+
+def describe_anew(timing: Timing, requirements: Requirements, batch: int) -> Timing:
+    """A stored timing with the percentiles that are asked for now."""
+    calls = np.array(timing.samples_ms)
+    return replace(timing, latency=describe_calls(calls, batch, requirements.confidence, list_asked(requirements)))
+
+
+def list_timing_warnings(timings: Mapping[str, Timing], requirements: Requirements) -> tuple[str, ...]:
+    """What makes timings doubtful: too few calls, and a machine that did not hold still; each said once."""
+    wanted = count_wanted(requirements)
+    short = {name: timing.latency.n for name, timing in timings.items() if timing.latency.n < wanted}
+    found: list[str] = []
+    if short:
+        fewest = min(short.values())
+        found.append(
+            f"{len(short)} of {len(timings)} artifacts were timed in fewer calls than the {wanted} that the asked "
+            f"percentiles need (as few as {fewest}): raise latency_seconds"
+        )
+    for name, timing in timings.items():
+        if timing.stability is None:
+            continue
+        seen = timing.stability.interference
+        machine = () if seen is None else describe_interference(seen)
+        found += [f"while latency was measured, {words}" for words in machine]
+        found += [f"{name}: {words}" for words in timing.stability.findings if words not in machine]
+    return tuple(dict.fromkeys(found))
 
 
 def group_by_memory(attempts: Sequence[Attempt], reference: Attempt) -> Iterator[list[Attempt]]:
@@ -94,17 +153,20 @@ def need(attempt: Attempt) -> float:
 
 def time_group(space: Workspace, group: Sequence[Attempt], reference: Attempt, groups: int) -> Mapping[str, Timing]:
     """Time the artifacts of one group in interleaved rounds, then each one's throughput."""
-    confidence = space.request.requirements.confidence
+    requirements = space.request.requirements
+    confidence, wanted = requirements.confidence, count_wanted(requirements)
     batch = space.request.batch
     space.progress.start(f"timing {len(group)} artifacts in rounds", ROUNDS)
     with ExitStack() as stack:
         sessions = {a.candidate.id: stack.enter_context(open_attempt(space, a)) for a in group}
-        samples = measure_latency(
-            sessions,
-            space.sample,
-            budget_s=space.request.latency_seconds / groups,
-            on_round=lambda _done: space.progress.advance(),
-        )
+        with watch_machine() as watch:
+            samples = measure_latency(
+                sessions,
+                space.sample,
+                budget_s=space.request.latency_seconds / groups,
+                needed=wanted,
+                on_round=lambda _done: space.progress.advance(),
+            )
     space.progress.finish()
     space.progress.start("measuring throughput", len(group))
     timings: dict[str, Timing] = {}
@@ -112,13 +174,15 @@ def time_group(space: Workspace, group: Sequence[Attempt], reference: Attempt, g
         name = attempt.candidate.id
         throughput, energy, note = load_attempt(space, attempt)
         timings[name] = Timing(
-            latency=summarise(samples[name], batch, confidence),
+            latency=summarise(samples[name], batch, confidence, list_asked(requirements)),
             throughput=throughput,
             speedup=estimate_speedup(samples[reference.candidate.id], samples[name], confidence),
             cpu_seconds=estimate_cpu_seconds(samples[name], batch, confidence),
             samples_ms=keep_samples(samples[name]),
             energy=energy,
             energy_note=note,
+            stability=judge_stability(samples[name].calls_ms, watch.read(), false_alarms=FALSE_ALARMS / len(group)),
+            wanted=wanted,
         )
         space.progress.advance()
     space.progress.finish()
