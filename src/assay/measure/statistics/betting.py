@@ -40,6 +40,18 @@ def bound_mean(values: NDArray[np.float64], confidence: float) -> float:
     return low
 
 
+def bound_difference(differences: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """Both bounds of the mean of numbers in [-1, 1], each at one-sided confidence.
+
+    Args:
+        differences: ``[n]``, n >= 1.
+        confidence: one-sided.
+    """
+    low = 2 * bound_mean((1 + differences) / 2, confidence) - 1
+    high = 1 - 2 * bound_mean((1 - differences) / 2, confidence)
+    return low, high
+
+
 def _size_bets(values: NDArray[np.float64], goal: float) -> NDArray[np.float64]:
     """Bets ``sqrt(2 goal / (n v))`` with the variance v estimated from the earlier numbers only."""
     count = len(values)

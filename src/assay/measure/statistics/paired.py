@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from assay.core.errors import MeasurementError, RequestError
 from assay.core.session import Metric, Scores
 from assay.core.trial import Quality
-from assay.measure.statistics.betting import bound_mean
+from assay.measure.statistics.betting import bound_difference
 from assay.measure.statistics.influence import compare_functional
 from assay.measure.statistics.trinomial import GAMMA_SHARE, bound_loss, compute_p_value, confine_rate
 from assay.measure.tasks.agreement import AGREEMENT
@@ -66,7 +66,7 @@ def compare(metric: Metric, reference: Scores, variant: Scores, confidence: floa
         low, high = -bound_loss(fell, rose, n, confidence), bound_loss(rose, fell, n, confidence)
     else:
         difference, method = float(np.mean(after - before)), BETTING
-        low, high = _bound_difference(after - before, confidence)
+        low, high = bound_difference(after - before, confidence)
     return Quality(
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
@@ -185,10 +185,3 @@ def _compare_predictions(agrees: NDArray[np.bool_], confidence: float) -> Qualit
         agreement=share,
         method=BINOMIAL,
     )
-
-
-def _bound_difference(differences: NDArray[np.float64], confidence: float) -> tuple[float, float]:
-    """Both one-sided bounds of the mean of differences in [-1, 1]."""
-    low = 2 * bound_mean((1 + differences) / 2, confidence) - 1
-    high = 1 - 2 * bound_mean((1 - differences) / 2, confidence)
-    return low, high
