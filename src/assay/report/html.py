@@ -13,15 +13,22 @@ from assay.core.decision import DecisionStatus
 from assay.core.requirements import Objective
 from assay.decide import words
 from assay.report import cells, facts
+from assay.report.certificates import CertifiedRow, explain_guarantee, list_certified, list_sliced
 from assay.report.charts.audit import draw_audit
 from assay.report.charts.canvas import Chart
+from assay.report.charts.certificates import draw_certificates
 from assay.report.charts.convergence import draw_convergence
 from assay.report.charts.forest import draw_forest
 from assay.report.charts.latency import draw_latency
 from assay.report.charts.tradeoff import draw_tradeoff
+from assay.report.charts.trail import draw_trail
+from assay.report.charts.units import find_loss_unit
 from assay.report.fitness import BADGES as FITNESS_BADGES
 from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
+from assay.report.flips import pick_galleries
 from assay.report.rows import MeasuredRow, Row, keep_measured, list_rows, list_warnings
+from assay.report.sample_plans import explain_plan, list_plan_facts
+from assay.report.slices import STATUS_TONES, STATUS_WORDS
 from assay.studies.record import StudyRecord
 
 BADGES = {
@@ -44,6 +51,7 @@ def render_html(record: StudyRecord) -> str:
     """The whole report as one self-contained page."""
     rows = list_rows(record)
     measured = keep_measured(rows)
+    certified = list_certified(record)
     by_id = {row.trial.id: row for row in rows}
     chosen = record.decision.chosen
     chain = () if chosen is None else tuple(by_id[name] for name in (chosen, *record.decision.fallbacks))
@@ -59,15 +67,14 @@ def render_html(record: StudyRecord) -> str:
             chain=chain,
             rows=rows,
             measured=measured,
-            charts=_draw_charts(record),
-            fitness_tone="" if record.fitness is None else FITNESS_BADGES[record.fitness.verdict],
-            fitness_sentence="" if record.fitness is None else summarise_fitness(record.fitness).partition(": ")[2],
-            settled_sentence="" if record.convergence is None else summarise_convergence(record.convergence),
-            fitness_rows=() if record.fitness is None else list_worst(record.fitness),
+            charts=_draw_charts(record, certified),
             metric=record.requirements.tolerance.metric,
             created=facts.format_date(record.created),
             has_energy=any(m.evidence.energy is not None for m in measured),
             energy_notes=tuple(dict.fromkeys(m.evidence.energy_note for m in measured if m.evidence.energy_note)),
+            **_judge_calibration(record),
+            **_tell_certificates(record, certified),
+            galleries=pick_galleries(record, rows),
             provenance=(
                 ("Request", facts.request_facts(record)),
                 ("Model", facts.model_facts(record)),
@@ -77,6 +84,29 @@ def render_html(record: StudyRecord) -> str:
             ),
         )
     )
+
+
+def _judge_calibration(record: StudyRecord) -> dict[str, object]:
+    """What the page says of the calibration items."""
+    fitness, convergence = record.fitness, record.convergence
+    return {
+        "fitness_tone": "" if fitness is None else FITNESS_BADGES[fitness.verdict],
+        "fitness_sentence": "" if fitness is None else summarise_fitness(fitness).partition(": ")[2],
+        "settled_sentence": "" if convergence is None else summarise_convergence(convergence),
+        "fitness_rows": () if fitness is None else list_worst(fitness),
+    }
+
+
+def _tell_certificates(record: StudyRecord, certified: Sequence[CertifiedRow]) -> dict[str, object]:
+    """What the page says of the certificates and of the plan behind them."""
+    unit = find_loss_unit(record.requirements.tolerance.metric, keep_measured(list_rows(record)))
+    return {
+        "certified": certified,
+        "guarantee": explain_guarantee(record, certified) if certified else "",
+        "sliced": list_sliced(record, certified),
+        "plan_facts": () if record.plan is None else list_plan_facts(record.plan, unit),
+        "plan_sentence": "" if record.plan is None else explain_plan(record.plan, unit),
+    }
 
 
 def list_figures(record: StudyRecord, measured: Sequence[MeasuredRow]) -> tuple[Figure, ...]:
@@ -113,16 +143,24 @@ def _figure_loss(record: StudyRecord, row: Row) -> Figure:
     metric = record.requirements.tolerance.metric
     if row.trial.reference:
         return Figure(metric, cells.value_cell(row), "the reference")
+    certified = next((c for c in list_certified(record) if c.measured.row.trial.id == row.trial.id and c.tested), None)
+    if certified is not None:
+        high, confidence = certified.certificate.high, words.format_confidence(certified.certificate.confidence)
+        return Figure(
+            f"loss of {metric}, at most", certified.unit.say(high), f"at {confidence}; tolerated {certified.margin}"
+        )
     return Figure(f"change of {metric}", cells.change_cell(row), cells.change_bounds(row))
 
 
-def _draw_charts(record: StudyRecord) -> dict[str, Chart | None]:
+def _draw_charts(record: StudyRecord, certified: Sequence[CertifiedRow]) -> dict[str, Chart | None]:
     """All charts of the page; the objective gets its own where it is not the latency."""
     objective = record.requirements.objective
     return {
         "tradeoff": draw_tradeoff(record),
         "objective": None if objective is Objective.LATENCY else draw_tradeoff(record, objective),
-        "forest": draw_forest(record),
+        "forest": None if certified else draw_forest(record),
+        "certificates": draw_certificates(certified),
+        "trail": draw_trail(certified),
         "audit": draw_audit(record),
         "latency": draw_latency(record),
         "convergence": None if record.convergence is None else draw_convergence(record.convergence),
@@ -142,5 +180,7 @@ def _environment() -> Environment:
     )
     environment.globals["cells"] = cells
     environment.globals["words"] = words
+    environment.globals["status_words"] = STATUS_WORDS
+    environment.globals["status_tones"] = STATUS_TONES
     environment.filters["svg"] = Markup
     return environment

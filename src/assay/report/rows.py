@@ -12,6 +12,7 @@ from assay.core.trial import Evidence, Trial
 from assay.decide.assess import Loss, Verdict, assess
 from assay.decide.objective import cost_of
 from assay.decide.words import describe_form
+from assay.report.slices import describe_guilty
 from assay.studies.record import StudyRecord
 
 
@@ -114,6 +115,7 @@ def _make_row(number: int, trial: Trial, requirements: Requirements, decision: D
     """One trial with its standing."""
     assessment = assess(requirements, trial)
     reason = decision.reasons.get(trial.id, trial.reason)
+    reason = "; ".join(part for part in (reason, describe_guilty(trial, told=reason)) if part)
     if assessment is None:
         return Row(number, trial, Standing.MISSING, reason)
     standing = {

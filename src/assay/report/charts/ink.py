@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
+from assay.core.certificate import CertificateStatus
 from assay.core.precision import Precision
 
 
@@ -50,6 +51,20 @@ TEXT_ON_PRECISION = {
 """Text that is legible on the fill of a precision."""
 PRECISION_MARKERS = {Precision.FP32: "s", Precision.FP16: "^", Precision.BF16: "D", Precision.INT8: "o"}
 """Shape of a precision, so that colour never tells it alone."""
+STATUS_INKS = {
+    CertificateStatus.CERTIFIED: Ink.GOOD,
+    CertificateStatus.WORSE: Ink.BAD,
+    CertificateStatus.OPEN: Ink.WARN,
+    CertificateStatus.UNTESTED: Ink.MUTED,
+}
+"""Colour of what the certification items say."""
+STATUS_MARKERS = {
+    CertificateStatus.CERTIFIED: "o",
+    CertificateStatus.WORSE: "X",
+    CertificateStatus.OPEN: "D",
+    CertificateStatus.UNTESTED: "s",
+}
+"""Shape of what the certification items say."""
 
 PLACEHOLDERS = {ink.placeholder: ink for ink in Ink}
 

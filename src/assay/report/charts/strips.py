@@ -28,7 +28,9 @@ FOOT = 52.0
 class Strips:
     """A canvas with one strip per row, the plot's y axis counting strips from the top."""
 
-    def __init__(self, sheet: Sheet, rows: Sequence[MeasuredRow], head: float, values: float) -> None:
+    def __init__(
+        self, sheet: Sheet, rows: Sequence[MeasuredRow], head: float, values: float, reserve: float = 0.0
+    ) -> None:
         """Lay the strips out.
 
         Args:
@@ -36,12 +38,14 @@ class Strips:
             rows: one strip each.
             head: pixels kept free above the strips.
             values: pixels kept free on the right of a wide sheet, for numbers.
+            reserve: pixels that names leave free on a narrow sheet, for what is told beside them.
         """
         self.rows = rows
         self.strip = WIDE_STRIP if sheet.is_wide else NARROW_STRIP
         self.canvas = Canvas(sheet, head + self.strip * max(1, len(rows)) + FOOT)
         self._backdrop = self.canvas.add_layer(-1)
         self._head = head
+        self._reserve = reserve
         left = NAMES if sheet.is_wide else NARROW_EDGE
         right = values if sheet.is_wide else NARROW_EDGE
         height = self.strip * max(1, len(rows))
@@ -75,7 +79,7 @@ class Strips:
         y = self._top(index) + (self.strip / 2 if canvas.sheet.is_wide else NARROW_LINE)
         size = canvas.size - (0.5 if canvas.sheet.is_wide else 1.5)
         bold = self._stands_out(index)
-        name = NUMBER + canvas.measure(self.rows[index].row.title, bold=bold) + 10
+        name = NUMBER + canvas.measure(self._clip(index), bold=bold) + 10
         if canvas.sheet.is_wide or name + canvas.measure(text, size=size) < canvas.width - 4:
             canvas.write(canvas.width - 4, y, text, ink=ink, align="right", size=size)
 
@@ -105,5 +109,10 @@ class Strips:
             self._backdrop.add_patch(band)
         y = top + (self.strip / 2 if wide else NARROW_LINE)
         canvas.write(NUMBER - 8, y, str(measured.row.number), ink=Ink.MUTED, align="right")
-        room = (NAMES if wide else canvas.width) - NUMBER - 10
-        canvas.write(NUMBER, y, canvas.clip(measured.row.title, room, bold=chosen), bold=chosen)
+        canvas.write(NUMBER, y, self._clip(index), bold=chosen)
+
+    def _clip(self, index: int) -> str:
+        """Name of a strip, cut where it leaves its room."""
+        canvas = self.canvas
+        room = (NAMES if canvas.sheet.is_wide else canvas.width - self._reserve) - NUMBER - 10
+        return canvas.clip(self.rows[index].row.title, room, bold=self._stands_out(index))

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.core.trial import Quality
+from assay.decide import words
+from assay.report.charts.scales import MINUS
 from assay.report.rows import MeasuredRow
+
+DECIMALS = 9
+"""Beyond these lies the rounding of arithmetic, which no reader wants to see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,16 @@ class LossUnit:
     def axis(self) -> str:
         """Title of an axis of losses."""
         return f"loss of {self.metric} against FP32{f', {self.suffix}' if self.suffix else ''}"
+
+    def say(self, loss: float) -> str:
+        """A loss given in the metric's own unit, such as ``0.44 pp``."""
+        loss = round(loss, DECIMALS)
+        number = words.format_points(loss).removesuffix(" pp") if self.suffix else words.format_significant(loss)
+        return f"{number} {self.suffix}".strip().replace("-", MINUS)
+
+    def say_between(self, low: float, high: float) -> str:
+        """A range of losses given in the metric's own unit, such as ``0.12 to 0.44 pp``."""
+        return f"{self.say(low).removesuffix(f' {self.suffix}')} to {self.say(high)}"
 
 
 def find_loss_unit(metric: str, rows: Sequence[MeasuredRow]) -> LossUnit:
