@@ -14,6 +14,14 @@ FUNCTIONALS = {
     "precision": "assay.measure.functionals.precision:Precision",
     "recall": "assay.measure.functionals.recall:Recall",
     "auc": "assay.measure.functionals.auc:Auc",
+    "average-precision": "assay.measure.functionals.average_precision:AveragePrecision",
+    "f1-macro": "assay.measure.functionals.f1_macro:F1Macro",
+    "f1-micro": "assay.measure.functionals.f1_micro:F1Micro",
+    "pearson": "assay.measure.functionals.pearson:Pearson",
+    "spearman": "assay.measure.functionals.spearman:Spearman",
+    "rmse": "assay.measure.functionals.rmse:Rmse",
+    "mae": "assay.measure.functionals.mae:Mae",
+    "perplexity": "assay.measure.functionals.perplexity:Perplexity",
 }
 EXTRAS = {"sklearn": "metrics", "pycocotools": "detection"}
 """Module -> extra of this package that brings it."""
