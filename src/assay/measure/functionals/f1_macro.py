@@ -58,7 +58,7 @@ class F1Macro:
         _, truth = read_labels(records)
         values, means = _weigh(*count_labels(records))
         harms: NDArray[np.float64] = truth @ ((2 - values) / means)
-        return float(harms.max()) / truth.shape[1]
+        return float(harms.max() / truth.shape[1])
 
     def right(self, records: Records) -> NDArray[np.bool_]:
         """Items whose labels are all right."""

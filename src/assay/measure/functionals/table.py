@@ -14,7 +14,7 @@ FUNCTIONALS = {
     "precision": "assay.measure.functionals.precision:Precision",
     "recall": "assay.measure.functionals.recall:Recall",
     "auc": "assay.measure.functionals.auc:Auc",
-    "average-precision": "assay.measure.functionals.average_precision:AveragePrecision",
+    "average-precision": "assay.measure.functionals.binary_average_precision:BinaryAveragePrecision",
     "f1-macro": "assay.measure.functionals.f1_macro:F1Macro",
     "f1-micro": "assay.measure.functionals.f1_micro:F1Micro",
     "pearson": "assay.measure.functionals.pearson:Pearson",
