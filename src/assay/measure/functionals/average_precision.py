@@ -50,6 +50,7 @@ class AveragePrecision:
     def right(self, records: Records) -> NDArray[np.bool_] | None:
         """An image is neither right nor wrong."""
         del records
+        return None
 
 
 class AveragePrecision50(AveragePrecision):

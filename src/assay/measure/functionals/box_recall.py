@@ -37,7 +37,8 @@ class BoxRecall:
             share = float(boxes.hits.sum()) / total / OVERLAPS
             found = np.bincount(boxes.images, weights=boxes.hits.mean(axis=1), minlength=len(records))
             parts.append((found - share * boxes.objects) / total)
-        return len(records) * np.sum(parts, axis=0) / max(len(parts) - 1, 1)
+        influence: NDArray[np.float64] = np.sum(parts, axis=0) * (len(records) / max(len(parts) - 1, 1))
+        return influence
 
     def worst(self, records: Records) -> float:
         """All objects of the heaviest image are missed."""
@@ -46,3 +47,4 @@ class BoxRecall:
     def right(self, records: Records) -> NDArray[np.bool_] | None:
         """An image is neither right nor wrong."""
         del records
+        return None
