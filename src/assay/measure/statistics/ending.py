@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from statistics import NormalDist
-
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from assay.core.certificate import CertificateStatus, Look
 from assay.core.errors import MeasurementError
@@ -14,11 +12,12 @@ from assay.measure.statistics.betting import bound_difference
 from assay.measure.statistics.relative import confine_reference
 from assay.measure.statistics.sequential import SequentialTest
 from assay.measure.statistics.trinomial import GAMMA_SHARE, bound_loss
+from assay.measure.statistics.wealth import Floats, Tally
 
 HOPELESS = 0.02
 """A test goes on while the chance that it is certified in the end is above this."""
 OPTIMISM = 0.90
-"""The chance is that at the lower bound of the loss at this confidence."""
+"""That chance is taken at the lower bound of the loss at this confidence, with the items of the search counted."""
 LEAST_FLIPS = 1.0
 """Flips supposed for the variance, so that an early look without any says little."""
 
@@ -103,37 +102,43 @@ def finish_relative(
 def is_hopeless(test: SequentialTest, remaining: int, confidence: float) -> bool:
     """Whether the exact test at the end has next to no chance to certify.
 
-    To stop then leaves the test open, so that it can only lower the probability of a false certificate. The loss of
-    the items to come is supposed to be the lower bound of the loss at confidence ``OPTIMISM`` (search items counted),
-    and the chance is a normal approximation.
+    To stop then leaves the test open, so that it can only lower the probability of a false certificate.
 
     Args:
         test: so far.
         remaining: items not yet seen.
         confidence: of the exact test at the end.
     """
-    if test.status is not CertificateStatus.OPEN:
+    if test.status is not CertificateStatus.OPEN or not test.n:
         return False
-    if test.n == 0:
-        return False
-    normal = NormalDist()
-    seen, prior = test.moments, test.prior
-    known = seen.n + (0 if prior is None else prior.n)
-    total = seen.n * seen.mean + (0.0 if prior is None else prior.n * prior.mean)
-    squares = sum(one.n * (one.variance + one.mean**2) for one in (seen, prior) if one is not None)
-    mean = total / known
-    variance = max(0.0, squares / known - mean**2) + LEAST_FLIPS / known
-    hoped = max(-1.0, mean - normal.inv_cdf(OPTIMISM) * math.sqrt(variance / known))
+    prior = Tally.none() if test.prior is None else test.prior.tally()
+    return bool(foresee(test.moments.tally(), prior, remaining, test.margin, confidence) < HOPELESS)
+
+
+def foresee(seen: Tally, prior: Tally, remaining: int, margin: float, confidence: float) -> Floats:
+    """Chance that an exact test of all items certifies the margin, by a normal approximation; of many streams at once.
+
+    The loss of the items to come is supposed to be the lower bound of the loss at confidence ``OPTIMISM``.
+
+    Args:
+        seen: sums over the losses seen, at least one.
+        prior: sums over independent losses.
+        remaining: items not yet seen.
+        margin: tolerated loss.
+        confidence: of the test.
+    """
+    known, n = seen + prior, seen.n + remaining
+    mean = known.total / known.n
+    variance = np.maximum(known.squares / known.n - mean**2, 0.0) + LEAST_FLIPS / known.n
+    hoped = np.maximum(mean + special.ndtri(1 - OPTIMISM) * np.sqrt(variance / known.n), -1.0)
     # Where all flips are losses, fewer losses are less variance.
-    kinder = max(variance + hoped - mean, abs(hoped) * (1 - abs(hoped)), LEAST_FLIPS / (seen.n + remaining))
-    n = seen.n + remaining
-    final_variance = (seen.n * seen.variance + remaining * kinder) / n
-    needed = test.margin - normal.inv_cdf(confidence) * math.sqrt(final_variance / n)
-    expected = (seen.n * seen.mean + remaining * hoped) / n
-    if remaining == 0:
-        return expected > needed
-    spread = math.sqrt(remaining * kinder) / n
-    return normal.cdf((needed - expected) / spread) < HOPELESS
+    kinder = np.maximum(variance + hoped - mean, np.maximum(np.abs(hoped) * (1 - np.abs(hoped)), LEAST_FLIPS / n))
+    spent = seen.squares - seen.total**2 / seen.n
+    needed = margin - special.ndtri(confidence) * np.sqrt((spent + remaining * kinder) / n / n)
+    expected = (seen.total + remaining * hoped) / n
+    spread = np.sqrt(max(remaining, LEAST_FLIPS) * kinder) / n
+    chance: Floats = special.ndtr((needed - expected) / spread)
+    return chance
 
 
 def _judge(low: float, high: float, margins: tuple[float, float]) -> CertificateStatus:
