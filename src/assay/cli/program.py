@@ -16,6 +16,7 @@ COMMANDS = {
     "calibration": "assay.cli.calibration:calibration",
     "doctor": "assay.cli.doctor:doctor",
     "init": "assay.cli.init:init",
+    "plan": "assay.cli.plan:plan",
     "release": "assay.cli.release:release",
     "report": "assay.cli.report:report",
     "run": "assay.cli.run:run",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from assay.core.certificate import Design
 from assay.core.errors import MeasurementError, RequestError
@@ -75,6 +75,7 @@ class Supposed:
         """Standard deviation of one item's difference."""
         return math.sqrt(max(0.0, self.flip_rate - self.loss**2))
 
+    @lru_cache(maxsize=32)  # noqa: B019 - of frozen values, and few
     def items(self, margin: float, confidence: float, power: float) -> int | None:
         """Items for one test after all of them; None where no sensible number would do."""
         if self.bounded:

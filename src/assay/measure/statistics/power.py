@@ -16,7 +16,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 from assay.core.errors import MeasurementError
 from assay.measure.statistics.trinomial import GAMMA_SHARE, compute_p_value, confine_rate
@@ -318,12 +318,13 @@ def _find_crossing(power_of: PowerOf, least: int, guess: int, wanted: float) -> 
     below = math.floor(high * 0.9)
     if below > low and excess(below) < 0:
         low = below
-    root = int(optimize.brentq(excess, low, high, xtol=0.5, rtol=1e-6, maxiter=60))
-    while excess(root) < 0:
-        root += 1
-    while root > least and excess(root - 1) >= 0:
-        root -= 1
-    return root
+    while high - low > 1:
+        # Nearly straight in n between two close numbers, so a chord finds the place in a few steps; kept off the ends.
+        chord = low - excess(low) * (high - low) / (excess(high) - excess(low))
+        margin = max(1, (high - low) // 16)
+        middle = min(max(round(chord), low + margin), high - margin)
+        low, high = (low, middle) if excess(middle) >= 0 else (middle, high)
+    return high
 
 
 def _clear_teeth(power_of: PowerOf, start: int, wanted: float, tooth: int) -> int | None:
