@@ -58,6 +58,7 @@ class SliceCertificate:
         high: upper bound of the loss at the confidence, for this slice.
         margin: tolerated loss in this slice.
         items_needed: fewest items that could certify the margin even if nothing flips.
+        reason: why nothing can be said of the slice, in words; else empty.
     """
 
     column: str
@@ -71,6 +72,7 @@ class SliceCertificate:
     margin: float
     status: CertificateStatus
     items_needed: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from assay.core.errors import DataError, ModelError, RequestError, RunFailed
 from assay.core.session import Batch, Dataset, Metric, Scores, Session, Task
 from assay.core.tensor import Array, Feeds, Outputs, Signature
 from assay.measure.functionals.table import load_functional
+
+CLASS = "class"
+"""Name of the column of targets that are one integer per item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +116,9 @@ def fixed_batch(signature: Signature) -> int | None:
 def _feed(dataset: Dataset, size: int, fixed: int | None, waiting: deque[Batch]) -> Iterator[Feeds]:
     """Feeds of all batches; each batch waits in the queue for its outputs."""
     for batch in dataset.batches(size):
-        # Only the size, the start and the targets are needed later: the feeds must not wait in memory.
+        # Only the number of items and what is said of them are needed later: the feeds must not wait in memory.
         name, first = next(iter(batch.feeds.items()))
-        waiting.append(Batch({name: np.empty(len(first), dtype=np.bool_)}, batch.targets, batch.start))
+        waiting.append(replace(batch, feeds={name: np.empty(len(first), dtype=np.bool_)}))
         short = 0 if fixed is None else fixed - batch.size
         yield batch.feeds if short <= 0 else {key: _fill_up(value, short) for key, value in batch.feeds.items()}
 
@@ -133,17 +136,36 @@ def _trim(outputs: Outputs, size: int, fixed: int | None) -> Outputs:
 
 
 def _score(task: Task, signature: Signature, outputs: Outputs, batch: Batch) -> Scores:
-    """Scores of one batch; an error names the item's place in the data set."""
+    """Scores of one batch with its columns; an error names the item's place in the data."""
     try:
         scores = task.score(outputs, batch.targets)
     except DataError:
-        # Only the check knows where the batch starts: it raises the same with the item's index in the data set.
-        task.check(signature, batch, outputs)
+        # Only the check knows where items lie: it raises the same with the item's index in the data.
+        for items, part in _divide(outputs, batch):
+            task.check(signature, items, part)
         raise
     if len(scores.predictions) != batch.size:
         message = f"the model gave {len(scores.predictions)} predictions for {batch.size} items"
         raise ModelError(message, "the first axis of its outputs must be the items")
-    return scores
+    return replace(scores, columns={**scores.columns, **find_classes(batch.targets), **batch.columns})
+
+
+def find_classes(targets: Array | None) -> dict[str, Array]:
+    """The column ``class``, where the targets are one integer per item; it yields to a column of that name."""
+    return {CLASS: targets} if targets is not None and targets.ndim == 1 and targets.dtype.kind in "iub" else {}
+
+
+def _divide(outputs: Outputs, batch: Batch) -> Iterator[tuple[Batch, Outputs]]:
+    """The batch, or its items one by one where they do not follow one another in the data."""
+    if batch.items is None:
+        yield batch, outputs
+        return
+    for row, item in enumerate(batch.items.tolist()):
+        part = slice(row, row + 1)
+        feeds = {name: value[part] for name, value in batch.feeds.items()}
+        targets = None if batch.targets is None else batch.targets[part]
+        rows = {name: value[part] if len(value) == batch.size else value for name, value in outputs.items()}
+        yield Batch(feeds, targets, item), rows
 
 
 def _count_nonfinite(outputs: Outputs, size: int) -> tuple[int, int]:
