@@ -110,7 +110,7 @@ def measure_latency(  # noqa: PLR0913 - all but two are settings with defaults
     calls = plan_calls(expected, budget_s, rounds, needed)
     walls: dict[str, list[list[int]]] = {name: [] for name in sessions}
     cpus: dict[str, list[float]] = {name: [] for name in sessions}
-    with _no_garbage_collection():
+    with without_garbage_collection():
         for done in range(rounds):
             if done >= LEAST_ROUNDS and clock() - started > budget_s * NS_PER_S:
                 break
@@ -201,7 +201,7 @@ def estimate_speedup(reference: LatencySamples, variant: LatencySamples, confide
 
 def _warm_up(name: str, session: Session, feeds: Feeds, calls: int, clock: Clock) -> int:
     """Run some calls; the shortest time of one."""
-    with _named(name):
+    with naming_failures(repr(name)):
         return min(_time_call(session, feeds, clock) for _ in range(calls))
 
 
@@ -210,7 +210,7 @@ def _visit(
 ) -> tuple[list[int], float]:
     """Settle, then time calls back to back: the wall time of each, and the mean CPU time of one."""
     clock, cpu_clock = clocks
-    with _named(name):
+    with naming_failures(repr(name)):
         settled = clock() + SETTLE_NS
         session.run(feeds)
         while clock() < settled:
@@ -236,16 +236,16 @@ def _time_call(session: Session, feeds: Feeds, clock: Clock) -> int:
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
+def naming_failures(name: str) -> Iterator[None]:
     """Say which session failed."""
     try:
         yield
     except BackendError as error:
-        raise RunFailed(f"{name!r} failed while it was timed: {error.message}", error.hint) from error
+        raise RunFailed(f"{name} failed while it was timed: {error.message}", error.hint) from error
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Collect now instead of within a timed call."""
     gc.collect()
     enabled = gc.isenabled()

@@ -19,7 +19,8 @@ TESTS = 5
 LEAST_SAMPLES = 40
 """With fewer, nothing but the machine's own counters is judged."""
 FIRST_CALLS = 5
-FIRST_SHARE = 0.1
+FIRST_SHARES = (0.01, 0.1)
+"""Fewer slow calls at the start than one in a hundred do not move a p99."""
 WARM_UP = 0.05
 DRIFT = 0.02
 DEPENDENT = 0.5
@@ -32,7 +33,11 @@ Samples = NDArray[np.float64]
 
 
 def judge_stability(
-    samples: Samples, interference: Interference | None = None, *, false_alarms: float = FALSE_ALARMS
+    samples: Samples,
+    interference: Interference | None = None,
+    *,
+    false_alarms: float = FALSE_ALARMS,
+    queued: bool = False,
 ) -> Stability:
     """What samples, in the order in which they were taken, and the machine's counters say of a measurement.
 
@@ -40,6 +45,8 @@ def judge_stability(
         samples: ``[n]``, times of calls in any unit.
         interference: what the machine did meanwhile.
         false_alarms: share of the steady measurements in which the samples may be spoken against.
+        queued: the calls come from a queue, in which a call after a pause differs from one without: that neighbours
+            resemble each other is then no finding.
     """
     alpha = false_alarms / TESTS
     machine = () if interference is None else describe_interference(interference)
@@ -56,13 +63,9 @@ def judge_stability(
         slower = f"{drift:.1%} longer" if drift > 0 else f"{-drift:.1%} less"
         words.append(f"the last third of the calls took {slower} than the first: the machine's speed drifted")
         rest = remove_drift(rest)
-    correlation, effective = count_effective(rest, alpha)
-    bursts, bursting = find_bursts(rest, alpha)
-    if bursting:
-        effective = min(effective, round((1 - bursts) * rest.size))
-        words.append(f"slow calls come together: {bursts:.0%} of those beyond p95 follow another one")
-    elif effective <= DEPENDENT * rest.size:
-        words.append(f"calls resemble their neighbours: {rest.size} are worth about {effective} independent ones")
+    correlation, effective, bursts = 0.0, rest.size, 0.0
+    if not queued:
+        correlation, effective, bursts = _judge_independence(rest, alpha, words)
     return Stability(
         n=n,
         effective=max(1, effective),
@@ -75,12 +78,25 @@ def judge_stability(
     )
 
 
+def _judge_independence(rest: Samples, alpha: float, words: list[str]) -> tuple[float, int, float]:
+    """Autocorrelation, independent samples and bursts; what is found is added to the words."""
+    correlation, effective = count_effective(rest, alpha)
+    bursts, bursting = find_bursts(rest, alpha)
+    if bursting:
+        effective = min(effective, round((1 - bursts) * rest.size))
+        words.append(f"slow calls come together: {bursts:.0%} of those beyond p95 follow another one")
+    elif effective <= DEPENDENT * rest.size:
+        words.append(f"calls resemble their neighbours: {rest.size} are worth about {effective} independent ones")
+    return correlation, effective, bursts
+
+
 def find_warm_up(samples: Samples, alpha: float) -> tuple[int, float]:
     """How many calls at the start were slower than all others, and by which share; none where it is chance."""
-    for count in (FIRST_CALLS, round(FIRST_SHARE * samples.size)):
+    for share in FIRST_SHARES:
+        count = max(FIRST_CALLS, round(share * samples.size))
         first, rest = samples[:count], samples[count:]
         longer = float(np.median(first) / np.median(rest)) - 1
-        if count >= FIRST_CALLS and longer >= WARM_UP and compare_ranks(first, rest) <= alpha:
+        if longer >= WARM_UP and compare_ranks(first, rest) <= alpha:
             return count, longer
     return 0, 0.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -24,10 +24,10 @@ PATIENCE = 4
 
 
 class _Load:
-    """The same feeds again and again until the time is up."""
+    """The same calls again and again until the time is up."""
 
-    def __init__(self, feeds: Feeds, seconds: float, clock: Clock) -> None:
-        self._feeds, self._clock = feeds, clock
+    def __init__(self, calls: Sequence[Feeds], seconds: float, clock: Clock) -> None:
+        self._calls, self._clock = calls, clock
         self._started = clock()
         self._stop = self._started + seconds * NS_PER_S
         self._latest = self._started + PATIENCE * seconds * NS_PER_S
@@ -40,7 +40,7 @@ class _Load:
         while self.given == 0 or self._wants_more():
             self.given += 1
             self.width = max(self.width, self.given - len(self.arrivals))
-            yield self._feeds
+            yield self._calls[(self.given - 1) % len(self._calls)]
 
     def _wants_more(self) -> bool:
         now = self._clock()
@@ -74,9 +74,26 @@ def measure_throughput(
         MeasurementError: the session gave no outputs, or the clock stands still.
         RunFailed: the session failed.
     """
-    session.run(feeds)
+    return stream_load(session, (feeds,), seconds=seconds, confidence=confidence, clock=clock)[0]
+
+
+def stream_load(
+    session: Session,
+    calls: Sequence[Feeds],
+    *,
+    seconds: float,
+    confidence: float = 0.95,
+    clock: Clock = time.perf_counter_ns,
+) -> tuple[Estimate, int]:
+    """As ``measure_throughput``, of calls with equally many items, in turn; also the number of calls.
+
+    Raises:
+        MeasurementError: the session gave no outputs, or the clock stands still.
+        RunFailed: the session failed.
+    """
+    session.run(calls[0])
     started = clock()
-    load = _Load(feeds, seconds, clock)
+    load = _Load(calls, seconds, clock)
     for _ in session.stream(load):
         load.arrivals.append(clock())
     edges = _find_edges(started, load)
@@ -85,8 +102,8 @@ def measure_throughput(
         raise MeasurementError(
             f"throughput cannot be measured: {len(load.arrivals)} outputs for {load.given} calls", "measure for longer"
         )
-    rates = np.diff(edges[:, 0]) * count_items(feeds) / took * NS_PER_S
-    return estimate_quantile(rates, 0.5, confidence, "items/s")
+    rates = np.diff(edges[:, 0]) * count_items(calls[0]) / took * NS_PER_S
+    return estimate_quantile(rates, 0.5, confidence, "items/s"), load.given
 
 
 def count_items(feeds: Feeds) -> int:

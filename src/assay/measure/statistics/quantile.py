@@ -14,7 +14,11 @@ from assay.core.estimate import Estimate
 
 
 def estimate_quantile(
-    samples: Sequence[float] | NDArray[np.float64], probability: float, confidence: float, unit: str
+    samples: Sequence[float] | NDArray[np.float64],
+    probability: float,
+    confidence: float,
+    unit: str,
+    effective: int | None = None,
 ) -> Estimate:
     """A quantile of independent samples, with one-sided bounds that hold for every distribution.
 
@@ -27,6 +31,8 @@ def estimate_quantile(
         probability: 0.5 for the median, 0.99 for p99.
         confidence: one-sided confidence of each bound.
         unit: of the samples.
+        effective: independent samples that dependent ones are worth; as many as there are where None. The bounds are
+            then the order statistics at the shares of the samples at which so many independent ones would have them.
 
     Raises:
         MeasurementError: no samples, one that is not finite, or a probability or confidence outside 0..1.
@@ -38,15 +44,21 @@ def estimate_quantile(
         bad = "there are no samples" if not ordered.size else "a sample is not a finite number"
         raise MeasurementError(f"quantile {probability:g} cannot be estimated: {bad}", "take more samples")
     n = ordered.size
+    worth = n if effective is None else max(1, min(effective, n))
     value = float(np.quantile(ordered, probability))
     # below[k] = P(fewer than k+1 samples lie below the quantile), for the (k+1)-th smallest as the bound.
-    below = special.bdtr(np.arange(n), n, probability)
+    below = special.bdtr(np.arange(worth), worth, probability)
     upper = np.flatnonzero(below >= confidence)
     # The (k+1)-th smallest lies at or below the quantile when at least k+1 samples do.
     lower = np.flatnonzero(1 - below >= confidence)
-    high = max(float(ordered[upper[0]]), value) if upper.size else None
-    low = min(float(ordered[lower[-1]]), value) if lower.size else None
-    return Estimate(value, low, high, confidence, n, unit)
+    high = max(float(ordered[_spread(int(upper[0]), n, worth)]), value) if upper.size else None
+    low = min(float(ordered[(int(lower[-1]) * n) // worth]), value) if lower.size else None
+    return Estimate(value, low, high, confidence, worth, unit)
+
+
+def _spread(place: int, n: int, worth: int) -> int:
+    """Place among n samples that stands for a place among fewer, rounded outwards."""
+    return -(-(place + 1) * n // worth) - 1
 
 
 def count_needed(probability: float, confidence: float) -> int:
