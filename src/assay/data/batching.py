@@ -81,6 +81,12 @@ def pick_items(batches: Iterable[Batch], wanted: NDArray[np.int64]) -> Iterator[
             return
 
 
+def gather_columns(batches: Iterable[Batch]) -> dict[str, Array]:
+    """The columns of all items, each ``[n]``."""
+    parts = [batch.columns for batch in batches]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
 def number_items(batches: Iterable[Batch], items: NDArray[np.int64]) -> Iterator[Batch]:
     """The same batches, which say which items of the whole data they hold: ``items`` in their order."""
     for batch in batches:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.core.session import Batch, Dataset
+from assay.core.tensor import Array
 from assay.data.batching import check_size, index_items, join_batches, pick_rows, slice_batch
-from assay.data.seeking import is_seekable, take_items
+from assay.data.seeking import is_seekable, read_columns, take_items
 
 _NOWHERE = -1
 
@@ -80,6 +81,14 @@ class RememberedDataset:
             absent = np.flatnonzero(missing[part])
             fresh = read.draw(absent.size) if absent.size else None
             yield self._assemble(items[part], absent, fresh, low)
+
+    def read_columns(self) -> Mapping[str, Array]:
+        """The columns of all items.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        return read_columns(self._dataset)
 
     @cached_property
     def _block_of(self) -> NDArray[np.int32]:

@@ -94,6 +94,14 @@ class StreamedDataset:
         check_size(size)
         return self._take(items, size)
 
+    def read_columns(self) -> Mapping[str, Array]:
+        """The declared columns of all items, each ``[n]``.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        return {name: values[: len(self)] for name, values in self._reader.read_columns().items()}
+
     def _take(self, items: NDArray[np.int64], size: int) -> Iterator[Batch]:
         with closing(self._reader.read_at(items, size)) as stored:
             for batch in number_items(stored, items):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from assay.core.errors import DataError, RequestError
 from assay.core.session import Batch
-from assay.core.tensor import Signature
+from assay.core.tensor import Array, Signature
 from assay.data.batching import Item, collate
 from assay.data.folder_columns import read_folder_columns
 from assay.data.image import decode_image
@@ -93,6 +93,10 @@ class FolderReader:
         images = [self._images[item] for item in items]
         for batch in collate(self._decode_ahead(images), size, lambda place: self.locate(int(items[place]))):
             yield self._label(batch, items[batch.start : batch.start + batch.size])
+
+    def read_columns(self) -> Mapping[str, Array]:
+        """The columns of all images; no image is opened."""
+        return self._columns
 
     def _label(self, batch: Batch, items: slice | NDArray[np.int64]) -> Batch:
         return replace(batch, columns={name: values[items] for name, values in self._columns.items()})

@@ -21,9 +21,12 @@ from numpy.typing import NDArray
 from assay.core.errors import DataError, RequestError
 from assay.core.session import Batch
 from assay.core.tensor import Array, Signature
-from assay.data.batching import Item, collate, pick_items, rebatch
+from assay.data.batching import Item, collate, gather_columns, pick_items, rebatch
 from assay.data.source import DataSource
 from assay.data.validation import check_names, list_spare_columns
+
+_AT_ONCE = 256
+"""Items per batch where only their columns are wanted."""
 
 
 class FunctionReader:
@@ -96,6 +99,14 @@ class FunctionReader:
             DataError: as for `read`.
         """
         yield from rebatch(pick_items(self.read(size), items), size)
+
+    def read_columns(self) -> Mapping[str, Array]:
+        """The columns of all items, from a pass of its own.
+
+        Raises:
+            DataError: as for `read`.
+        """
+        return gather_columns(self.read(_AT_ONCE)) if self._columns else {}
 
     @cached_property
     def _first_labelled(self) -> bool:

@@ -141,6 +141,19 @@ class NpzReader:
                 arrays = {array.name: self._seek_rows(array, file, wanted) for array in self._stored}
                 yield self._divide(arrays, low)
 
+    def read_columns(self) -> Mapping[str, Array]:
+        """The columns of all items; no other array is read.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        columns: dict[str, Array] = {}
+        with _open_archive(self._path) as archive:
+            for array in self._columns:
+                with self._open_rows(archive, array) as member:
+                    columns[array.name] = self._read_rows(array, member, 0, len(self))
+        return columns
+
     def _seek_rows(self, array: StoredArray, file: IO[bytes], items: NDArray[np.int64]) -> Array:
         """Rows of an uncompressed array, those that lie side by side in one go."""
         rows = np.empty((len(items), *array.shape[1:]), dtype=array.dtype)

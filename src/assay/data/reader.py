@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.core.session import Batch
-from assay.core.tensor import Signature
+from assay.core.tensor import Array, Signature
 from assay.data.source import DataSource
 
 
@@ -56,6 +56,14 @@ class Reader(Protocol):
 
         Raises:
             DataError: an item cannot be read.
+        """
+        ...
+
+    def read_columns(self) -> Mapping[str, Array]:
+        """The declared columns of all items, each ``[n]``, without reading inputs where that can be.
+
+        Raises:
+            DataError: they cannot be read.
         """
         ...
 

@@ -1,15 +1,19 @@
-"""Some items of a data set without reading those between them, where that can be done."""
+"""Some items, or the columns alone, of a data set without reading the rest, where that can be done."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.core.session import Batch, Dataset
-from assay.data.batching import pick_items, rebatch
+from assay.core.tensor import Array
+from assay.data.batching import gather_columns, pick_items, rebatch
+
+_AT_ONCE = 256
+"""Items per batch where only their columns are wanted."""
 
 
 @runtime_checkable
@@ -33,6 +37,14 @@ class Seekable(Protocol):
         """
         ...
 
+    def read_columns(self) -> Mapping[str, Array]:
+        """The declared columns of all items, each ``[n]``, without reading inputs where that can be.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        ...
+
 
 def take_items(dataset: Dataset, items: NDArray[np.int64], size: int) -> Iterator[Batch]:
     """Items of any data set at strictly rising indices, ``size`` at a time, numbered anew from 0.
@@ -50,3 +62,14 @@ def take_items(dataset: Dataset, items: NDArray[np.int64], size: int) -> Iterato
 def is_seekable(dataset: Dataset) -> bool:
     """Whether some items cost less than all that lie before the last of them."""
     return isinstance(dataset, Seekable) and dataset.seekable
+
+
+def read_columns(dataset: Dataset) -> Mapping[str, Array]:
+    """The columns of all items of any data set, each ``[n]``: those that its source declares.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    if isinstance(dataset, Seekable):
+        return dataset.read_columns()
+    return gather_columns(dataset.batches(_AT_ONCE))

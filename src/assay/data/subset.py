@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.core.errors import RequestError
 from assay.core.session import Batch, Dataset
+from assay.core.tensor import Array
 from assay.data.batching import check_size
-from assay.data.seeking import is_seekable, take_items
+from assay.data.seeking import is_seekable, read_columns, take_items
 
 
 def first(dataset: Dataset, n: int) -> Dataset:
@@ -85,3 +86,11 @@ class Subset:
         """
         check_size(size)
         return take_items(self._dataset, self._indices[items], size)
+
+    def read_columns(self) -> Mapping[str, Array]:
+        """The columns of these items.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        return {name: values[self._indices] for name, values in read_columns(self._dataset).items()}

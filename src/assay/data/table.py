@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ from assay.data.source import DataSource
 from assay.data.validation import Locate, check_names
 
 _CHUNK_BYTES = 1 << 20
+_CHUNK_ROWS = 1 << 14
 
 
 def open_parquet(source: DataSource, signature: Signature) -> Reader:
@@ -118,6 +119,26 @@ class TableReader:
         rows = self._rows.read_at(self._names, size, items)
         yield from rebatch(self._convert_all(rows, lambda place: self.locate(int(items[place]))), size)
 
+    def read_columns(self) -> Mapping[str, Array]:
+        """The columns of all rows; no others are read.
+
+        Raises:
+            DataError: the file is damaged, or a row is empty.
+        """
+        names = list(self._source.columns)
+        parts: dict[str, list[Array]] = {name: [] for name in names}
+        start = 0
+        with self._name_damage():
+            for batch in self._rows.read(names, _CHUNK_ROWS) if names else ():
+                for name in names:
+                    parts[name].append(self._read_column(batch, name, start, self.locate))
+                start += batch.num_rows
+        return {name: np.concatenate(part) for name, part in parts.items()}
+
+    @staticmethod
+    def _read_column(batch: pa.RecordBatch, name: str, start: int, locate: Locate) -> Array:
+        return read_column(batch.column(name), start, lambda item: f"{locate(item)}: column {name!r}")
+
     @cached_property
     def _digest(self) -> str:
         total = hashlib.sha256((self._source.target if self._labelled else "").encode())
@@ -163,7 +184,7 @@ class TableReader:
         }
         name = self._source.target
         targets = read_numbers(batch.column(name), start, locate_in(name)) if self._labelled else None
-        columns = {name: read_column(batch.column(name), start, locate_in(name)) for name in self._source.columns}
+        columns = {name: self._read_column(batch, name, start, locate) for name in self._source.columns}
         return Batch(feeds=feeds, targets=targets, start=start, columns=columns)
 
     def _convert_input(self, column: pa.Array, spec: TensorSpec, start: int, places: tuple[Locate, Locate]) -> Array:
