@@ -38,6 +38,13 @@ def split_names(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option("--minimize", metavar="NAME", help="latency, memory, size or cost (default latency).")
 @click.option("--maximize", metavar="NAME", help="throughput.")
 @click.option("--constraint", "constraints", multiple=True, metavar="TEXT", help="'p99 <= 10ms'; may be repeated.")
+@click.option(
+    "--slice", "slices", multiple=True, metavar="TEXT", help="'class: 5pp' or 'COLUMN: 5pp'; may be repeated."
+)
+@click.option(
+    "--sequential/--full", default=None, help="Certify only until the items tell (default), or on all of them."
+)
+@click.option("--accept-unresolvable", is_flag=True, default=None, help="Go on with too few items for the tolerance.")
 @click.option("--price-per-hour", type=float, help="Of the serving machine, in your currency.")
 @click.option("--runtimes", callback=split_names, metavar="A,B", help="Default onnxruntime,openvino.")
 @click.option("--precisions", callback=split_names, metavar="A,B", help="Out of fp32,bf16,fp16,int8 (default all).")
@@ -86,7 +93,8 @@ def collect_keys(subject: Path, flags: dict[str, object]) -> StudyFile:
         name: DataSection(path=str(flags.pop(name))) if flags[name] else flags.pop(name)
         for name in ("calibration", "evaluation", "production")
     }
-    flags["constraints"] = flags["constraints"] or None
+    for name in ("constraints", "slices"):
+        flags[name] = flags[name] or None
     above = StudyFile(**flags, **data)  # type: ignore[arg-type] # the options above have the keys' types
     if subject.suffix == ".toml":
         return override(anchor(read_study_file(subject), subject.parent), above)

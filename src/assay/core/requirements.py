@@ -236,6 +236,8 @@ class Requirements:
             if other is not constraint:
                 message = f"{constraint.quantity} is bounded twice: {other.text!r} and {constraint.text!r}"
                 raise RequestError(message, "keep one of them")
+        if len({rule.column for rule in self.slices}) < len(self.slices):
+            raise RequestError("a column is named twice in the slices", "keep one rule for each column")
         order = [limits[q] for q in QUANTILES if q in limits]
         for lower, higher in pairwise(order):
             if higher.limit < lower.limit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from assay.core.certificate import Certificate, CertificateStatus
@@ -97,6 +97,8 @@ def assess(requirements: Requirements, trial: Trial) -> Assessment | None:
     if evidence is None:
         return None
     loss = None if evidence.quality is None else measure_loss(requirements, evidence.quality)
+    if loss is not None and evidence.certificate is not None:
+        loss = replace(loss, margin=evidence.certificate.margin)
     return Assessment(
         trial=trial,
         evidence=evidence,
@@ -150,9 +152,14 @@ def _judge_quality(requirements: Requirements, trial: Trial, evidence: Evidence,
     wanted = requirements.tolerance.metric
     if quality.metric != wanted:
         return Finding(Verdict.UNDECIDED, f"{quality.metric} was measured where {wanted} is bounded", math.inf)
-    text = describe_loss(quality, loss)
     if evidence.certificate is not None and not itself:
-        return _judge_certificate(evidence.certificate, loss, text)
+        return _judge_certificate(evidence.certificate, loss, describe_loss(quality, loss))
+    return _judge_interval(requirements, quality, loss, itself=itself)
+
+
+def _judge_interval(requirements: Requirements, quality: Quality, loss: Loss, *, itself: bool) -> Finding:
+    """A loss by its interval alone: of FP32 on another runtime, and of what nobody chose among others."""
+    text = describe_loss(quality, loss)
     if loss.verdict is Verdict.MEETS and not itself:
         caveat = _find_caveat(requirements, quality, loss)
         return Finding(Verdict.UNDECIDED, f"{text}, but {caveat}") if caveat else Finding(Verdict.MEETS, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from assay.core.certificate import CertificateStatus
 from assay.core.decision import DecisionStatus
 from assay.core.trial import Trial, TrialStatus
 from assay.decide import words
@@ -88,6 +89,9 @@ def _advantage(one: Assessment, other: Assessment) -> str:
 def _explain_undecided(field: Field, outcome: Outcome, assessment: Assessment) -> str:
     """What the data cannot tell, and whether it would matter."""
     open_points = "; ".join(f.words for f in assessment.findings if f.verdict is Verdict.UNDECIDED)
+    certificate = assessment.evidence.certificate
+    if certificate is not None and certificate.status is CertificateStatus.UNTESTED:
+        return assessment.quality.words
     text = f"undecided: {open_points}"
     if assessment is outcome.contender and outcome.items_needed is not None:
         return f"{text}; {words.format_about(outcome.items_needed)} items would settle it"

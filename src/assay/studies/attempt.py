@@ -7,18 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 
 from assay.calibrate.ranges import solve_ranges
-from assay.core.errors import BackendError, StoreError, UnsupportedPlan
+from assay.core.errors import BackendError, UnsupportedPlan
 from assay.core.plan import Candidate, Plan
-from assay.core.session import Scores
 from assay.core.trial import TrialStatus
 from assay.graph.realise import realise
 from assay.graph.save import save_model
-from assay.measure.quality import score_dataset
 from assay.studies.building import Built, build_artifact, probe_artifact
+from assay.studies.scoring import ItemScorer, name_scores
 from assay.studies.worker import Probe
 from assay.studies.workspace import Workspace
 
@@ -31,7 +29,6 @@ class Attempt:
         reason: why it failed or is unsupported.
         address: of the artifact in the store, empty where nothing was built.
         probe: what the first opening showed.
-        nonfinite: output values that were NaN or infinite over the evaluation.
     """
 
     candidate: Candidate
@@ -39,7 +36,6 @@ class Attempt:
     reason: str = ""
     address: str = ""
     probe: Probe | None = None
-    nonfinite: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -67,7 +63,7 @@ def is_whole(space: Workspace, attempt: Attempt) -> bool:
     """Whether everything that a stored attempt stands on is still there."""
     if attempt.status is not TrialStatus.OK:
         return True
-    scores = space.store.read_arrays(f"scores/{attempt.candidate.id}")
+    scores = space.store.read_arrays(name_scores(attempt.candidate))
     return scores is not None and space.store.artifact(attempt.address).is_dir()
 
 
@@ -84,9 +80,9 @@ def make_attempt(space: Workspace, candidate: Candidate) -> Attempt:
         raise UnsupportedPlan(support.reason)
     built = build_candidate(space, candidate)
     probe = probe_artifact(built, space.sample, target, space.request.trial_seconds)
-    nonfinite = score_candidate(space, candidate, built.folder)
+    score_candidate(space, candidate, built.folder)
     versions = dict(backend.versions()) | dict(space.versions)
-    return Attempt(candidate, TrialStatus.OK, "", built.address, probe, nonfinite, versions)
+    return Attempt(candidate, TrialStatus.OK, "", built.address, probe, versions)
 
 
 def build_candidate(space: Workspace, candidate: Candidate) -> Built:
@@ -123,36 +119,15 @@ def realise_plan(space: Workspace, plan: Plan) -> ir.Model:
     return realise(observed.model, plan, observed.calibration, ranges, space.calibrator.observe_moments(plan))
 
 
-def score_candidate(space: Workspace, candidate: Candidate, built: Path) -> int:
-    """Score an artifact over the evaluation items and store the scores; returns the non-finite output values.
+def score_candidate(space: Workspace, candidate: Candidate, built: Path) -> None:
+    """Score an artifact over the search items; the scores are stored.
 
     Raises:
         BackendError: the runtime failed on an item.
     """
-    backend = space.backends[candidate.runtime]
-    space.progress.start(f"{candidate.id}: scoring", len(space.evaluation))
-    try:
-        with backend.open(built, space.scoring_target(candidate.runtime)) as session:
-            scored = score_dataset(session, space.evaluation, space.task, space.scoring_batch, space.progress.advance)
-    finally:
-        space.progress.finish()
-    arrays = {f"metric.{name}": values for name, values in scored.scores.metrics.items()}
-    space.store.write_arrays(f"scores/{candidate.id}", {"predictions": scored.scores.predictions, **arrays})
-    return scored.nonfinite
-
-
-def read_scores(space: Workspace, candidate: Candidate) -> Scores:
-    """Stored item scores of a candidate.
-
-    Raises:
-        StoreError: they are missing.
-    """
-    arrays = space.store.read_arrays(f"scores/{candidate.id}")
-    if arrays is None:
-        raise StoreError(f"the scores of {candidate.id} are missing", "run the study again")
-    metrics = {
-        name.removeprefix("metric."): values.astype(np.float64)
-        for name, values in arrays.items()
-        if name.startswith("metric.")
-    }
-    return Scores(metrics=metrics, predictions=arrays["predictions"].astype(np.int64))
+    with ItemScorer(space, candidate, built) as scorer:
+        space.progress.start(f"{candidate.id}: scoring", space.split.search)
+        try:
+            scorer.score(space.split.search)
+        finally:
+            space.progress.finish()

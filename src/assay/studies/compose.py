@@ -13,7 +13,7 @@ import msgspec
 from assay.backends.table import BACKENDS
 from assay.core.errors import RequestError
 from assay.core.precision import Precision, RangeMethod, Repair
-from assay.core.requirements import Constraint, Objective, Requirements, Tolerance
+from assay.core.requirements import Constraint, Objective, Requirements, SliceRule, Tolerance
 from assay.data.source import DataSource, Preprocess
 from assay.studies.config import DataSection, PreprocessSection, StudyFile
 from assay.studies.request import DEFAULT_RANGES, DEFAULT_RUNTIMES, StudyRequest
@@ -40,6 +40,8 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         "trial_seconds": keys.trial_seconds,
         "calibration_items": keys.calibration.items if keys.calibration else None,
         "accept_unfit": keys.accept_unfit,
+        "accept_unresolvable": keys.accept_unresolvable,
+        "sequential": keys.sequential,
         "title": keys.title,
     }
     return StudyRequest(
@@ -81,6 +83,7 @@ def compose_requirements(keys: StudyFile) -> Requirements:
         constraints=tuple(Constraint.parse(text) for text in keys.constraints or ()),
         confidence=0.95 if keys.confidence is None else keys.confidence,
         price_per_hour=keys.price_per_hour,
+        slices=tuple(SliceRule.parse(text) for text in keys.slices or ()),
     )
 
 

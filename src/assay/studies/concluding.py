@@ -6,18 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from assay.core.audit import ExecutionAudit
+from assay.core.errors import MeasurementError
 from assay.core.fitness import Fitness, Verdict
 from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
-from assay.core.session import Scores
 from assay.core.trial import Evidence, Footprint, Quality, Trial, TrialStatus
 from assay.decide.conclude import conclude
+from assay.measure.certification import Certified
 from assay.measure.machine import describe_machine
 from assay.measure.statistics.paired import compare
-from assay.studies.attempt import Attempt, read_scores
+from assay.studies.attempt import Attempt
+from assay.studies.certifying import certify_trials, compare_search
 from assay.studies.files import measure_folder
 from assay.studies.record import RECORD_SCHEMA, DataProvenance, StudyRecord
-from assay.studies.timing import Timing
+from assay.studies.scoring import count_nonfinite, read_scores
+from assay.studies.showing import collect_flips, pick_shown, plan_record
+from assay.studies.timing import Timing, list_timing_warnings
 from assay.studies.workspace import Workspace
 
 MOSTLY = 0.5
@@ -29,9 +33,12 @@ def conclude_study(
 ) -> StudyRecord:
     """The record of a study whose candidates are all tried and timed."""
     request = space.request
-    reference = find_reference(attempts)
-    scores = read_scores(space, reference.candidate)
-    trials = tuple(make_trial(space, attempt, timings, reference, scores) for attempt in attempts)
+    searched = search_trials(space, attempts, timings)
+    certified = certify_trials(space, searched)
+    trials = tuple(finish_trial(space, describe_reference(space, trial), certified.get(trial.id)) for trial in searched)
+    decision = conclude(request.requirements, trials)
+    base = next(trial for trial in trials if trial.reference)
+    shown = pick_shown(trials, decision)
     calibration = None
     if request.calibration is not None and space.calibrator is not None:
         observed = space.calibrator.observe().calibration
@@ -43,7 +50,7 @@ def conclude_study(
         requirements=request.requirements,
         task=request.task,
         trials=trials,
-        decision=conclude(request.requirements, trials),
+        decision=decision,
         model=space.subject.provenance,
         calibration=calibration,
         evaluation=DataProvenance(request.evaluation.path, space.evaluation.fingerprint, len(space.evaluation)),
@@ -53,10 +60,12 @@ def conclude_study(
         threads=request.threads,
         latency_samples={name: timing.samples_ms for name, timing in timings.items()},
         seconds=seconds,
-        warnings=collect_warnings(space, trials),
+        warnings=(*collect_warnings(space, trials), *list_timing_warnings(timings, request.requirements)),
         preprocess=request.evaluation.preprocess,
         fitness=space.fitness,
         convergence=None if space.calibrator is None else space.calibrator.convergence,
+        plan=plan_record(space, base, shown),
+        flips=collect_flips(space, trials, base, shown),
     )
 
 
@@ -65,18 +74,43 @@ def find_reference(attempts: Sequence[Attempt]) -> Attempt:
     return next(a for a in attempts if a.candidate.plan == Plan(Precision.FP32) and a.status is TrialStatus.OK)
 
 
-def make_trial(
-    space: Workspace, attempt: Attempt, timings: Mapping[str, Timing], reference: Attempt, scores: Scores
-) -> Trial:
-    """A trial with all its evidence, or with the reason why it has none."""
+def search_trials(space: Workspace, attempts: Sequence[Attempt], timings: Mapping[str, Timing]) -> tuple[Trial, ...]:
+    """All trials, with their quality on the search items."""
+    reference = find_reference(attempts)
+    return tuple(make_trial(space, attempt, timings.get(attempt.candidate.id), reference) for attempt in attempts)
+
+
+def finish_trial(space: Workspace, trial: Trial, certified: Certified | None) -> Trial:
+    """A trial with its certificate, the quality on the items that this rests on, and its flags."""
+    evidence = trial.evidence
+    if evidence is None:
+        return trial
+    if certified is not None:
+        evidence = replace(evidence, quality=certified.quality, certificate=certified.certificate)
+    nonfinite = count_nonfinite(space, trial.candidate)
+    flags = find_flags(trial.candidate, evidence.audit, nonfinite, evidence.quality)
+    return replace(trial, evidence=replace(evidence, flags=flags))
+
+
+def describe_reference(space: Workspace, trial: Trial) -> Trial:
+    """The reference with its metric over every item that it was scored on."""
+    if not trial.reference or trial.evidence is None:
+        return trial
+    scores = read_scores(space, trial.candidate)
+    try:
+        quality = compare(space.metric, scores, scores, space.request.requirements.confidence)
+    except MeasurementError:
+        return trial
+    exact = replace(quality, low=0.0, high=0.0, method="identity", asymptotic=False)
+    return replace(trial, evidence=replace(trial.evidence, quality=exact))
+
+
+def make_trial(space: Workspace, attempt: Attempt, timing: Timing | None, reference: Attempt) -> Trial:
+    """A trial with its evidence so far, or with the reason why it has none."""
     candidate, probe = attempt.candidate, attempt.probe
-    timing = timings.get(candidate.id)
     if probe is None or timing is None:
         return Trial(candidate, attempt.status, attempt.reason, versions=attempt.versions, artifact=attempt.address)
-    quality = compare(space.metric, scores, read_scores(space, candidate), space.request.requirements.confidence)
-    is_reference = candidate == reference.candidate
-    if is_reference:
-        quality = replace(quality, low=0.0, high=0.0, method="identity")
+    quality = compare_search(space, reference.candidate, candidate)
     evidence = Evidence(
         quality=quality,
         latency=timing.latency,
@@ -93,7 +127,6 @@ def make_trial(
         cpu_seconds=timing.cpu_seconds,
         energy=timing.energy,
         energy_note=timing.energy_note,
-        flags=find_flags(candidate, probe.audit, attempt.nonfinite, quality),
     )
     return Trial(
         candidate,
@@ -101,7 +134,7 @@ def make_trial(
         evidence=evidence,
         artifact=attempt.address,
         versions=attempt.versions,
-        reference=is_reference,
+        reference=candidate == reference.candidate,
     )
 
 

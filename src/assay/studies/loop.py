@@ -12,7 +12,9 @@ from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
 from assay.core.trial import TrialStatus
 from assay.decide.propose import Capabilities, Screened, propose
-from assay.studies.attempt import Attempt, attempt_candidate, read_scores
+from assay.measure.certification import losses_of
+from assay.studies.attempt import Attempt, attempt_candidate
+from assay.studies.certifying import compare_search
 from assay.studies.concluding import conclude_study, find_reference
 from assay.studies.opening import open_workspace
 from assay.studies.progress import Progress
@@ -128,12 +130,11 @@ def screen(space: Workspace, attempt: Attempt, attempts: Sequence[Attempt]) -> S
 
 
 def is_strained(space: Workspace, attempt: Attempt, reference: Attempt) -> bool:
-    """Whether the loss seen takes more than half of the tolerance."""
-    name = space.metric.name
-    wanted = float(read_scores(space, reference.candidate).metrics[name].mean())
-    got = float(read_scores(space, attempt.candidate).metrics[name].mean())
-    loss = wanted - got if space.metric.higher_is_better else got - wanted
-    return loss > STRAINED * space.request.requirements.tolerance.margin(wanted)
+    """Whether the loss on the search items takes more than half of the tolerance."""
+    quality = compare_search(space, reference.candidate, attempt.candidate)
+    if quality is None:
+        return False
+    return losses_of(quality)[0] > STRAINED * space.request.requirements.tolerance.margin(quality.reference)
 
 
 def describe_attempt(attempt: Attempt) -> str:

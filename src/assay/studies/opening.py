@@ -25,6 +25,8 @@ from assay.studies.progress import Progress
 from assay.studies.request import StudyRequest
 from assay.studies.sample import take_sample
 from assay.studies.set_statistics import ObservedModel
+from assay.studies.showing import refuse_hopeless
+from assay.studies.split import split_items
 from assay.studies.store import StudyStore
 from assay.studies.subject import Subject, load_subject
 from assay.studies.workspace import Workspace
@@ -48,6 +50,8 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     task = load_task(request.task)
     metric = find_metric(task, request.requirements.tolerance.metric)
     evaluation = remember(open_dataset(request.evaluation, subject.signature), REMEMBERED_BYTES)
+    if not metric.functional:
+        refuse_hopeless(request, len(evaluation), metric.name)
     pool = open_pool(request, subject)
     backends, missing = find_backends(request.runtimes)
     observed = pool.dataset.fingerprint if pool else ""
@@ -74,6 +78,7 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
         backends=backends,
         missing=missing,
         evaluation=evaluation,
+        split=split_items(len(evaluation)),
         calibrator=calibrator,
         fitness=fitness,
         sample=take_sample(evaluation, request.batch),

@@ -37,6 +37,8 @@ class StudyRequest:
         production: a sample of what the model will be served, which the calibration items are judged against; the
             evaluation items where None.
         accept_unfit: go on with calibration items that are judged unfit.
+        sequential: certify only until the items tell; all items where False.
+        accept_unresolvable: go on with too few items for the tolerance.
         latency_seconds: budget of the interleaved latency measurement.
         trial_seconds: a build or a first run that takes longer fails its trial.
     """
@@ -56,6 +58,8 @@ class StudyRequest:
     calibration_items: int | None = None
     production: DataSource | None = None
     accept_unfit: bool = False
+    sequential: bool = True
+    accept_unresolvable: bool = False
     latency_seconds: float = 60.0
     trial_seconds: float = 600.0
     title: str = ""

@@ -14,6 +14,7 @@ from assay.studies.calibrating import Calibrator
 from assay.studies.cores import count_cores
 from assay.studies.progress import Progress
 from assay.studies.request import StudyRequest
+from assay.studies.split import Split
 from assay.studies.store import StudyStore
 from assay.studies.subject import Subject
 
@@ -28,6 +29,7 @@ class Workspace:
         backends: the runtimes that are available here, by name, in the order of the request.
         missing: runtime -> why it is not available.
         evaluation: labelled items.
+        split: which evaluation items are for searching and which for certifying, and in what order.
         calibrator: observes the activations; None where no plan needs them.
         fitness: of the calibration items; None where there are none.
         sample: feeds of one call at the study's batch.
@@ -43,6 +45,7 @@ class Workspace:
     backends: Mapping[str, Backend]
     missing: Mapping[str, str]
     evaluation: Dataset
+    split: Split
     calibrator: Calibrator | None
     fitness: Fitness | None
     sample: Feeds

@@ -25,8 +25,8 @@ def reference_scores(metric: Metric, reference: Scores) -> NDArray[np.float64]:
     return values
 
 
-def item_losses(metric: Metric, reference: Scores, variant: Scores) -> NDArray[np.float64]:
-    """``[n]`` losses of a metric that is a mean of item scores; positive is worse, whatever its direction.
+def pair_scores(metric: Metric, reference: Scores, variant: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Item scores of reference and variant, each ``[n]``; for agreement, whether each says what the reference says.
 
     Raises:
         RequestError: the metric was not scored, or is no mean of item scores.
@@ -35,7 +35,18 @@ def item_losses(metric: Metric, reference: Scores, variant: Scores) -> NDArray[n
     if len(reference) != len(variant):
         raise MeasurementError(f"{len(reference)} items of the reference cannot be paired with {len(variant)}")
     if metric.name == AGREEMENT.name:
+        # -1 is no prediction, and agrees with nothing.
         agrees = (reference.predictions == variant.predictions) & (reference.predictions >= 0)
-        return (~agrees).astype(np.float64)
-    before, after = reference_scores(metric, reference), reference_scores(metric, variant)
+        return np.ones(len(agrees)), agrees.astype(np.float64)
+    return reference_scores(metric, reference), reference_scores(metric, variant)
+
+
+def item_losses(metric: Metric, reference: Scores, variant: Scores) -> NDArray[np.float64]:
+    """``[n]`` losses of a metric that is a mean of item scores; positive is worse, whatever its direction.
+
+    Raises:
+        RequestError: the metric was not scored, or is no mean of item scores.
+        MeasurementError: the numbers of items differ.
+    """
+    before, after = pair_scores(metric, reference, variant)
     return before - after if metric.higher_is_better else after - before
