@@ -98,19 +98,22 @@ class ArrowRows:
     def read_at(self, columns: list[str], size: int, wanted: NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
         """The rows at rising indices, at most ``size`` at a time; a file's record batches without any are not read."""
         with pa.OSFile(str(self._path)) as file:
-            reader = self._open(file)
-            starts = self._starts
-            batches: Iterable[tuple[int, pa.RecordBatch]] = zip(starts, reader, strict=False)
-            if isinstance(reader, pa.RecordBatchFileReader):
-                parts = enumerate(pairwise(starts))
-                concerned = [number for number, (low, high) in parts if _within(wanted, low, high - low).size]
-                batches = ((starts[number], reader.get_batch(number)) for number in concerned)
-            for start, batch in batches:
+            for start, batch in self._visit(file, wanted):
                 chosen = _within(wanted, start, batch.num_rows)
                 for low in range(0, len(chosen), size):
                     yield batch.select(columns).take(pa.array(chosen[low : low + size]))
                 if start + batch.num_rows > wanted[-1]:
                     return
+
+    def _visit(self, file: pa.NativeFile, wanted: NDArray[np.int64]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """First row and content of the record batches: of a stream all, of a file those with a wanted row."""
+        reader = self._open(file)
+        if not isinstance(reader, pa.RecordBatchFileReader):
+            yield from zip(self._starts, reader, strict=False)
+            return
+        for number, (low, high) in enumerate(pairwise(self._starts)):
+            if _within(wanted, low, high - low).size:
+                yield low, reader.get_batch(number)
 
     @cached_property
     def _starts(self) -> list[int]:
