@@ -207,6 +207,7 @@ class Requirements:
         confidence: one-sided confidence of the statement "within the tolerance" (0.5..1).
         price_per_hour: of the serving machine, in the user's currency; needed by the cost objective.
         slices: what every slice of the items is held to, besides the whole.
+        currency: of the price, such as USD; empty where it was not stated.
     """
 
     tolerance: Tolerance
@@ -215,6 +216,7 @@ class Requirements:
     confidence: float = 0.95
     price_per_hour: float | None = None
     slices: tuple[SliceRule, ...] = ()
+    currency: str = ""
 
     def __post_init__(self) -> None:
         """Refuse contradictions.
@@ -225,7 +227,7 @@ class Requirements:
         if not LEAST_CONFIDENCE <= self.confidence < 1:
             raise RequestError(f"confidence {self.confidence} is out of range", "give a value such as 0.95")
         if self.objective is Objective.COST and self.price_per_hour is None:
-            raise RequestError("the objective 'cost' needs a price", "give --price-per-hour")
+            raise RequestError("the objective 'cost' needs a price", "give --price-per-hour, or --prices and --machine")
         if self.price_per_hour is not None and not 0 < self.price_per_hour < math.inf:
             raise RequestError(
                 f"price per hour {self.price_per_hour} is not a positive number", "give --price-per-hour"

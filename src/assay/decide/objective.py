@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from assay.core.estimate import Estimate
+from assay.core.price import MILLION, SECONDS_PER_HOUR
 from assay.core.requirements import Objective, Requirements
 from assay.core.trial import Evidence
 from assay.decide import words
@@ -13,8 +14,6 @@ NOISE = 0.03
 """Relative difference of two measurements of the same artifact that a busy machine gives."""
 CLEAR = 0.10
 """A difference beyond this is one however wide the intervals are: a noisy machine must not hide it."""
-SECONDS_PER_HOUR = 3600.0
-MILLION = 1e6
 
 COMPARISONS = {
     Objective.LATENCY: "{} slower than",
@@ -43,10 +42,29 @@ def cost_of(evidence: Evidence, objective: Objective, price_per_hour: float | No
         return float(evidence.footprint.peak_memory_bytes)
     if objective is Objective.SIZE:
         return float(evidence.footprint.size_bytes)
-    seconds = 1 / evidence.throughput.value if evidence.throughput.value > 0 else math.inf
     if objective is Objective.THROUGHPUT:
-        return seconds
+        return 1 / evidence.throughput.value if evidence.throughput.value > 0 else math.inf
+    rate = rate_of(evidence)
+    seconds = 1 / rate.value if rate is not None and rate.value > 0 else math.inf
     return (price_per_hour or 0.0) / SECONDS_PER_HOUR * seconds * MILLION
+
+
+def rate_of(evidence: Evidence) -> Estimate | None:
+    """Items per second that are paid for: those that keep the latency constraint, where one was asked for.
+
+    None where that was asked for and no rate was certified.
+    """
+    if evidence.served is not None:
+        # The certified rate is what can be promised, and so what a machine is bought for.
+        return Estimate(
+            evidence.served.value if evidence.served.low is None else evidence.served.low,
+            evidence.served.low,
+            evidence.served.high,
+            evidence.served.confidence,
+            evidence.served.n,
+            evidence.served.unit,
+        )
+    return None if evidence.served_note else evidence.throughput
 
 
 def tell_apart(requirements: Requirements, one: Evidence, other: Evidence) -> bool:
@@ -67,6 +85,9 @@ def tell_apart(requirements: Requirements, one: Evidence, other: Evidence) -> bo
         return high / low - 1 > NOISE
     if objective is Objective.LATENCY:
         return not _overlap(one.speedup, other.speedup)
+    if objective is Objective.COST:
+        rates = rate_of(one), rate_of(other)
+        return rates[0] is None or rates[1] is None or not _overlap(rates[0], rates[1])
     return not _overlap(one.throughput, other.throughput)
 
 
@@ -86,7 +107,8 @@ def describe_cost(requirements: Requirements, evidence: Evidence) -> str:
     if objective is Objective.THROUGHPUT:
         return f"{words.format_significant(evidence.throughput.value)} items/s"
     if objective is Objective.COST:
-        return f"{words.format_significant(cost)} per million items"
+        currency = f" {requirements.currency}" if requirements.currency else ""
+        return f"{words.format_significant(cost)}{currency} per million items"
     return words.format_bytes(cost)
 
 
@@ -100,5 +122,7 @@ def compare_costs(requirements: Requirements, loser: Evidence, winner: Evidence)
     objective = requirements.objective
     price = requirements.price_per_hour
     best = cost_of(winner, objective, price)
+    if objective is Objective.COST and rate_of(loser) is None:
+        return "certified at no rate, unlike"
     ratio = cost_of(loser, objective, price) / best if best > 0 else math.inf
     return COMPARISONS[objective].format(words.format_ratio(ratio))

@@ -16,6 +16,7 @@ from assay.core.precision import Precision, RangeMethod, Repair
 from assay.core.requirements import Constraint, Objective, Requirements, SliceRule, Tolerance
 from assay.data.source import DataSource, Preprocess
 from assay.studies.config import DataSection, PreprocessSection, StudyFile
+from assay.studies.prices import find_price
 from assay.studies.request import DEFAULT_RANGES, DEFAULT_RUNTIMES, StudyRequest
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -77,12 +78,16 @@ def compose_requirements(keys: StudyFile) -> Requirements:
     Raises:
         RequestError: one of them cannot be read, or they contradict each other.
     """
+    if keys.prices is not None and keys.price_per_hour is not None:
+        raise RequestError("both prices and price_per_hour are given", "keep one of them")
+    price = None if keys.prices is None else find_price(Path(keys.prices), keys.machine)
     return Requirements(
         tolerance=Tolerance.parse(require(keys.tolerance, "tolerance", "such as 'top1: 0.5pp'")),
         objective=compose_objective(keys.minimize, keys.maximize),
         constraints=tuple(Constraint.parse(text) for text in keys.constraints or ()),
         confidence=0.95 if keys.confidence is None else keys.confidence,
-        price_per_hour=keys.price_per_hour,
+        price_per_hour=keys.price_per_hour if price is None else price.price_per_hour,
+        currency="" if price is None else price.currency,
         slices=tuple(SliceRule.parse(text) for text in keys.slices or ()),
     )
 

@@ -127,6 +127,8 @@ def make_trial(space: Workspace, attempt: Attempt, timing: Timing | None, refere
         cpu_seconds=timing.cpu_seconds,
         energy=timing.energy,
         energy_note=timing.energy_note,
+        served=timing.served,
+        served_note=timing.served_note,
     )
     return Trial(
         candidate,

@@ -58,6 +58,8 @@ class StudyFile(Section, frozen=True):
     constraints: tuple[str, ...] | None = None
     slices: tuple[str, ...] | None = None
     price_per_hour: float | None = None
+    prices: str | None = None
+    machine: str | None = None
     runtimes: tuple[str, ...] | None = None
     precisions: tuple[str, ...] | None = None
     ranges: tuple[str, ...] | None = None
@@ -137,6 +139,7 @@ def anchor(file: StudyFile, folder: Path) -> StudyFile:
         file,
         model=moved(file.model),
         output=moved(file.output),
+        prices=moved(file.prices),
         calibration=section(file.calibration),
         evaluation=section(file.evaluation),
         production=section(file.production),

@@ -16,6 +16,7 @@ confidence = 0.95               # one-sided, of every bound
 minimize = "latency"            # latency, memory, size or cost; or maximize = "throughput"
 # constraints = ["p99 <= 10ms", "throughput >= 200/s", "memory <= 512MiB", "size <= 5MB"]
 # price_per_hour = 0.40         # of the serving machine, in your currency; gives the cost per million
+# prices = "prices.toml"         # instead: a file of prices; machine = "NAME" names one of its machines
 
 runtimes = ["onnxruntime", "openvino"]
 precisions = ["fp32", "bf16", "fp16", "int8"]
@@ -28,6 +29,9 @@ threads = 1                     # compute threads of the deployment
 # trial_seconds = 600           # a build or a first run that takes longer fails its trial
 
 # accept_unfit = true           # go on with calibration items that are judged unfit
+# accept_unresolvable = true    # go on with too few items for the tolerance
+# sequential = false            # certify on all items, instead of until the items tell
+# slices = ["class: 5pp"]       # tolerated in every slice of a column, or of the classes
 
 [calibration]                   # representative inputs, no labels needed
 path = "calibration.npz"        # .npz (one array per model input), image folder, .parquet, module:function, or a

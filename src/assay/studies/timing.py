@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import psutil
 
-from assay.core.errors import BackendError
 from assay.core.estimate import Estimate
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.requirements import Requirements
-from assay.core.session import Session
 from assay.core.stability import Stability
 from assay.core.target import ServingMode
 from assay.core.trial import Latency, TrialStatus
@@ -33,6 +31,8 @@ from assay.measure.stability import FALSE_ALARMS, judge_stability
 from assay.measure.statistics.quantile import count_needed
 from assay.measure.throughput import measure_throughput
 from assay.studies.attempt import Attempt
+from assay.studies.opened import open_attempt
+from assay.studies.serving import ServedRate, serve_attempts
 from assay.studies.workspace import Workspace
 
 MEMORY_SHARE = 0.5
@@ -50,6 +50,7 @@ class Timing:
         samples_ms: every timed call.
         stability: whether the machine held still; None where it was timed before that was judged.
         wanted: calls that the percentiles asked for need.
+        served: items per second that keep the latency constraint; None where not asked for, or ``served_note``.
         energy: joules per item, None where the machine cannot tell; ``energy_note`` says why.
     """
 
@@ -62,6 +63,8 @@ class Timing:
     energy_note: str = ""
     stability: Stability | None = None
     wanted: int = 0
+    served: Estimate | None = None
+    served_note: str = ""
 
 
 def time_attempts(space: Workspace, attempts: Sequence[Attempt]) -> Mapping[str, Timing]:
@@ -73,16 +76,26 @@ def time_attempts(space: Workspace, attempts: Sequence[Attempt]) -> Mapping[str,
     """
     running = [attempt for attempt in attempts if attempt.status is TrialStatus.OK]
     requirements, batch = space.request.requirements, space.request.batch
+    rates = serve_attempts(space, running)
     stored = space.store.read("timings", dict[str, Timing])
     if stored is not None and suffices(stored, running, requirements):
-        return {name: describe_anew(timing, requirements, batch) for name, timing in stored.items()}
+        anew = {name: describe_anew(timing, requirements, batch) for name, timing in stored.items()}
+        return add_rates(anew, rates)
     reference = next(a for a in running if a.candidate.plan == Plan(Precision.FP32))
     groups = tuple(group_by_memory(running, reference))
     timings: dict[str, Timing] = {}
     for group in groups:
         timings = {**time_group(space, group, reference, len(groups)), **timings}
     space.store.write("timings", timings)
-    return timings
+    return add_rates(timings, rates)
+
+
+def add_rates(timings: Mapping[str, Timing], rates: Mapping[str, ServedRate]) -> Mapping[str, Timing]:
+    """Timings with the rates that keep the latency constraint, where those were asked for."""
+    return {
+        name: replace(timing, served=rates[name].estimate, served_note=rates[name].reason) if name in rates else timing
+        for name, timing in timings.items()
+    }
 
 
 def list_asked(requirements: Requirements) -> tuple[tuple[float, float], ...]:
@@ -204,18 +217,3 @@ def load_attempt(space: Workspace, attempt: Attempt) -> tuple[Estimate, Estimate
 def keep_samples(samples: LatencySamples) -> tuple[float, ...]:
     """Every timed call in milliseconds, to the microsecond's tenth."""
     return tuple(round(float(value), 4) for value in samples.calls_ms)
-
-
-def open_attempt(space: Workspace, attempt: Attempt, mode: ServingMode = ServingMode.LATENCY) -> Session:
-    """Open an attempt's artifact for the deployment.
-
-    Raises:
-        BackendError: it opened before, and does not now; the message names it.
-    """
-    runtime = attempt.candidate.runtime
-    folder = space.store.artifact(attempt.address)
-    try:
-        return space.backends[runtime].open(folder, space.target(runtime, mode))
-    except BackendError as error:
-        message = f"{attempt.candidate.id} opened before and does not open now: {error.message}"
-        raise type(error)(message, error.hint) from error
