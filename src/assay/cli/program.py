@@ -14,6 +14,7 @@ from assay.core.errors import AssayError
 
 COMMANDS = {
     "calibration": "assay.cli.calibration:calibration",
+    "compare": "assay.cli.compare:compare",
     "doctor": "assay.cli.doctor:doctor",
     "init": "assay.cli.init:init",
     "plan": "assay.cli.plan:plan",

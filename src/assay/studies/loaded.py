@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,9 +11,10 @@ from typing import Self
 import numpy as np
 
 from assay.backends.table import load_backend
+from assay.core.audit import ExecutionAudit
 from assay.core.errors import BackendError, DataError, RunFailed
 from assay.core.session import Session
-from assay.core.tensor import Array, Feeds, Signature
+from assay.core.tensor import Array, Feeds, Outputs, Signature
 from assay.studies.manifest import Manifest, ReleasedArtifact
 from assay.studies.release import read_manifest
 from assay.studies.sample import count_feeds, fill_up
@@ -70,6 +71,18 @@ class LoadedRelease:
             outputs = self._run_batch(batch if fixed is None else fill_up(batch, fixed))
             parts.append(outputs if fixed is None else cut(outputs, fixed, count_feeds(batch)))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def stream(self, batches: Iterable[Feeds]) -> Iterator[Outputs]:
+        """Outputs of many calls in their order, one call at a time.
+
+        Raises:
+            RunFailed: every artifact of the chain failed.
+        """
+        return map(self.run, batches)
+
+    def executed(self, feeds: Feeds) -> ExecutionAudit:
+        """Precision and kernel per node of the active artifact while running these feeds."""
+        return self._session.executed(feeds)
 
     def close(self) -> None:
         """Give the runtime's resources back."""

@@ -1,0 +1,151 @@
+"""A comparison of two models: as a sentence, as Markdown for a comment in a CI, and as the stable JSON (schema 1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from assay.core.certificate import CertificateStatus, Design, SliceCertificate
+from assay.decide import words
+from assay.studies.comparing import Comparison
+from assay.studies.files import write_bytes
+
+JSON_NAME = "comparison.json"
+MARKDOWN_NAME = "comparison.md"
+EXITS = {
+    CertificateStatus.CERTIFIED: 0,
+    CertificateStatus.WORSE: 10,
+    CertificateStatus.OPEN: 11,
+    CertificateStatus.UNTESTED: 11,
+}
+HEADLINES = {
+    CertificateStatus.CERTIFIED: "Certified",
+    CertificateStatus.WORSE: "Worse",
+    CertificateStatus.OPEN: "Cannot tell",
+    CertificateStatus.UNTESTED: "Cannot tell",
+}
+MOST_SLICES = 10
+
+
+def show_comparison(comparison: Comparison) -> dict[str, object]:
+    """The comparison as a document: status, exit status and sentence first."""
+    status = comparison.certificate.status
+    document: dict[str, object] = msgspec.to_builtins(comparison)
+    return {
+        "schema": document.pop("schema"),
+        "status": str(status),
+        "exit": EXITS[status],
+        "sentence": describe_comparison(comparison),
+        **document,
+    }
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, Path]:
+    """Write the JSON and the Markdown; returns their paths.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    paths = folder / JSON_NAME, folder / MARKDOWN_NAME
+    document = msgspec.json.format(msgspec.json.encode(show_comparison(comparison), order="deterministic"), indent=1)
+    write_bytes(paths[0], document + b"\n")
+    write_bytes(paths[1], render_comparison(comparison).encode())
+    return paths
+
+
+def describe_comparison(comparison: Comparison) -> str:
+    """What is compared and what came out, in words."""
+    certificate, quality = comparison.certificate, comparison.quality
+    margin = words.format_metric(quality, certificate.margin)
+    a, b = (f"{side.name} ({side.runtime})" for side in (comparison.a, comparison.b))
+    sure = words.format_confidence(certificate.confidence)
+    than = f"{margin} worse than {a} in {certificate.metric}"
+    verdict = {
+        CertificateStatus.CERTIFIED: f"is at most {than}, at {sure} confidence",
+        CertificateStatus.WORSE: f"is more than {than}, at {sure} confidence",
+    }.get(certificate.status, f"may or may not be more than {than}")
+    guilty = [one for one in certificate.slices if one.status is CertificateStatus.WORSE]
+    if certificate.status is CertificateStatus.WORSE and guilty and certificate.low <= certificate.margin:
+        verdict = f"fails in {name_slice(guilty[0])} against {a}, at {sure} confidence"
+    parts = [f"{HEADLINES[certificate.status]}: {b} {verdict}.", describe_evidence(comparison)]
+    if certificate.reason:
+        parts.append(f"{certificate.reason[0].upper()}{certificate.reason[1:]}.")
+    if certificate.status is CertificateStatus.OPEN:
+        parts.append(describe_needed(comparison))
+    return " ".join(parts)
+
+
+def describe_evidence(comparison: Comparison) -> str:
+    """The metric of both, the loss with its bounds, the items and the flips."""
+    certificate, quality = comparison.certificate, comparison.quality
+    low, high = (words.format_metric(quality, bound) for bound in (certificate.low, certificate.high))
+    used, available = words.format_count(certificate.n), words.format_count(certificate.available)
+    return (
+        f"On {used} of {available} items it {words.format_loss(quality, certificate.loss)} "
+        f"({format_value(comparison, quality.reference)} to {format_value(comparison, quality.value)}; "
+        f"the loss is between {low} and {high}): {words.format_count(quality.flips_lost)} items got worse and "
+        f"{words.format_count(quality.flips_won)} better."
+    )
+
+
+def describe_needed(comparison: Comparison) -> str:
+    """How many more items would decide."""
+    if comparison.items_needed is None:
+        return "No sensible number of items would decide: the loss is about the tolerance."
+    more = comparison.items_needed - comparison.certificate.available
+    return (
+        f"{words.format_about(comparison.items_needed).capitalize()} items would probably decide, "
+        f"{words.format_about(max(1, more)).removeprefix('about ')} more than there are."
+    )
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """Markdown for a comment."""
+    certificate, quality = comparison.certificate, comparison.quality
+    looks = len(certificate.looks)
+    design = f"{looks} looks" if certificate.design is Design.SEQUENTIAL else "one look"
+    bounds = (words.format_metric(quality, bound) for bound in (certificate.low, certificate.high))
+    rows = [
+        ("reference", f"`{comparison.a.name}` on {comparison.a.runtime}"),
+        ("candidate", f"`{comparison.b.name}` on {comparison.b.runtime}"),
+        ("metric", f"{certificate.metric} ({comparison.task})"),
+        ("tolerance", f"`{comparison.tolerance}`, one-sided {words.format_confidence(certificate.confidence)}"),
+        ("values", f"{format_value(comparison, quality.reference)} to {format_value(comparison, quality.value)}"),
+        ("loss", f"{words.format_metric(quality, certificate.loss)}, between {' and '.join(bounds)}"),
+        ("items", f"{certificate.n:,} of {certificate.available:,}, {design}"),
+        ("flips", f"{quality.flips_lost:,} worse, {quality.flips_won:,} better"),
+        ("method", f"{certificate.method}{' (asymptotic)' if certificate.asymptotic else ''}"),
+    ]
+    lines = [f"### {HEADLINES[certificate.status]}: {certificate.metric}", "", describe_comparison(comparison), ""]
+    lines += ["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows), ""]
+    lines += render_slices(comparison, certificate.slices)
+    lines += [f"> {warning}" for warning in comparison.warnings]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def render_slices(comparison: Comparison, slices: tuple[SliceCertificate, ...]) -> list[str]:
+    """The worst slices as a table."""
+    if not slices:
+        return []
+    lines = ["| slice | items | loss | between | tolerated | |", "|---|---:|---:|---:|---:|---|"]
+    for one in slices[:MOST_SLICES]:
+        loss, low, high, margin = (
+            words.format_metric(comparison.quality, amount) for amount in (one.loss, one.low, one.high, one.margin)
+        )
+        lines.append(f"| {name_slice(one)} | {one.n:,} | {loss} | {low} and {high} | {margin} | {one.status} |")
+    if len(slices) > MOST_SLICES:
+        lines.append(f"| and {len(slices) - MOST_SLICES:,} more | | | | | |")
+    return [*lines, ""]
+
+
+def name_slice(one: SliceCertificate) -> str:
+    """Column and value."""
+    return f"{one.column} {one.value}"
+
+
+def format_value(comparison: Comparison, value: float) -> str:
+    """A value of the metric: in percent for a share where higher is better."""
+    if comparison.quality.higher_is_better and 0 <= comparison.quality.reference <= 1:
+        return f"{100 * value:.2f}%"
+    return words.format_significant(value, 4)

@@ -1,0 +1,112 @@
+"""What ``assay compare`` is asked, checked and complete."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from assay.backends.table import BACKENDS
+from assay.core.errors import RequestError
+from assay.core.requirements import LEAST_CONFIDENCE, SliceRule, Tolerance
+from assay.data.source import DataSource
+from assay.studies.compose import choose_names, compose_source, require
+from assay.studies.config import DataSection, StudyFile, anchor, override, read_study_file
+from assay.studies.cores import count_cores
+
+CLASS = "class"
+"""The slice that is the target itself, not a column of the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompareRequest:
+    """Everything that decides what a comparison does.
+
+    Attributes:
+        first: the reference, as the user named it.
+        second: what is held against it.
+        runtimes: of the first and of the second, where they are ``.onnx`` files.
+        evaluation: labelled items.
+        slices: what every slice of the items is held to, besides the whole.
+        threads: compute threads.
+        sequential: stop as soon as the items tell.
+        output: folder for scores and results; None keeps nothing.
+    """
+
+    first: str
+    second: str
+    task: str
+    tolerance: Tolerance
+    evaluation: DataSource
+    confidence: float = 0.95
+    slices: tuple[SliceRule, ...] = ()
+    runtimes: tuple[str | None, str | None] = (None, None)
+    threads: int = 1
+    sequential: bool = True
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can never work.
+
+        Raises:
+            RequestError: naming the value.
+        """
+        if not LEAST_CONFIDENCE <= self.confidence < 1:
+            raise RequestError(f"confidence {self.confidence:g} is out of range", "give a value such as 0.95")
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if not 1 <= self.threads <= cores:
+            raise RequestError(f"threads = {self.threads}, but this machine has {cores}", f"give 1 to {cores}")
+        for runtime in self.runtimes:
+            choose_names("runtime", () if runtime is None else (runtime,), tuple(BACKENDS))
+
+
+def compose_compare_request(  # noqa: PLR0913 - one argument per option
+    *,
+    first: str,
+    second: str,
+    config: Path | None,
+    task: str | None,
+    tolerance: str | None,
+    evaluation: str | None,
+    confidence: float | None,
+    slices: tuple[str, ...],
+    runtime: str | None,
+    runtime_a: str | None,
+    runtime_b: str | None,
+    threads: int | None,
+    full: bool,
+    output: Path | None,
+) -> CompareRequest:
+    """A request from the options over the keys of a study file.
+
+    Raises:
+        RequestError: an option or a key is missing or wrong.
+    """
+    above = StudyFile(
+        task=task,
+        tolerance=tolerance,
+        confidence=confidence,
+        slices=slices or None,
+        sequential=False if full else None,
+        evaluation=None if evaluation is None else DataSection(path=evaluation),
+    )
+    below = StudyFile() if config is None else anchor(read_study_file(config), config.parent)
+    keys = override(below, above)
+    source = compose_source("evaluation", keys.evaluation, keys.preprocess)
+    if source is None:
+        raise RequestError("no evaluation data is named", "give --evaluation, or --config with [evaluation] path")
+    rules = tuple(SliceRule.parse(text) for text in keys.slices or ())
+    columns = dict.fromkeys((*source.columns, *(rule.column for rule in rules if rule.column != CLASS)))
+    return CompareRequest(
+        first=first,
+        second=second,
+        task=require(keys.task, "task", "such as classification"),
+        tolerance=Tolerance.parse(require(keys.tolerance, "tolerance", "such as 'top1: 0.5pp'")),
+        evaluation=replace(source, columns=tuple(columns)),
+        confidence=0.95 if keys.confidence is None else keys.confidence,
+        slices=rules,
+        runtimes=(runtime_a or runtime, runtime_b or runtime),
+        threads=count_cores() if threads is None else threads,
+        sequential=keys.sequential is not False,
+        output=output,
+    )

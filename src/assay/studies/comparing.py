@@ -1,0 +1,249 @@
+"""Two models or artifacts on the same items, with the certificate that a study gives: a gate for a team's CI."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from assay.core.certificate import Certificate, CertificateStatus
+from assay.core.certificate import Look as TestLook
+from assay.core.sample_plan import SamplePlan
+from assay.core.session import Dataset, Metric, Scores
+from assay.core.trial import Quality
+from assay.data.cache import remember
+from assay.data.open import open_dataset
+from assay.data.source import DataSource, Preprocess
+from assay.decide.resolve import plan_items as approximate_items
+from assay.measure.certification import Question, certify
+from assay.measure.machine import describe_machine
+from assay.measure.quality import check_task
+from assay.measure.statistics.losses import item_losses
+from assay.measure.tasks.table import find_metric, load_task
+from assay.studies.compare_request import CompareRequest
+from assay.studies.contenders import Contender, open_contender
+from assay.studies.files import make_folder
+from assay.studies.loaded import LoadedRelease
+from assay.studies.opening import REMEMBERED_BYTES, find_versions
+from assay.studies.pair_scoring import Items, SideScorer
+from assay.studies.planning import Supposed, plan_study
+from assay.studies.progress import Progress
+from assay.studies.record import DataProvenance
+from assay.studies.split import split_items
+from assay.studies.store import locked, sweep
+
+COMPARE_SCHEMA = 1
+SCORES_FOLDER = "scores"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison, for the record.
+
+    Attributes:
+        name: as the user named it.
+        identity: content hash of what ran.
+        versions: of its runtime.
+        nonfinite: output values that were NaN or infinite.
+        scored: items that this run has scored; the others were known from an earlier one.
+        scores: file of its item scores, relative to the output folder; empty where none is kept.
+    """
+
+    name: str
+    kind: str
+    runtime: str
+    identity: str
+    versions: Mapping[str, str]
+    nonfinite: int
+    scored: int
+    scores: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a comparison found.
+
+    Attributes:
+        created: ISO 8601, UTC.
+        a: the reference.
+        b: what is held against it.
+        items_needed: items that would probably decide, where these cannot tell; None where none would.
+        plan: how many items the tolerance takes, told before the first of them.
+        machine: fact -> value.
+        seconds: wall time.
+        warnings: what the reader must know before trusting the answer.
+    """
+
+    schema: int
+    created: str
+    a: Side
+    b: Side
+    task: str
+    tolerance: str
+    certificate: Certificate
+    quality: Quality
+    items_needed: int | None
+    plan: SamplePlan | None
+    evaluation: DataProvenance
+    machine: Mapping[str, str]
+    versions: Mapping[str, str]
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+def compare_pair(request: CompareRequest, progress: Progress) -> Comparison:
+    """Compare two models or artifacts on the same items.
+
+    Raises:
+        InputError: a model, the data or the request is wrong.
+        BackendError: a runtime is missing, or fails.
+        MeasurementError: too few items for the metric's method.
+        StoreError: a release, a study or the output folder cannot be read or written.
+    """
+    with ExitStack() as stack:
+        if request.output is not None:
+            stack.enter_context(locked(make_folder(request.output)))
+            sweep(request.output)
+        return _compare(request, progress, stack)
+
+
+def _compare(request: CompareRequest, progress: Progress, stack: ExitStack) -> Comparison:
+    started = time.monotonic()
+    progress.start("opening both and the data", None)
+    task = load_task(request.task)
+    metric = find_metric(task, request.tolerance.metric)
+    names = (request.first, request.second)
+    sides = [
+        open_contender(name, runtime, request.threads, stack)
+        for name, runtime in zip(names, request.runtimes, strict=True)
+    ]
+    datasets = open_data(request.evaluation, sides)
+    for side, dataset in zip(sides, datasets, strict=True):
+        check_task(side.session, dataset, task, metric)
+    progress.finish()
+    order = split_items(len(datasets[0])).order
+    folder = None if request.output is None else request.output / SCORES_FOLDER
+    columns = tuple(request.evaluation.columns)
+    scorers = [
+        SideScorer(side, Items(dataset, task, order, request.evaluation.target, columns), folder, progress)
+        for side, dataset in zip(sides, datasets, strict=True)
+    ]
+    plan = plan_ahead(request, metric, len(order))
+    if plan is not None and plan.available is not None and plan.available < plan.least_items:
+        progress.say(
+            f"{len(order):,} items cannot certify {request.tolerance.text}: {plan.least_items:,} are the least"
+        )
+    certificate, quality, needed = judge_pair(request, metric, scorers, len(order), progress)
+    return Comparison(
+        schema=COMPARE_SCHEMA,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        a=describe_side(sides[0], scorers[0], request.output),
+        b=describe_side(sides[1], scorers[1], request.output),
+        task=task.name,
+        tolerance=request.tolerance.text,
+        certificate=certificate,
+        quality=quality,
+        items_needed=needed,
+        plan=plan,
+        evaluation=DataProvenance(request.evaluation.path, datasets[0].fingerprint, len(order)),
+        machine=describe_machine().facts(),
+        versions=find_versions(),
+        seconds=time.monotonic() - started,
+        warnings=collect_warnings(sides, scorers),
+    )
+
+
+def open_data(source: DataSource, sides: list[Contender]) -> list[Dataset]:
+    """The items for each side: one data set where both take the same inputs.
+
+    Raises:
+        DataError: the data do not fit one of them.
+    """
+    declared = source.preprocess or next((side.preprocess for side in sides if side.preprocess), None)
+    opened = [open_side(source, side, declared) for side in sides[:1]]
+    same = sides[0].session.signature.inputs == sides[1].session.signature.inputs
+    return [opened[0], opened[0] if same else open_side(source, sides[1], declared)]
+
+
+def open_side(source: DataSource, side: Contender, preprocess: Preprocess | None) -> Dataset:
+    """The items in the form that one side takes."""
+    return remember(open_dataset(replace(source, preprocess=preprocess), side.session.signature), REMEMBERED_BYTES)
+
+
+def plan_ahead(request: CompareRequest, metric: Metric, items: int) -> SamplePlan | None:
+    """How many items the tolerance takes if nothing flips; None for a metric that is no mean of item scores."""
+    margin = request.tolerance.margin(1.0)
+    if metric.functional or not 0 < margin < 1:
+        return None
+    return plan_study(items, Supposed(metric.name, 0.0), margin, request.confidence, several=False)
+
+
+def judge_pair(
+    request: CompareRequest, metric: Metric, scorers: list[SideScorer], items: int, progress: Progress
+) -> tuple[Certificate, Quality, int | None]:
+    """Certificate, metric, and the items that would decide where these cannot tell."""
+    question = Question(metric, request.tolerance, request.confidence, request.slices, request.sequential)
+    progress.start("comparing", 2 * items)
+
+    def draw(count: int) -> tuple[Scores, Scores]:
+        return scorers[0].score(count), scorers[1].score(count)
+
+    def show(look: TestLook) -> None:
+        progress.say(f"after {look.n:,} items: loss {look.loss:+.4f}, between {look.low:+.4f} and {look.high:+.4f}")
+
+    try:
+        found = certify(question, draw, items, on_look=show)
+    finally:
+        progress.finish()
+    needed = None
+    if found.certificate.status is CertificateStatus.OPEN:
+        needed = count_needed(request, metric, found.certificate, found.quality, draw(found.certificate.n))
+    return found.certificate, found.quality, needed
+
+
+def count_needed(
+    request: CompareRequest, metric: Metric, certificate: Certificate, quality: Quality, pair: tuple[Scores, Scores]
+) -> int | None:
+    """Items that would probably decide, were the flips and the loss what they were here; None where none would."""
+    margin = certificate.margin
+    loss = max(0.0, certificate.loss)
+    if metric.functional or not 0 < margin < 1 or loss >= margin:
+        return approximate_items(quality, margin, request.confidence)
+    losses = item_losses(metric, *pair)
+    bounded = bool(((losses != 0) & (np.abs(losses) != 1)).any())
+    # Half a flip is added each way: no flip seen is not no flip at all.
+    rate = (float(np.sum(losses**2)) + 1) / (len(losses) + 1)
+    supposed = Supposed(metric.name, min(1.0, max(rate, loss)), loss, bounded)
+    plan = plan_study(None, supposed, margin, request.confidence, several=False)
+    return None if plan.items is None else max(plan.items, certificate.available + 1)
+
+
+def describe_side(side: Contender, scorer: SideScorer, output: Path | None) -> Side:
+    """One side for the record."""
+    scores = "" if scorer.path is None or output is None else scorer.path.relative_to(output).as_posix()
+    return Side(
+        name=side.text,
+        kind=side.kind,
+        runtime=side.runtime,
+        identity=side.identity,
+        versions=side.versions,
+        nonfinite=scorer.nonfinite,
+        scored=scorer.ran,
+        scores=scores,
+    )
+
+
+def collect_warnings(sides: list[Contender], scorers: list[SideScorer]) -> tuple[str, ...]:
+    """What the reader must know before trusting the answer."""
+    warnings: list[str] = []
+    for side, scorer in zip(sides, scorers, strict=True):
+        if scorer.nonfinite:
+            warnings.append(f"{side.text}: {scorer.nonfinite:,} output values are NaN or infinite")
+        if isinstance(side.session, LoadedRelease):
+            warnings += [f"{side.text}: {name} was passed over: {why}" for name, why in side.session.failures.items()]
+    return tuple(warnings)
