@@ -36,14 +36,25 @@ def make_looks(loss: float, ends: tuple[int, ...], scale: float = 0.22) -> tuple
     for n in ends:
         wobble = 0.4 * math.sin(n) * scale / math.sqrt(n)
         width = scale * math.sqrt(math.log(n) / n)
-        looks.append(Look(n, loss + wobble, max(-1.0, loss + wobble - width), min(1.0, loss + wobble + width)))
+        middle = loss + wobble
+        looks.append(Look(n, round(middle, 6), round(max(-1.0, middle - width), 6), round(min(1.0, middle + width), 6)))
     return tuple(looks)
 
 
 def make_slice(value: str, status: CertificateStatus, loss: float, width: float, n: int = 900) -> SliceCertificate:
     reference = 0.93
     return SliceCertificate(
-        "class", value, n, reference, reference - loss, loss, loss - width, loss + width, 0.05, status, 59
+        "class",
+        value,
+        n,
+        reference,
+        round(reference - loss, 6),
+        loss,
+        round(loss - width, 6),
+        round(loss + width, 6),
+        0.05,
+        status,
+        59,
     )
 
 
@@ -115,9 +126,11 @@ def make_certified_trials() -> tuple[Trial, ...]:
     )
     trials = [make_trial(Precision.FP32, 40.0, make_quality(0.0, 0.0), runtime=ov, reference=True)]
     for (precision, runtime, ms, loss, plan), certificate in zip(forms, make_certificates(), strict=True):
-        evidence = make_evidence(
-            ms, make_quality(loss, 0.25, n=SEARCHED), precision=precision, size_bytes=1_120_000, share=0.97
-        )
+        quality = make_quality(loss, 0.25, n=SEARCHED)
+        if certificate.n:
+            width = (certificate.high - certificate.low) / 2
+            quality = make_quality(round(100 * certificate.loss, 4), round(100 * width, 4), n=certificate.n)
+        evidence = make_evidence(ms, quality, precision=precision, size_bytes=1_120_000, share=0.97)
         trials.append(
             make_trial(precision, runtime=runtime, plan=plan, evidence=replace(evidence, certificate=certificate))
         )

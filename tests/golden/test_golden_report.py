@@ -10,8 +10,10 @@ import re
 from pathlib import Path
 
 import pytest
+from certificate_samples import make_certified_record
 from trial_samples import make_record
 
+from assay.report.card import render_card
 from assay.report.document import encode_document
 from assay.report.html import render_html
 from assay.report.markdown import render_markdown
@@ -28,13 +30,25 @@ def reduce_chart(match: re.Match[str]) -> str:
 def normalise(page: str) -> str:
     page = re.sub(r"<style>.*?</style>", "<style/>", page, flags=re.DOTALL)
     page = re.sub(r"<svg .*?</svg>", reduce_chart, page, flags=re.DOTALL)
+    page = re.sub(r"(?<=data:image/png;base64,)[^\"]*", "...", page)
     return re.sub(r"\n\s*\n+", "\n", page)
+
+
+def render_certified_card() -> str:
+    record = make_certified_record()
+    trials = {trial.id: trial for trial in record.trials}
+    assert record.decision.chosen is not None
+    return render_card(record, tuple(trials[name] for name in (record.decision.chosen, *record.decision.fallbacks)))
 
 
 RENDERERS = {
     "report.html": lambda: normalise(render_html(make_record())),
     "report.md": lambda: render_markdown(make_record()),
     "report.json": lambda: encode_document(make_record()).decode(),
+    "certified.html": lambda: normalise(render_html(make_certified_record())),
+    "certified.md": lambda: render_markdown(make_certified_record()),
+    "certified.json": lambda: encode_document(make_certified_record()).decode(),
+    "certified-card.md": render_certified_card,
 }
 
 

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from assay.core.trial import Quality, Trial
+from assay.report.certificates import CertifiedRow, explain_guarantee, list_certified
+from assay.report.charts.units import find_loss_unit
+from assay.report.flips import pick_galleries
+from assay.report.markdown import escape
+from assay.report.rows import keep_measured, list_rows
+from assay.report.sample_plans import explain_plan, summarise_plan
+from assay.report.slices import STATUS_WORDS
 from assay.studies.record import StudyRecord
+
+WORST_FLIPS = 5
+"""Flips that a card shows of a trial."""
+WORST_SLICES = 3
+"""Parts of the items that a card shows of a trial."""
 
 
 def render_card(record: StudyRecord, chain: tuple[Trial, ...]) -> str:
@@ -20,6 +32,7 @@ def render_card(record: StudyRecord, chain: tuple[Trial, ...]) -> str:
         f"Serves `{head.id}`; measured {record.created} with {record.threads} threads at batch {record.batch}.",
         "## Artifacts\n\n" + render_chain(chain),
         "## Quality\n\n" + "\n".join(f"- `{trial.id}`: {describe_quality(trial)}" for trial in chain),
+        *describe_certificates(record, chain),
         "## Intended use and limits\n\n" + describe_limits(record),
         "## Provenance\n\n" + describe_provenance(record),
     ]
@@ -59,6 +72,39 @@ def describe_quality(trial: Trial) -> str:
         f"[{quality.low:+.4f}, {quality.high:+.4f}] at {quality.confidence:.0%} one-sided, {quality.n} paired items, "
         f"{quality.flips_lost} flips lost and {quality.flips_won} won"
     )
+
+
+def describe_certificates(record: StudyRecord, chain: tuple[Trial, ...]) -> list[str]:
+    """What was certified of the released artifacts, on which parts of the items, by which plan, and what broke."""
+    released = {trial.id for trial in chain}
+    certified = list_certified(record)
+    rows = [row for row in certified if row.measured.row.trial.id in released]
+    sections = []
+    if rows:
+        lines = [line for row in rows for line in describe_certificate(row)]
+        sections.append("## Certificates\n\n" + explain_guarantee(record, certified) + "\n\n" + "\n".join(lines))
+    if record.plan is not None:
+        unit = find_loss_unit(record.requirements.tolerance.metric, keep_measured(list_rows(record)))
+        plan = f"{explain_plan(record.plan, unit)} {summarise_plan(record.plan, unit)}."
+        sections.append("## Sample plan\n\n" + plan)
+    flips = [
+        f"- `{gallery.row.trial.id}`, {escape(flip.words)}{f'; {flip.remark}' if flip.remark else ''}"
+        for gallery in pick_galleries(record, list_rows(record))
+        if gallery.row.trial.id in released
+        for flip in gallery.flips[:WORST_FLIPS]
+    ]
+    if flips:
+        sections.append("## What broke\n\n" + "\n".join(flips))
+    return sections
+
+
+def describe_certificate(row: CertifiedRow) -> list[str]:
+    """One certificate and its worst parts, as lines of a list."""
+    lines = [f"- `{row.measured.row.trial.id}`: {escape(row.statement)}"]
+    for part in row.slices[:WORST_SLICES]:
+        told = f"loss {part.loss} ({part.bounds}), tolerated {part.margin}, over {part.part.n} items"
+        lines.append(f"  - {escape(part.name)}: {STATUS_WORDS[part.part.status]}, {told}")
+    return lines
 
 
 def describe_limits(record: StudyRecord) -> str:

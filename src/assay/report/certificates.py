@@ -93,6 +93,11 @@ class CertifiedRow:
         return self.unit.say_between(self.certificate.low, self.certificate.high) if self.known else ""
 
     @property
+    def most(self) -> str:
+        """Upper bound of the loss."""
+        return self.unit.say(self.certificate.high) if self.known else cells.NOTHING
+
+    @property
     def margin(self) -> str:
         """Tolerated loss."""
         return self.unit.say(self.certificate.margin)
@@ -159,6 +164,13 @@ def list_sliced(record: StudyRecord, rows: Sequence[CertifiedRow]) -> tuple[Cert
     return (*leading, *guilty)
 
 
+def say_margins(rows: Sequence[CertifiedRow]) -> str:
+    """The tolerated loss, or its range: a relative tolerance depends on the reference's value on the items used."""
+    unit = rows[0].unit
+    margins = sorted({row.margin: row.certificate.margin for row in rows}.values())
+    return unit.say(margins[0]) if len(margins) == 1 else unit.say_between(margins[0], margins[-1])
+
+
 def explain_guarantee(record: StudyRecord, rows: Sequence[CertifiedRow]) -> str:
     """What the certificates promise, and why neither the choice nor the peeking weakens it, in plain words."""
     first = rows[0]
@@ -166,7 +178,7 @@ def explain_guarantee(record: StudyRecord, rows: Sequence[CertifiedRow]) -> str:
     metric = first.certificate.metric
     wrong = f"{round(100 * (1 - confidence), 6):g}"
     meaning = (
-        f"Certified means that on items like these the variant loses at most {first.margin} of {metric}; "
+        f"Certified means that on items like these the variant loses at most {say_margins(rows)} of {metric}; "
         f"the chance that a study certifies one that loses more is at most {wrong}%."
     )
     sentences = [meaning]

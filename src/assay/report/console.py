@@ -7,10 +7,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from assay.core.certificate import CertificateStatus
 from assay.core.decision import DecisionStatus
 from assay.decide import words
 from assay.report import cells
-from assay.report.rows import Row, Standing, list_rows, list_warnings
+from assay.report.certificates import CertifiedRow, list_certified
+from assay.report.charts.units import find_loss_unit
+from assay.report.flips import pick_galleries
+from assay.report.rows import Row, Standing, keep_measured, list_rows, list_warnings
+from assay.report.sample_plans import summarise_plan
 from assay.studies.record import StudyRecord
 
 WIDE_COLUMNS = 110
@@ -20,6 +25,14 @@ STATUS_STYLES = {
     DecisionStatus.UNDECIDED: "bold yellow",
     DecisionStatus.NONE: "bold red",
 }
+CERTIFICATE_STYLES = {
+    CertificateStatus.CERTIFIED: "green",
+    CertificateStatus.WORSE: "red",
+    CertificateStatus.OPEN: "yellow",
+    CertificateStatus.UNTESTED: "dim",
+}
+WORST_FLIPS = 3
+"""Flips that a terminal shows of a trial."""
 STANDING_STYLES = {
     Standing.CHOSEN: "bold green",
     Standing.BEST: "bold yellow",
@@ -44,10 +57,44 @@ def print_study(record: StudyRecord, console: Console) -> None:
     for row in rows:
         console.print(Text(f"{row.number:>2} {row.title}", STANDING_STYLES[row.standing]))
         console.print(Padding(Text(row.reason), (0, 0, 0, 3)))
+    _print_certificates(record, rows, console)
     if record.decision.chosen is not None:
         chain = " > ".join((record.decision.chosen, *record.decision.fallbacks))
         console.print()
         console.print(Text.assemble(("chain: ", "bold"), chain))
+
+
+def _print_certificates(record: StudyRecord, rows: tuple[Row, ...], console: Console) -> None:
+    """The certificates in the order of testing, the plan behind them, and the worst of what broke."""
+    certified = list_certified(record)
+    if certified:
+        console.print()
+        console.print(_draw_certificates(certified, wide=console.width >= WIDE_COLUMNS))
+    if record.plan is not None:
+        unit = find_loss_unit(record.requirements.tolerance.metric, keep_measured(rows))
+        console.print()
+        console.print(Text.assemble(("plan: ", "bold"), summarise_plan(record.plan, unit)))
+    for gallery in pick_galleries(record, rows):
+        console.print()
+        console.print(Text(f"what broke in {gallery.row.number} {gallery.row.title}:", "bold"))
+        for flip in gallery.flips[:WORST_FLIPS]:
+            remark = f"; {flip.remark}" if flip.remark else ""
+            console.print(Padding(Text(f"{flip.words}{remark}"), (0, 0, 0, 3)))
+
+
+def _draw_certificates(certified: tuple[CertifiedRow, ...], *, wide: bool) -> Table:
+    """The table of certificates."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("#", justify="right")
+    table.add_column("certificate", overflow="fold")
+    for header in ("at most", "tolerated", *(("bounds", "items", "method") if wide else ())):
+        table.add_column(header, justify="left" if header == "method" else "right", no_wrap=header != "method")
+    for row in certified:
+        style = CERTIFICATE_STYLES[row.certificate.status]
+        extra = (row.bounds or cells.NOTHING, row.items, row.method) if wide else ()
+        outcome = Text(row.outcome.words, style)
+        table.add_row(str(row.measured.row.number), outcome, row.most, row.margin, *extra)
+    return table
 
 
 def _draw_trials(rows: tuple[Row, ...], *, wide: bool) -> Table:

@@ -13,6 +13,14 @@ from assay.core.estimate import Estimate
 from assay.core.fitness import Fitness, TensorFitness
 from assay.core.precision import Precision
 from assay.core.trial import Latency, Quality, Trial
+from assay.report.certificate_document import (
+    CertificateDocument,
+    FlipDocument,
+    PlanDocument,
+    show_certificate,
+    show_flip,
+    show_plan,
+)
 from assay.studies.record import StudyRecord
 
 SHOW_SCHEMA = 1
@@ -47,6 +55,7 @@ class QualityDocument(msgspec.Struct, frozen=True):
     flips_won: int
     agreement: float
     method: str
+    asymptotic: bool = False
 
 
 class LatencyDocument(msgspec.Struct, frozen=True):
@@ -109,6 +118,7 @@ class TrialDocument(msgspec.Struct, frozen=True):
     cpu_ms_per_item: float | None = None
     energy_j_per_item: float | None = None
     energy_note: str | None = None
+    certificate: CertificateDocument | None = None
 
 
 class TensorFitnessDocument(msgspec.Struct, frozen=True):
@@ -155,6 +165,8 @@ class ShowDocument(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...]
     fitness: FitnessDocument | None = None
     convergence: ConvergenceDocument | None = None
+    plan: PlanDocument | None = None
+    flips: dict[str, tuple[FlipDocument, ...]] = {}
 
 
 def show_document(record: StudyRecord) -> ShowDocument:
@@ -167,6 +179,8 @@ def show_document(record: StudyRecord) -> ShowDocument:
         warnings=record.warnings,
         fitness=None if record.fitness is None else show_fitness(record.fitness),
         convergence=None if record.convergence is None else _show_convergence(record.convergence),
+        plan=None if record.plan is None else show_plan(record.plan),
+        flips={name: tuple(show_flip(flip) for flip in flips) for name, flips in record.flips.items()},
     )
 
 
@@ -219,6 +233,7 @@ def _show_trial(trial: Trial, reasons: Mapping[str, str]) -> TrialDocument:
         cpu_ms_per_item=evidence.cpu_seconds.value * MS_PER_S,
         energy_j_per_item=None if evidence.energy is None else evidence.energy.value,
         energy_note=evidence.energy_note,
+        certificate=None if evidence.certificate is None else show_certificate(evidence.certificate),
     )
 
 
@@ -237,6 +252,7 @@ def _show_quality(quality: Quality) -> QualityDocument:
         flips_won=quality.flips_won,
         agreement=quality.agreement,
         method=quality.method,
+        asymptotic=quality.asymptotic,
     )
 
 

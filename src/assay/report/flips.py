@@ -45,6 +45,11 @@ class ShownFlip:
     harm: str
 
     @property
+    def remark(self) -> str:
+        """How sure FP32 was, and what the score lost where that is not one item right or wrong."""
+        return "; ".join(part for part in (self.certainty, self.harm) if part)
+
+    @property
     def words(self) -> str:
         """The flip as one sentence, for those who do not see the picture."""
         right = f"right answer {self.target}; " if self.target else ""

@@ -6,9 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from assay.decide import words
 from assay.report import cells
+from assay.report.certificates import CertifiedRow, explain_guarantee, list_certified, list_sliced
+from assay.report.charts.units import find_loss_unit
 from assay.report.facts import Facts, data_facts, machine_facts, model_facts, request_facts, version_facts
 from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
+from assay.report.flips import Gallery, pick_galleries
 from assay.report.rows import Row, keep_measured, list_rows, list_warnings
+from assay.report.sample_plans import explain_plan, list_plan_facts
+from assay.report.slices import STATUS_WORDS
 from assay.studies.record import StudyRecord
 
 SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>#|"} | {"\n": " "})
@@ -21,11 +26,15 @@ def render_markdown(record: StudyRecord) -> str:
         f"# {escape(record.title)}",
         f"**{record.decision.status.upper()}.** {escape(record.decision.sentence)}",
         *_warn(record, rows),
+        *_certify(record),
         *_chain(record, rows),
         "## Trials",
         _tabulate_trials(rows),
         "## Reasons",
         "\n".join(f"{row.number}. {escape(row.title)}: {escape(row.reason)}" for row in rows),
+        *_slice(record),
+        *_list_flips(pick_galleries(record, rows)),
+        *_plan(record, rows),
         *_judge_calibration(record),
         "## Measurements",
         _tabulate_measurements(rows),
@@ -47,6 +56,82 @@ def _warn(record: StudyRecord, rows: Sequence[Row]) -> Iterable[str]:
     """Warnings and flags, before any number."""
     lines = [f"- {escape(warning)}" for warning in list_warnings(record, rows)]
     return ("## Warnings", "\n".join(lines)) if lines else ()
+
+
+def _certify(record: StudyRecord) -> Iterable[str]:
+    """Certificates in the order of testing, and what they promise."""
+    certified = list_certified(record)
+    if not certified:
+        return ()
+    header = ("test", "#", "variant", "outcome", "loss", "bounds", "tolerated", "items", "method", "remark")
+    lines = [_describe_certificate(row) for row in certified]
+    return ("## Certificates", escape(explain_guarantee(record, certified)), _tabulate(header, lines))
+
+
+def _describe_certificate(row: CertifiedRow) -> tuple[str, ...]:
+    """Cells of one certificate."""
+    return (
+        row.order,
+        str(row.measured.row.number),
+        row.measured.row.title,
+        row.outcome.words,
+        row.loss,
+        row.bounds or cells.NOTHING,
+        row.margin,
+        row.items,
+        row.method,
+        row.certificate.reason or cells.NOTHING,
+    )
+
+
+def _slice(record: StudyRecord) -> Iterable[str]:
+    """The worst parts of the items, for the chosen one and for those that a part rejected."""
+    sliced = list_sliced(record, list_certified(record))
+    header = ("#", "part", "outcome", "loss", "bounds", "tolerated", "FP32", "variant", "items", "least items")
+    lines = [
+        (
+            str(row.measured.row.number),
+            part.name,
+            STATUS_WORDS[part.part.status],
+            part.loss,
+            part.bounds,
+            part.margin,
+            *part.values,
+            words.format_count(part.part.n),
+            words.format_count(part.part.items_needed),
+        )
+        for row in sliced
+        for part in row.slices
+    ]
+    return ("## Parts of the items", _tabulate(header, lines)) if lines else ()
+
+
+def _list_flips(galleries: Sequence[Gallery]) -> Iterable[str]:
+    """What broke, without pictures."""
+    header = ("#", "item", "right answer", "FP32", "variant", "remark", "text")
+    lines = [
+        (
+            str(gallery.row.number),
+            str(flip.item),
+            flip.target or cells.NOTHING,
+            flip.before,
+            flip.after,
+            flip.remark or cells.NOTHING,
+            flip.text or cells.NOTHING,
+        )
+        for gallery in galleries
+        for flip in gallery.flips
+    ]
+    return ("## What broke", _tabulate(header, lines)) if lines else ()
+
+
+def _plan(record: StudyRecord, rows: Sequence[Row]) -> Iterable[str]:
+    """How many items the certificates take."""
+    if record.plan is None:
+        return ()
+    unit = find_loss_unit(record.requirements.tolerance.metric, keep_measured(rows))
+    facts = tuple((name, f"{value} ({note})") for name, value, note in list_plan_facts(record.plan, unit))
+    return ("## How many items it takes", escape(explain_plan(record.plan, unit)), _tabulate_facts(facts))
 
 
 def _chain(record: StudyRecord, rows: Sequence[Row]) -> Iterable[str]:

@@ -8,8 +8,6 @@ from assay.decide import words
 from assay.report import cells
 from assay.report.charts.units import LossUnit
 
-NO_NUMBER = "none"
-
 
 def list_plan_facts(plan: SamplePlan, unit: LossUnit) -> tuple[tuple[str, str, str], ...]:
     """Key numbers: name, value and what it is compared with."""
@@ -17,7 +15,7 @@ def list_plan_facts(plan: SamplePlan, unit: LossUnit) -> tuple[tuple[str, str, s
     facts = [
         (
             "items needed",
-            NO_NUMBER if plan.items is None else words.format_count(plan.items),
+            cells.NOTHING if plan.items is None else words.format_count(plan.items),
             f"for a chance of {power}" if plan.items is not None else "no sensible number would do",
         ),
         (
@@ -38,13 +36,17 @@ def list_plan_facts(plan: SamplePlan, unit: LossUnit) -> tuple[tuple[str, str, s
 def explain_plan(plan: SamplePlan, unit: LossUnit) -> str:
     """What the numbers suppose."""
     loss = f"a true loss of {unit.say(plan.loss)}" if plan.loss else "no true loss"
-    looks = "peeking as it goes" if plan.design is Design.SEQUENTIAL else "one look at all items"
+    looks = "looks as the items come" if plan.design is Design.SEQUENTIAL else "one look at all items"
     text = (
         f"Supposing that {_percent(plan.flip_rate)} of the items change sides and {loss} of {plan.metric}: "
         f"what it takes to certify {unit.say(plan.margin)} at {words.format_confidence(plan.confidence)}, with {looks}."
     )
-    if plan.available is not None and plan.available < plan.least_items:
+    if plan.available is None:
+        return text
+    if plan.available < plan.least_items:
         return f"{text} The items at hand cannot certify this tolerance, whatever they show."
+    if plan.items is not None and plan.available < plan.items:
+        return f"{text} The items at hand are fewer than that."
     return text
 
 

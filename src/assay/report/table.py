@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from assay.core.certificate import Certificate
 from assay.core.precision import Precision
 from assay.core.trial import Evidence, Trial
+from assay.report.slices import name_slice
 from assay.studies.record import StudyRecord
 
 Cell: TypeAlias = str | float | int | bool | None
@@ -55,6 +57,20 @@ def describe_evidence(evidence: Evidence | None) -> Row:
         "peak_memory_bytes": footprint.peak_memory_bytes if footprint else None,
         "load_ms": footprint.load_ms if footprint else None,
     }
+    row |= describe_certificate(evidence.certificate if evidence else None)
     shares = evidence.audit.shares() if evidence else {}
     executed: Row = {f"executed_{precision}": shares.get(precision) for precision in Precision}
     return row | executed | {"flags": "; ".join(evidence.flags) if evidence else None}
+
+
+def describe_certificate(certificate: Certificate | None) -> Row:
+    """What was certified."""
+    return {
+        "certificate": str(certificate.status) if certificate else None,
+        "certified_loss": certificate.loss if certificate else None,
+        "certified_loss_low": certificate.low if certificate else None,
+        "certified_loss_high": certificate.high if certificate else None,
+        "tolerated_loss": certificate.margin if certificate else None,
+        "certification_items": certificate.n if certificate else None,
+        "worst_slice": name_slice(certificate.slices[0]) if certificate and certificate.slices else None,
+    }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from certificate_samples import CHOSEN, DEAD_CLASS, make_certified_record
 from rich.cells import cell_len
 from rich.console import Console
 from trial_samples import make_quality, make_record, make_reference, make_trial
@@ -15,14 +16,17 @@ from assay.core.errors import StoreError
 from assay.core.precision import Precision
 from assay.data.source import Preprocess
 from assay.report import cells
+from assay.report.card import render_card
 from assay.report.console import print_study
 from assay.report.document import ShowDocument, encode_document, show_document
 from assay.report.facts import data_facts, format_date, format_seconds
 from assay.report.markdown import escape, render_markdown
 from assay.report.rows import Standing, list_rows, list_warnings
+from assay.report.table import tabulate_trials
 from assay.report.write import write_report
 
 RECORD = make_record()
+CERTIFIED = make_certified_record()
 
 
 def test_the_stable_interface_has_its_fields() -> None:
@@ -164,3 +168,79 @@ def test_declared_preprocessing_is_told_without_the_defaults() -> None:
     declared = dict(data_facts(replace(RECORD, preprocess=Preprocess(scale=255.0, mean=(0.4, 0.5), crop=224))))
     assert plain["preprocessing"] == "none declared"
     assert declared["preprocessing"] == "crop 224, scale 255.0, mean 0.4 0.5"
+
+
+def test_certificates_plan_slices_and_flips_are_in_the_document() -> None:
+    document = msgspec.json.decode(encode_document(CERTIFIED))
+    certificates = {trial["id"]: trial["certificate"] for trial in document["trials"]}
+    assert certificates["openvino.fp32"] is None
+    chosen = certificates[CHOSEN]
+    assert (chosen["status"], chosen["design"], chosen["order"]) == ("certified", "sequential", 2)
+    assert (chosen["n"], chosen["available"], chosen["margin"]) == (4800, 9000, 0.005)
+    assert [look["n"] for look in chosen["looks"]] == [300, 600, 1200, 2400, 4800]
+    dead = certificates[DEAD_CLASS]["slices"][0]
+    assert (dead["column"], dead["value"], dead["status"], dead["n"]) == ("class", "6", "worse", 873)
+    assert document["plan"]["items"] == 7721
+    assert len(document["flips"][DEAD_CLASS]) == 8
+    assert document["flips"][CHOSEN][0].keys() == {"item", "target", "before", "after", "harm", "certainty", "text"}
+
+
+def test_an_older_record_has_neither() -> None:
+    document = msgspec.json.decode(encode_document(RECORD))
+    assert document["plan"] is None
+    assert document["flips"] == {}
+    assert all(trial["certificate"] is None for trial in document["trials"])
+
+
+def test_certificates_read_back_even_with_bounds_that_say_nothing() -> None:
+    trial = CERTIFIED.trials[1]
+    assert trial.evidence is not None
+    assert trial.evidence.certificate is not None
+    endless = replace(trial.evidence.certificate, high=float("inf"))
+    record = replace(CERTIFIED, trials=(replace(trial, evidence=replace(trial.evidence, certificate=endless)),))
+    document = msgspec.json.decode(encode_document(record), type=ShowDocument)
+    assert document == show_document(record)
+    assert document.trials[0].certificate is not None
+    assert document.trials[0].certificate.high is None
+    assert document.trials[0].certificate.low is not None
+
+
+def test_markdown_has_the_certificates_and_names_the_class() -> None:
+    text = render_markdown(CERTIFIED)
+    for part in ("## Certificates", "worse in class 6", "4,800 of 9,000", "## Parts of the items", "## What broke"):
+        assert part in text
+    assert "7,721 (for a chance of 80%)" in text
+    plain = render_markdown(RECORD)
+    assert not any(part in plain for part in ("## Certificates", "## Parts", "## What broke", "## How many items"))
+
+
+@pytest.mark.parametrize("width", [40, 72, 100, 160])
+def test_certificates_fit_the_terminal(width: int) -> None:
+    stream = io.StringIO()
+    print_study(CERTIFIED, Console(file=stream, width=width, color_system=None))
+    lines = stream.getvalue().splitlines()
+    assert max(cell_len(line.rstrip()) for line in lines) <= width
+    text = " ".join(stream.getvalue().split())
+    for part in ("worse in class 6", "untested", "plan: items needed: 7,721", "what broke in"):
+        assert part in text
+
+
+def test_a_card_states_what_was_certified_of_what_is_released() -> None:
+    trials = {trial.id: trial for trial in CERTIFIED.trials}
+    text = render_card(CERTIFIED, (trials[CHOSEN], trials["openvino.fp32"]))
+    assert f"- `{CHOSEN}`: certified: loss 0.10 pp" in text
+    assert "over 4,800 of 9,000 items" in text
+    assert "  - class 9: certified" in text
+    assert "## Sample plan" in text
+    assert "item 137: right answer shirt" in text
+    assert DEAD_CLASS not in text
+    plain = render_card(RECORD, (RECORD.trials[0],))
+    assert "## Certificates" not in plain
+
+
+def test_flat_rows_hold_the_certificate() -> None:
+    rows = {str(row["id"]): row for row in tabulate_trials(CERTIFIED)}
+    assert rows[DEAD_CLASS]["certificate"] == "worse"
+    assert rows[DEAD_CLASS]["worst_slice"] == "class 6"
+    assert rows["openvino.fp32"]["certificate"] is None
+    assert {frozenset(row) for row in rows.values()} == {frozenset(rows[CHOSEN])}

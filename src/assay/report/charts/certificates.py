@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from assay.core.certificate import CertificateStatus
-from assay.report.certificates import CertifiedRow
+from assay.report.certificates import CertifiedRow, say_margins
 from assay.report.charts.canvas import Canvas, Chart, Sheet, draw_chart
 from assay.report.charts.ink import STATUS_INKS, STATUS_MARKERS, Ink
 from assay.report.charts.scales import find_window, format_tick
@@ -18,6 +18,9 @@ VALUES = 236.0
 """Pixels for numbers on a wide sheet."""
 RESERVE = 128.0
 """Pixels for the outcome on a narrow sheet."""
+
+MOST_REACH = 20.0
+"""Tolerances that the axis spans at most either way, so that one can still be seen."""
 
 
 def draw_certificates(rows: Sequence[CertifiedRow]) -> Chart | None:
@@ -38,7 +41,9 @@ def _draw(rows: Sequence[CertifiedRow], sheet: Sheet) -> Canvas:
     strips = Strips(sheet, [row.measured for row in rows], head=22, values=VALUES, reserve=RESERVE)
     intervals = [(row.certificate.low * unit.factor, row.certificate.high * unit.factor) for row in rows if row.known]
     margins = [row.certificate.margin * unit.factor for row in rows]
-    window = find_window(max(margins), intervals)
+    low, high = find_window(max(margins), intervals)
+    most = MOST_REACH * max(margins) or high
+    window = max(low, -most), min(high, most)
     axes = strips.axes
     axes.set_xlim(*window)
     axes.xaxis.set_major_locator(MaxNLocator(7 if sheet.is_wide else 5, steps=[1, 2, 5, 10]))
@@ -66,9 +71,7 @@ def _write_margin(strips: Strips, rows: Sequence[CertifiedRow], margins: Sequenc
     """What the line stands for, above it."""
     canvas = strips.canvas
     x = float(strips.axes.transData.transform((margins[0], 0))[0])
-    ends = [f(rows, key=lambda row: row.certificate.margin).certificate.margin for f in (min, max)]
-    alike = rows[0].unit.say(ends[0]) == rows[0].unit.say(ends[1])
-    text = f"tolerated {rows[0].margin if alike else rows[0].unit.say_between(*ends)}"
+    text = f"tolerated {say_margins(rows)}"
     half = canvas.measure(text) / 2
     canvas.write(min(max(x, half), canvas.width - half - 4), 8, text, ink=Ink.BAD, align="center")
 
@@ -92,8 +95,9 @@ def _draw_row(strips: Strips, index: int, row: CertifiedRow, window: tuple[float
         if cut:
             strips.axes.plot([end], [y], marker, color=ink.placeholder, ms=8, clip_on=False, zorder=4)
     if window[0] <= point <= window[1]:
-        (mark,) = strips.axes.plot([point], [y], STATUS_MARKERS[outcome.status], ms=8, mew=1.6, zorder=4, clip_on=False)
+        (mark,) = strips.axes.plot([point], [y], STATUS_MARKERS[outcome.status], ms=8.5, zorder=4, clip_on=False)
         hollow = outcome.status in {CertificateStatus.OPEN, CertificateStatus.UNTESTED}
+        mark.set_markeredgewidth(1.6 if hollow else 0.6)
         mark.set_markerfacecolor(Ink.SURFACE.placeholder if hollow else ink.placeholder)
         mark.set_markeredgecolor(ink.placeholder)
 

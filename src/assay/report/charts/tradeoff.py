@@ -38,7 +38,11 @@ Place = Callable[[float, float], tuple[float, float]]
 """From axis value and loss to pixels."""
 MILLION = 1e6
 SECONDS_PER_HOUR = 3600.0
-LABEL_HEIGHT = 15.0
+LABEL_HEIGHT = 16.0
+LABEL_GAP = 5.0
+"""Pixels that neighbouring labels keep apart."""
+WIDEST_FONT = 1.15
+"""Width of a system's widest font over the estimate."""
 MARK_RADIUS = 8.0
 
 AXES = {
@@ -249,7 +253,7 @@ def _draw_labels(
             text += f" (lost {format_tick(round(point.loss, 1))}{f' {scene.unit.suffix}' if scene.unit.suffix else ''})"
         texts.append(text)
     anchors = [
-        Anchor(x, y, canvas.measure(text, bold=point.important) + 2, LABEL_HEIGHT)
+        Anchor(x, y, canvas.measure(text, bold=point.important) * WIDEST_FONT + LABEL_GAP, LABEL_HEIGHT)
         for (point, (x, y)), text in zip(order, texts, strict=True)
     ]
     box = axes.get_position()

@@ -51,8 +51,9 @@ def draw_trail(rows: Sequence[CertifiedRow]) -> Chart | None:
     if not rows:
         return None
     factor = rows[0].unit.factor
+    margin = max(row.certificate.margin for row in rows) * factor
     ends = [(row.certificate.looks[-1].low * factor, row.certificate.looks[-1].high * factor) for row in rows]
-    window = find_window(max(row.certificate.margin for row in rows) * factor, ends)
+    window = find_window(margin, [*ends, (-margin, 2 * margin)])
     seen = [look.n for row in rows for look in row.certificate.looks]
     most = max(*seen, *(row.certificate.available for row in rows))
     frame = Frame(window, (float(max(1, min(seen))), float(most)))
@@ -140,7 +141,8 @@ def _draw_band(axes: Axes, row: CertifiedRow, window: tuple[float, float]) -> No
     axes.plot(items, losses, color=ink, linewidth=1, linestyle=":", zorder=3)
     axes.plot([items[-1]] * 2, [lows[-1], highs[-1]], color=ink, linewidth=2.2, zorder=4, clip_on=False)
     hollow = status is CertificateStatus.OPEN
-    (stop,) = axes.plot([items[-1]], [losses[-1]], STATUS_MARKERS[status], ms=8, mew=1.6, zorder=5, clip_on=False)
+    (stop,) = axes.plot([items[-1]], [losses[-1]], STATUS_MARKERS[status], ms=8.5, zorder=5, clip_on=False)
+    stop.set_markeredgewidth(1.6 if hollow else 0.6)
     stop.set_markerfacecolor(Ink.SURFACE.placeholder if hollow else ink)
     stop.set_markeredgecolor(ink)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,8 @@ class LossUnit:
 
     def say(self, loss: float) -> str:
         """A loss given in the metric's own unit, such as ``0.44 pp``."""
+        if math.isinf(loss):
+            return f"{MINUS if loss < 0 else ''}∞"
         loss = round(loss, DECIMALS)
         number = words.format_points(loss).removesuffix(" pp") if self.suffix else words.format_significant(loss)
         return f"{number} {self.suffix}".strip().replace("-", MINUS)
