@@ -209,13 +209,13 @@ def _judge_constraint(constraint: Constraint, evidence: Evidence) -> Finding:
     if quantity is Bounded.SIZE:
         return _judge_size(constraint, "size", evidence.footprint.size_bytes)
     if quantity is Bounded.THROUGHPUT:
-        return _judge_throughput(constraint, evidence.throughput)
+        return judge_throughput(constraint, evidence.throughput)
     quantile = quantity.quantile
     estimate = None if quantile is None else evidence.latency.at(quantile, constraint.confidence)
     if quantile is None or estimate is None:
         text = f"{quantity} was not measured at the confidence of '{constraint.text}'"
         return Finding(Verdict.UNDECIDED, text, math.inf)
-    return _judge_percentile(constraint, quantile, estimate)
+    return judge_percentile(constraint, quantile, estimate)
 
 
 def _judge_size(constraint: Constraint, name: str, measured: int) -> Finding:
@@ -228,7 +228,7 @@ def _judge_size(constraint: Constraint, name: str, measured: int) -> Finding:
     return Finding(Verdict.FAILS, text, _ratio(measured, constraint.limit))
 
 
-def _judge_percentile(constraint: Constraint, quantile: float, estimate: Estimate) -> Finding:
+def judge_percentile(constraint: Constraint, quantile: float, estimate: Estimate) -> Finding:
     """A percentile of the latency, by its upper bound."""
     value = words.format_ms(estimate.value)
     excess = max(1.0, _ratio(estimate.value, constraint.limit))
@@ -246,7 +246,7 @@ def _judge_percentile(constraint: Constraint, quantile: float, estimate: Estimat
     return Finding(Verdict.UNDECIDED, f"{bound} may miss '{constraint.text}'", excess)
 
 
-def _judge_throughput(constraint: Constraint, estimate: Estimate) -> Finding:
+def judge_throughput(constraint: Constraint, estimate: Estimate) -> Finding:
     """Throughput, by its lower bound."""
     value = f"throughput {words.format_significant(estimate.value)}/s"
     excess = max(1.0, _ratio(constraint.limit, estimate.value))
