@@ -39,6 +39,7 @@ STANDING_STYLES = {
     Standing.FALLBACK: "cyan",
     Standing.MEETS: "green",
     Standing.UNDECIDED: "yellow",
+    Standing.UNTESTED: "dim",
     Standing.FAILS: "red",
     Standing.MISSING: "dim",
 }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from assay.core.certificate import CertificateStatus
 from assay.core.decision import Decision
 from assay.core.requirements import Objective, Requirements
 from assay.core.trial import Evidence, Trial
@@ -24,6 +25,7 @@ class Standing(StrEnum):
     FALLBACK = "fallback"
     MEETS = "meets"
     UNDECIDED = "undecided"
+    UNTESTED = "untested"
     FAILS = "misses"
     MISSING = "no result"
 
@@ -123,6 +125,10 @@ def _make_row(number: int, trial: Trial, requirements: Requirements, decision: D
         Verdict.UNDECIDED: Standing.UNDECIDED,
         Verdict.FAILS: Standing.FAILS,
     }[assessment.verdict]
+    certificate = assessment.evidence.certificate
+    untested = certificate is not None and certificate.status is CertificateStatus.UNTESTED
+    if standing is Standing.UNDECIDED and untested:
+        standing = Standing.UNTESTED
     if trial.id == decision.chosen:
         standing = Standing.CHOSEN
     elif trial.id == decision.best:

@@ -24,7 +24,7 @@ from assay.report.certificates import CertifiedRow, explain_guarantee, list_cert
 from assay.report.charts.canvas import Chart
 from assay.report.charts.certificates import draw_certificates
 from assay.report.html import render_html
-from assay.report.rows import list_rows
+from assay.report.rows import Standing, list_rows
 from assay.report.slices import judge
 from assay.studies.record import StudyRecord
 
@@ -134,6 +134,12 @@ def test_slices_are_bounded_in_number_and_the_page_says_so() -> None:
     assert "The worst 8 of 30" in page
     assert "<strong>class 7</strong>" in page
     assert "<strong>class 8</strong>" not in page
+
+
+def test_what_was_not_tested_is_not_called_undecided() -> None:
+    standings = [row.standing for row in list_rows(RECORD)]
+    assert standings.count(Standing.UNTESTED) == 2
+    assert standings.count(Standing.UNDECIDED) == 1
 
 
 def test_the_reason_names_the_class_once() -> None:
