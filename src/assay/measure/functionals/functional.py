@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,4 +52,16 @@ class Functional(Protocol):
 
     def right(self, records: Records) -> NDArray[np.bool_] | None:
         """Items that are right, ``[n]``; None where an item is neither right nor wrong."""
+        ...
+
+
+@runtime_checkable
+class Biased(Functional, Protocol):
+    """A functional that few items flatter, so that its differences come out too small.
+
+    Its interval reaches from the farther of both differences, ``value`` and ``debiased``, on either side.
+    """
+
+    def debiased(self, records: Records) -> float:
+        """The same quantity by an estimate that few items flatter less; it may be less smooth, or more variable."""
         ...

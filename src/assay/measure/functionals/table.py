@@ -21,6 +21,9 @@ FUNCTIONALS = {
     "spearman": "assay.measure.functionals.spearman:Spearman",
     "rmse": "assay.measure.functionals.rmse:Rmse",
     "mae": "assay.measure.functionals.mae:Mae",
+    "map50-95": "assay.measure.functionals.average_precision:AveragePrecision",
+    "map50": "assay.measure.functionals.average_precision:AveragePrecision50",
+    "average-recall": "assay.measure.functionals.box_recall:BoxRecall",
     "perplexity": "assay.measure.functionals.perplexity:Perplexity",
 }
 EXTRAS = {"sklearn": "metrics", "pycocotools": "detection"}

@@ -24,7 +24,7 @@ from scipy.optimize import brentq
 from assay.core.errors import MeasurementError, RequestError
 from assay.core.session import Metric, Scores
 from assay.core.trial import Quality
-from assay.measure.functionals.functional import Functional, Records
+from assay.measure.functionals.functional import Biased, Functional, Records
 from assay.measure.functionals.table import load_functional
 
 INFLUENCE = "influence functions, empirical likelihood (asymptotic)"
@@ -58,6 +58,9 @@ def compare_functional(metric: Metric, reference: Scores, variant: Scores, confi
     changes = functional.influence(after) - functional.influence(before)
     worst = max(functional.worst(before), functional.worst(after)) * len(changes) / len(before)
     low, high = bound_difference(new - old, changes, worst, confidence)
+    if isinstance(functional, Biased):
+        shift = functional.debiased(after) - functional.debiased(before) - (new - old)
+        low, high = low + min(shift, 0.0), high + max(shift, 0.0)
     fell, rose = _count_flips(functional, before, after, changes)
     lost, won = (fell, rose) if metric.higher_is_better or functional.right(before) is not None else (rose, fell)
     agrees = (reference.predictions == variant.predictions) & (reference.predictions >= 0)
