@@ -11,8 +11,8 @@ from assay.measure.functionals.functional import Records
 from assay.measure.functionals.pairs import read_pairs, require_spread, standardise
 
 LEAST_ITEMS = 200
-OPPOSITE = 2.0
-"""Change of an item's influence where it lies one standard deviation out and is put as far on the other side."""
+OPPOSITE = 4.0
+"""Change of the influence of an item that lies sqrt(2) standard deviations out and is put as far on the other side."""
 
 
 class Pearson:

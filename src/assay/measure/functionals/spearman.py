@@ -11,8 +11,8 @@ from assay.measure.functionals.functional import Records
 from assay.measure.functionals.pairs import read_pairs, require_spread
 
 LEAST_ITEMS = 200
-OPPOSITE = 2.0
-"""Mean change of influence of items that are put on the other side of the ranking."""
+OPPOSITE = 3.0
+"""Half of what an item costs that goes from one end of the ranking to the other."""
 
 
 class Spearman:

@@ -19,7 +19,6 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from assay.core.errors import MeasurementError, RequestError
 from assay.core.session import Metric, Scores
@@ -29,8 +28,9 @@ from assay.measure.functionals.table import load_functional
 
 INFLUENCE = "influence functions, empirical likelihood (asymptotic)"
 JACKKNIFE = "delete-group jackknife, empirical likelihood (asymptotic)"
-NEAREST, FARTHEST = math.log(1e-12), math.log(1e9)
+NEAREST, FARTHEST = math.log(1e-12), math.log(1e6)
 """Where the tilt is looked for, as logarithms in units of the values' range."""
+HALVINGS = 36
 
 
 def compare_functional(metric: Metric, reference: Scores, variant: Scores, confidence: float) -> Quality:
@@ -57,7 +57,7 @@ def compare_functional(metric: Metric, reference: Scores, variant: Scores, confi
     old, new = functional.value(before), functional.value(after)
     changes = functional.influence(after) - functional.influence(before)
     worst = max(functional.worst(before), functional.worst(after)) * len(changes) / len(before)
-    low, high = bound_difference(new - old, changes, worst, confidence)
+    low, high = bound_difference(np.array(new - old), changes, np.array(worst), confidence)
     if isinstance(functional, Biased):
         shift = functional.debiased(after) - functional.debiased(before) - (new - old)
         low, high = low + min(shift, 0.0), high + max(shift, 0.0)
@@ -70,8 +70,8 @@ def compare_functional(metric: Metric, reference: Scores, variant: Scores, confi
         reference=old,
         value=new,
         difference=new - old,
-        low=max(low, -functional.span),
-        high=min(high, functional.span),
+        low=max(float(low), -functional.span),
+        high=min(float(high), functional.span),
         confidence=confidence,
         n=len(before),
         flips_lost=lost,
@@ -83,59 +83,62 @@ def compare_functional(metric: Metric, reference: Scores, variant: Scores, confi
 
 
 def bound_difference(
-    difference: float,
+    difference: NDArray[np.float64],
     changes: NDArray[np.float64],
-    worst: float,
+    worst: NDArray[np.float64],
     confidence: float,
     counts: NDArray[np.float64] | None = None,
-) -> tuple[float, float]:
-    """Both one-sided bounds of the difference of two functionals.
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both one-sided bounds of the difference of two functionals, of many samples at once.
 
     Args:
-        difference: as computed from all items, around which the bounds are put.
-        changes: ``[k]`` differences of influence, of an item each.
-        worst: most by which one item's influence could change.
+        difference: ``[...]`` as computed from all items, around which the bounds are put.
+        changes: ``[..., k]`` differences of influence, of an item each.
+        worst: ``[...]`` most by which one item's influence could change.
         confidence: one-sided.
-        counts: ``[k]`` how many items have each of the changes; one each by default.
+        counts: ``[..., k]`` how many items have each of the changes; one each by default.
     """
-    counts = np.ones(len(changes)) if counts is None else counts
-    centred = changes - np.average(changes, weights=counts) + difference
-    reach = max(worst, float(np.abs(centred).max()))
-    weights = np.append(counts, 1.0)
-    high = bound_mean_above(np.append(centred, reach), weights, confidence)
-    low = -bound_mean_above(np.append(-centred, reach), weights, confidence)
-    return min(low, difference), max(high, difference)
+    counts = np.ones_like(changes) if counts is None else counts
+    mean = (changes * counts).sum(axis=-1) / counts.sum(axis=-1)
+    centred = changes + np.asarray(difference - mean)[..., None]
+    seen = np.where(counts > 0, np.abs(centred), 0.0).max(axis=-1)
+    reach = np.maximum(worst, seen)[..., None]
+    weights = np.concatenate([counts, np.ones_like(reach)], axis=-1)
+    high = bound_mean_above(np.concatenate([centred, reach], axis=-1), weights, confidence)
+    low = -bound_mean_above(np.concatenate([-centred, reach], axis=-1), weights, confidence)
+    return np.minimum(low, difference), np.maximum(high, difference)
 
 
-def bound_mean_above(values: NDArray[np.float64], counts: NDArray[np.float64], confidence: float) -> float:
-    """Upper bound of a mean by empirical likelihood.
+def bound_mean_above(
+    values: NDArray[np.float64], counts: NDArray[np.float64], confidence: float
+) -> NDArray[np.float64]:
+    """Upper bounds of means by empirical likelihood, ``[...]``.
 
     The bound is the largest mean that a reweighting of the values has whose likelihood is at least
     ``exp(-z^2 / 2)`` of the greatest; its weights are ``1 / (t - value)`` for a number t above all values.
 
     Args:
-        values: ``[k]``.
-        counts: ``[k]`` how often each value was drawn.
+        values: ``[..., k]``.
+        counts: ``[..., k]`` how often each value was drawn; not all 0.
         confidence: one-sided.
     """
-    values, counts = values[counts > 0], counts[counts > 0]
-    gaps = values.max() - values
-    reach, total = float(gaps.max()), float(counts.sum())
-    if reach == 0:
-        return float(values[0])
-    gaps = gaps / reach
+    greatest = np.where(counts > 0, values, -np.inf).max(axis=-1, keepdims=True)
+    gaps = np.where(counts > 0, greatest - values, 0.0)
+    reach = gaps.max(axis=-1, keepdims=True)
+    gaps = gaps / np.where(reach > 0, reach, 1.0)
+    total = counts.sum(axis=-1)
     allowed = max(0.0, NormalDist().inv_cdf(confidence)) ** 2 / 2
-
-    def exceed(log_distance: float) -> float:
-        distances = gaps + math.exp(log_distance)
-        mass = math.log(float((counts / distances).sum()) / total)
-        return float((counts * np.log(distances)).sum()) + total * mass - allowed
-
-    if exceed(FARTHEST) >= 0:
-        return float(np.average(values, weights=counts))
-    distances = gaps + math.exp(brentq(exceed, NEAREST, FARTHEST, xtol=1e-6))
-    tilted = counts / distances
-    return float(values.max() - reach * (tilted * gaps).sum() / tilted.sum())
+    near, far = np.full(total.shape, NEAREST), np.full(total.shape, FARTHEST)
+    for _ in range(HALVINGS):
+        middle = (near + far) / 2
+        distances = gaps + np.exp(middle)[..., None]
+        mass = np.log((counts / distances).sum(axis=-1) / total)
+        unlikely = (counts * np.log(distances)).sum(axis=-1) + total * mass > allowed
+        near, far = np.where(unlikely, middle, near), np.where(unlikely, far, middle)
+    tilted = counts / (gaps + np.exp(near)[..., None])
+    fall = (tilted * gaps).sum(axis=-1) / tilted.sum(axis=-1)
+    bound: NDArray[np.float64] = greatest[..., 0] - reach[..., 0] * fall
+    return bound
 
 
 def _read_records(metric: Metric, scores: Scores) -> Records:
