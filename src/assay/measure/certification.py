@@ -38,6 +38,7 @@ class Question:
         confidence: one-sided, of the whole certificate.
         slices: what every slice is held to besides.
         sequential: stop as soon as the items tell.
+        give_up: stop where the other items could hardly certify any more, although they might prove it worse.
     """
 
     metric: Metric
@@ -45,6 +46,7 @@ class Question:
     confidence: float
     slices: tuple[SliceRule, ...] = ()
     sequential: bool = True
+    give_up: bool = True
 
     @property
     def is_relative(self) -> bool:
@@ -171,19 +173,7 @@ def _certify_in_sequence(
     confidence = _halve(question.confidence)
     losses = _Losses(question)
     test = SequentialTest(losses.margin, confidence, prior)
-    looks: list[Look] = []
-    reason = ""
-    for count in plan_looks(available, losses.margin or question.tolerance.margin(1.0), confidence):
-        values = losses.take(*draw(count))
-        test.add(values[test.n :])
-        looks.append(losses.show(test.looks[-1]))
-        if on_look is not None:
-            on_look(looks[-1])
-        if test.status is not CertificateStatus.OPEN:
-            break
-        if count < available and is_hopeless(test, available - count, confidence):
-            reason = f"stopped after {count:,} of {available:,} items: the others could hardly certify it any more"
-            break
+    looks, reason = _look_on(question, losses, test, draw, available, on_look)
     status, last, margin = test.status, looks[-1], losses.shown_margin
     if status is CertificateStatus.OPEN and test.n == available:
         status, last, margin = losses.finish(test, confidence)
@@ -208,6 +198,30 @@ def _certify_in_sequence(
         reason=reason,
     )
     return Certified(certificate, quality)
+
+
+def _look_on(
+    question: Question,
+    losses: _Losses,
+    test: SequentialTest,
+    draw: Draw,
+    available: int,
+    on_look: Callable[[Look], None] | None,
+) -> tuple[list[Look], str]:
+    """Look until the test ends or the items do; the looks in the metric's own unit, and why it was given up."""
+    confidence = _halve(question.confidence)
+    looks: list[Look] = []
+    for count in plan_looks(available, losses.margin or question.tolerance.margin(1.0), confidence):
+        values = losses.take(*draw(count))
+        test.add(values[test.n :])
+        looks.append(losses.show(test.looks[-1]))
+        if on_look is not None:
+            on_look(looks[-1])
+        if test.status is not CertificateStatus.OPEN:
+            break
+        if question.give_up and count < available and is_hopeless(test, available - count, confidence):
+            return looks, f"stopped after {count:,} of {available:,} items: the others could hardly certify it any more"
+    return looks, ""
 
 
 def _add_slices(question: Question, certificate: Certificate, reference: Scores, variant: Scores) -> Certificate:

@@ -65,37 +65,34 @@ def compose_compare_request(  # noqa: PLR0913 - one argument per option
     first: str,
     second: str,
     config: Path | None,
-    task: str | None,
-    tolerance: str | None,
-    evaluation: str | None,
-    confidence: float | None,
-    slices: tuple[str, ...],
     runtime: str | None,
     runtime_a: str | None,
     runtime_b: str | None,
     threads: int | None,
-    full: bool,
     output: Path | None,
+    **flags: object,
 ) -> CompareRequest:
     """A request from the options over the keys of a study file.
+
+    Args:
+        first: the reference.
+        second: what is held against it.
+        config: the study file.
+        runtime: for both, where they are ``.onnx`` files.
+        runtime_a: for the first alone.
+        runtime_b: for the second alone.
+        threads: compute threads; all cores where None.
+        output: folder for scores and results.
+        flags: options that are keys of a study file, and ``full``.
 
     Raises:
         RequestError: an option or a key is missing or wrong.
     """
-    above = StudyFile(
-        task=task,
-        tolerance=tolerance,
-        confidence=confidence,
-        slices=slices or None,
-        sequential=False if full else None,
-        evaluation=None if evaluation is None else DataSection(path=evaluation),
-    )
-    below = StudyFile() if config is None else anchor(read_study_file(config), config.parent)
-    keys = override(below, above)
+    keys = collect_keys(config, flags)
+    rules = tuple(SliceRule.parse(text) for text in keys.slices or ())
     source = compose_source("evaluation", keys.evaluation, keys.preprocess)
     if source is None:
         raise RequestError("no evaluation data is named", "give --evaluation, or --config with [evaluation] path")
-    rules = tuple(SliceRule.parse(text) for text in keys.slices or ())
     columns = dict.fromkeys((*source.columns, *(rule.column for rule in rules if rule.column != CLASS)))
     return CompareRequest(
         first=first,
@@ -110,3 +107,17 @@ def compose_compare_request(  # noqa: PLR0913 - one argument per option
         sequential=keys.sequential is not False,
         output=output,
     )
+
+
+def collect_keys(config: Path | None, flags: dict[str, object]) -> StudyFile:
+    """All keys of a call: the study file's, if one is given, under the options'.
+
+    Raises:
+        RequestError: the study file is wrong, naming the key.
+    """
+    data = flags.pop("evaluation")
+    full = flags.pop("full")
+    flags["slices"] = flags["slices"] or None
+    evaluation = None if data is None else DataSection(path=str(data))
+    above = StudyFile(evaluation=evaluation, sequential=False if full else None, **flags)  # type: ignore[arg-type] # the options have the keys' types
+    return override(StudyFile() if config is None else anchor(read_study_file(config), config.parent), above)

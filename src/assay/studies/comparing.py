@@ -14,7 +14,7 @@ import numpy as np
 from assay.core.certificate import Certificate, CertificateStatus
 from assay.core.certificate import Look as TestLook
 from assay.core.sample_plan import SamplePlan
-from assay.core.session import Dataset, Metric, Scores
+from assay.core.session import Dataset, Metric, Scores, Task
 from assay.core.trial import Quality
 from assay.data.cache import remember
 from assay.data.open import open_dataset
@@ -150,12 +150,29 @@ def _compare(request: CompareRequest, progress: Progress, stack: ExitStack) -> C
         quality=quality,
         items_needed=needed,
         plan=plan,
-        evaluation=DataProvenance(request.evaluation.path, datasets[0].fingerprint, len(order)),
+        evaluation=DataProvenance(request.evaluation.path, datasets[0].fingerprint, items),
         machine=describe_machine().facts(),
         versions=find_versions(),
         seconds=time.monotonic() - started,
         warnings=collect_warnings(sides, scorers),
     )
+
+
+def open_both(
+    request: CompareRequest, task: Task, metric: Metric, stack: ExitStack
+) -> tuple[list[Contender], list[Dataset]]:
+    """Both sides and the items for each, checked to fit each other.
+
+    Raises:
+        InputError: a model or the data are wrong, or do not fit the task.
+        BackendError: a runtime is missing, or refuses a model.
+    """
+    named = zip((request.first, request.second), request.runtimes, strict=True)
+    sides = [open_contender(name, runtime, request.threads, stack) for name, runtime in named]
+    datasets = open_data(request.evaluation, sides)
+    for side, dataset in zip(sides, datasets, strict=True):
+        check_task(side.session, dataset, task, metric)
+    return sides, datasets
 
 
 def open_data(source: DataSource, sides: list[Contender]) -> list[Dataset]:
@@ -175,6 +192,19 @@ def open_side(source: DataSource, side: Contender, preprocess: Preprocess | None
     return remember(open_dataset(replace(source, preprocess=preprocess), side.session.signature), REMEMBERED_BYTES)
 
 
+def make_scorers(
+    request: CompareRequest, task: Task, sides: list[Contender], datasets: list[Dataset], progress: Progress
+) -> list[SideScorer]:
+    """What scores each side, on the same items in the same random order."""
+    source = request.evaluation
+    order = split_items(len(datasets[0])).order
+    folder = None if request.output is None else request.output / SCORES_FOLDER
+    return [
+        SideScorer(side, Items(dataset, task, order, source.target, source.columns), folder, progress)
+        for side, dataset in zip(sides, datasets, strict=True)
+    ]
+
+
 def plan_ahead(request: CompareRequest, metric: Metric, items: int) -> SamplePlan | None:
     """How many items the tolerance takes if nothing flips; None for a metric that is no mean of item scores."""
     margin = request.tolerance.margin(1.0)
@@ -187,7 +217,10 @@ def judge_pair(
     request: CompareRequest, metric: Metric, scorers: list[SideScorer], items: int, progress: Progress
 ) -> tuple[Certificate, Quality, int | None]:
     """Certificate, metric, and the items that would decide where these cannot tell."""
-    question = Question(metric, request.tolerance, request.confidence, request.slices, request.sequential)
+    # A gate wants to know whether it is worse, and not only that it will not be certified: it is never given up.
+    question = Question(
+        metric, request.tolerance, request.confidence, request.slices, request.sequential, give_up=False
+    )
     progress.start("comparing", 2 * items)
 
     def draw(count: int) -> tuple[Scores, Scores]:
