@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "assay.cli.compare:compare",
     "doctor": "assay.cli.doctor:doctor",
     "init": "assay.cli.init:init",
+    "load": "assay.cli.load:load",
     "plan": "assay.cli.plan:plan",
     "release": "assay.cli.release:release",
     "report": "assay.cli.report:report",

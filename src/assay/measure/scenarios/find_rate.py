@@ -20,8 +20,8 @@ from assay.measure.scenarios.single_stream import run_single_stream
 from assay.measure.statistics.quantile import count_needed
 
 MS_PER_S = 1e3
-ATTEMPTS = 3
-STEP_DOWN = 0.8
+ATTEMPTS = 4
+STEP_DOWN = 0.6
 ALONE_SHARE = 0.1
 """Share of the time that timing the calls takes; the attempts have the rest in equal parts."""
 

@@ -88,6 +88,7 @@ class Outcome:
         reasons: why they cannot, in words.
         samples_ms: the times of all queries, in the order of their arrival.
         calls_ms: the times of their calls alone, without the queue.
+        overloaded: queries came faster than they were answered.
     """
 
     scenario: Scenario
@@ -103,6 +104,7 @@ class Outcome:
     reasons: tuple[str, ...]
     samples_ms: tuple[float, ...] = ()
     calls_ms: tuple[float, ...] = ()
+    overloaded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +150,9 @@ def conclude_served(scenario: Scenario, driver: Driver, served: Served, asked: A
     reasons = [*troubles, *find_shortage(latency, asked), *stability.findings]
     seconds = float(served.finished.max() - served.arrived[0]) / NS_PER_S
     answered = served.arrived.size / seconds
-    if served.offered is not None and answered < KEPT * (served.arrived.size / _span(served)):
-        reasons.append(f"queries came faster than they were answered: {answered:.4g}/s of {served.offered:.4g}/s")
+    overloaded = served.offered is not None and answered < KEPT * served.arrived.size / _span(served)
+    if overloaded:
+        reasons.append(f"queries came faster than they were answered: {answered:.4g}/s of {served.offered or 0:.4g}/s")
     return Outcome(
         scenario=scenario,
         driver=driver,
@@ -164,6 +167,7 @@ def conclude_served(scenario: Scenario, driver: Driver, served: Served, asked: A
         reasons=tuple(reasons),
         samples_ms=tuple(served.waited_ms.round(4).tolist()),
         calls_ms=tuple(served.served_ms.round(4).tolist()),
+        overloaded=overloaded,
     )
 
 
