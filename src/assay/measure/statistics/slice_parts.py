@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -114,6 +114,10 @@ class FlipPart:
         """Exact lower bound."""
         return 0.0 - self.mirror().high(confidence)
 
+    def could_pass(self, margin: float, confidence: float) -> bool:
+        """Whether the test rejects a loss of the margin, without which the exact upper bound is beyond it."""
+        return find_p_value(self.lost, self.won, self.n, margin, 1 - confidence) <= 1 - confidence
+
     def mirror(self) -> FlipPart:
         """The same items with reference and variant exchanged."""
         return replace(self, right=round(self.variant * self.n), lost=self.won, won=self.lost)
@@ -128,7 +132,7 @@ class FlipPart:
         """Exact p-value; the flip rate is confined at the error of the strictest step."""
         if self.loss <= margin:
             return 1.0
-        return test_flips(self.won, self.lost, self.n, margin, error / count)
+        return find_p_value(self.won, self.lost, self.n, -margin, error / count)
 
     def confine_reference(self, gamma: float) -> tuple[float, float]:
         """Exact bounds of the share."""
@@ -194,7 +198,7 @@ class LossPart:
         return scale_items(self.n, bound_unchanged(self.n, confidence), margin)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ComparedPart:
     """Items of agreement, or of a metric that is no mean of item scores: what `compare` says of them.
 
@@ -210,12 +214,12 @@ class ComparedPart:
         """Number of items."""
         return len(self.before)
 
-    @property
+    @cached_property
     def reference(self) -> float:
         """Metric of the reference."""
         return self._value(self.before)
 
-    @property
+    @cached_property
     def variant(self) -> float:
         """Metric of the variant."""
         return self._value(self.after)
@@ -349,10 +353,10 @@ def bound_flips(lost: int, won: int, n: int, confidence: float) -> float:
 
 
 @lru_cache(REMEMBERED)
-def test_flips(won: int, lost: int, n: int, margin: float, error: float) -> float:
-    """Exact p-value of "the loss is at most the margin", which is "the gain is at least minus the margin"."""
+def find_p_value(lost: int, won: int, n: int, loss: float, error: float) -> float:
+    """Exact p-value of "the loss is at least so large", with the flip rate confined for a test at ``error``."""
     gamma = error * GAMMA_SHARE
-    return compute_p_value(won, lost, n, -margin, confine_rate(lost + won, n, gamma), gamma)
+    return compute_p_value(lost, won, n, loss, confine_rate(lost + won, n, gamma), gamma)
 
 
 @lru_cache(REMEMBERED)

@@ -29,6 +29,8 @@ CLASS = "class"
 DEAD_LOSS = 0.1
 """A class that loses more than this is dead, whatever the user asked for."""
 MOST_NAMED = 3
+MOST_EXACT = 64
+"""Of more slices, bounds of flips that decide nothing are the quick ones."""
 WIDEST = 1e9
 """In place of infinite bounds, which JSON lacks."""
 GRAVITY = (CertificateStatus.WORSE, CertificateStatus.OPEN, CertificateStatus.CERTIFIED)
@@ -181,9 +183,8 @@ def certify_part(
     together = 1 - (1 - confidence) / count
     try:
         least, left = _find_least_margin(part, rule, confidence)
-        needed = part.count_needed(least, left)
-        low, high = _bound(part, (together, left), exact=(worse, part.n >= needed or part.loss < 0))
-        certified, reason = high <= least, ""
+        reason, needed = "", part.count_needed(least, left)
+        low, high, certified = _bound(part, least, (together, left), exact=(worse or count <= MOST_EXACT))
     except MeasurementError as refusal:
         low, high = -WIDEST, WIDEST
         needed, certified, reason = part.n + 1, False, refusal.message
@@ -217,12 +218,15 @@ def _find_least_margin(part: Part, rule: SliceRule, confidence: float) -> tuple[
     return rule.margin(part.confine_reference(gamma)[0]), confidence + gamma
 
 
-def _bound(part: Part, confidences: tuple[float, float], exact: tuple[bool, bool]) -> tuple[float, float]:
-    """Lower and upper bound of the loss, of flips the quick ones where the exact ones would decide nothing."""
-    if not isinstance(part, FlipPart):
-        return part.low(confidences[0]), part.high(confidences[1])
-    low = part.low(confidences[0]) if exact[0] else 0.0 - part.mirror().bound_roughly(confidences[0])
-    return low, part.high(confidences[1]) if exact[1] else part.bound_roughly(confidences[1])
+def _bound(part: Part, margin: float, confidences: tuple[float, float], *, exact: bool) -> tuple[float, float, bool]:
+    """Lower and upper bound of the loss, each at its confidence, and whether the upper one is within the margin."""
+    together, left = confidences
+    if exact or not isinstance(part, FlipPart):
+        high = part.high(left)
+        return part.low(together), high, high <= margin
+    passes = part.could_pass(margin, left)
+    high = part.high(left) if passes else part.bound_roughly(left)
+    return 0.0 - part.mirror().bound_roughly(together), high, passes and high <= margin
 
 
 def _describe_worse(part: SliceCertificate) -> str:
