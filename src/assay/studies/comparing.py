@@ -114,31 +114,17 @@ def compare_pair(request: CompareRequest, progress: Progress) -> Comparison:
 
 def _compare(request: CompareRequest, progress: Progress, stack: ExitStack) -> Comparison:
     started = time.monotonic()
-    progress.start("opening both and the data", None)
     task = load_task(request.task)
     metric = find_metric(task, request.tolerance.metric)
-    names = (request.first, request.second)
-    sides = [
-        open_contender(name, runtime, request.threads, stack)
-        for name, runtime in zip(names, request.runtimes, strict=True)
-    ]
-    datasets = open_data(request.evaluation, sides)
-    for side, dataset in zip(sides, datasets, strict=True):
-        check_task(side.session, dataset, task, metric)
+    progress.start("opening both and the data", None)
+    sides, datasets = open_both(request, task, metric, stack)
     progress.finish()
-    order = split_items(len(datasets[0])).order
-    folder = None if request.output is None else request.output / SCORES_FOLDER
-    columns = tuple(request.evaluation.columns)
-    scorers = [
-        SideScorer(side, Items(dataset, task, order, request.evaluation.target, columns), folder, progress)
-        for side, dataset in zip(sides, datasets, strict=True)
-    ]
-    plan = plan_ahead(request, metric, len(order))
-    if plan is not None and plan.available is not None and plan.available < plan.least_items:
-        progress.say(
-            f"{len(order):,} items cannot certify {request.tolerance.text}: {plan.least_items:,} are the least"
-        )
-    certificate, quality, needed = judge_pair(request, metric, scorers, len(order), progress)
+    items = len(datasets[0])
+    scorers = make_scorers(request, task, sides, datasets, progress)
+    plan = plan_ahead(request, metric, items)
+    if plan is not None and plan.least_items > items:
+        progress.say(f"{items:,} items cannot certify {request.tolerance.text}: {plan.least_items:,} are the least")
+    certificate, quality, needed = judge_pair(request, metric, scorers, items, progress)
     return Comparison(
         schema=COMPARE_SCHEMA,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
