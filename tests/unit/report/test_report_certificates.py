@@ -159,6 +159,9 @@ def test_the_chart_tells_every_outcome_by_word_colour_and_shape() -> None:
         for ink in ("--good", "--bad", "--warn", "--muted"):
             assert f"var({ink})" in svg
     assert "at most 0.44 pp, certified" in chart.wide
+    title = "INT8 openvino u8s8 operands mse"
+    assert f">{title}<" in chart.wide
+    assert f">{title}<" not in chart.narrow, "a name leaves room for the outcome beside it"
     assert chart.summary.count("certified") >= 3
 
 

@@ -66,12 +66,17 @@ def test_the_last_item_at_hand_is_on_the_axis_though_the_test_stopped_before() -
 
 
 def test_bounds_that_say_nothing_yet_run_along_the_edge() -> None:
-    looks = (replace(make_looks(0.0, (10,), 0.05)[0], low=float("-inf"), high=float("inf")), *make_looks(0, (9000,)))
-    certificate = replace(make_certificate(STATUS.OPEN, order=1), looks=looks)
-    chart = draw_trail([replace(ROWS[0], certificate=certificate)])
-    assert chart is not None
-    assert "from −∞ to ∞ at 10 to" in chart.summary  # noqa: RUF001 - a minus sign
-    assert not re.search(r'd="[^"]*(inf|nan)', chart.wide)
+    def draw(low: float, high: float) -> tuple[str, str]:
+        looks = (replace(make_looks(0.0, (10,))[0], low=low, high=high), *make_looks(0, (9000,)))
+        certificate = replace(make_certificate(STATUS.OPEN, order=1), looks=looks)
+        chart = draw_trail([replace(ROWS[0], certificate=certificate)])
+        assert chart is not None
+        return chart.summary, re.sub(r"<desc.*?</desc>", "", chart.wide)
+
+    summary, endless = draw(float("-inf"), float("inf"))
+    assert "from −∞ to ∞ at 10 to" in summary  # noqa: RUF001 - a minus sign
+    assert endless == draw(-0.9, 0.9)[1]
+    assert endless != draw(-0.001, 0.001)[1]
 
 
 @pytest.mark.parametrize(
