@@ -16,6 +16,7 @@ FUNCTIONALS = {
     "auc": "assay.measure.functionals.auc:Auc",
     "average-precision": "assay.measure.functionals.binary_average_precision:BinaryAveragePrecision",
     "f1-macro": "assay.measure.functionals.f1_macro:F1Macro",
+    "f1-macro-classes": "assay.measure.functionals.f1_macro_classes:F1MacroClasses",
     "f1-micro": "assay.measure.functionals.f1_micro:F1Micro",
     "pearson": "assay.measure.functionals.pearson:Pearson",
     "spearman": "assay.measure.functionals.spearman:Spearman",

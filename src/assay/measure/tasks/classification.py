@@ -11,9 +11,13 @@ from assay.core.errors import DataError, ModelError
 from assay.core.session import Batch, Metric, Scores
 from assay.core.tensor import Array, Outputs, Signature
 from assay.measure.tasks.agreement import AGREEMENT
+from assay.measure.tasks.binary import BINARY_METRICS, RECORD, record_binary
+from assay.measure.tasks.certainty import measure_certainty
 
 TOP1 = Metric("top1", higher_is_better=True, labelled=True)
 TOP5 = Metric("top5", higher_is_better=True, labelled=True)
+CLASSES = "classes"
+F1_MACRO = Metric("f1-macro", higher_is_better=True, labelled=True, functional="f1-macro-classes", record=CLASSES)
 NO_PREDICTION = -1
 LEAST_CLASSES_TOP5 = 6
 LEAST_SAMPLE = 8
@@ -29,11 +33,12 @@ class Classification:
     or ``[n, 1]``.
 
     Equal scores rank by class index, the lower first. An item whose scores contain NaN or +Inf, or nothing above
-    -Inf, has no prediction (-1) and is wrong: -Inf alone masks a class. ``top5`` exists from six classes on.
+    -Inf, has no prediction (-1) and is wrong: -Inf alone masks a class. ``top5`` exists from six classes on, ``f1``,
+    ``precision``, ``recall``, ``auc`` and ``average-precision`` of class 1 where there are two.
     """
 
     name: str = "classification"
-    metrics: tuple[Metric, ...] = (TOP1, TOP5, AGREEMENT)
+    metrics: tuple[Metric, ...] = (TOP1, TOP5, AGREEMENT, F1_MACRO, *BINARY_METRICS)
     threshold: ClassVar[float] = 0.0
 
     def check(self, signature: Signature, sample: Batch, outputs: Outputs) -> None:
@@ -68,13 +73,17 @@ class Classification:
         else:
             labels = np.argmax(np.where(np.isnan(scores), -np.inf, scores), axis=1).astype(np.int64)
         predictions = np.where(valid, labels, NO_PREDICTION)
+        certainty = measure_certainty(scores, valid)
         if targets is None:
-            return Scores(metrics={}, predictions=predictions)
+            return Scores(metrics={}, predictions=predictions, certainty=certainty)
         truth = _check_targets(targets, len(scores), classes, start=0)
         metrics = {TOP1.name: (predictions == truth).astype(np.float64)}
         if classes >= LEAST_CLASSES_TOP5:
             metrics[TOP5.name] = ((_rank(scores, truth) < 5) & valid).astype(np.float64)  # noqa: PLR2004 - top five
-        return Scores(metrics=metrics, predictions=predictions)
+        records = {CLASSES: np.stack([predictions, truth], axis=1).astype(np.float64)}
+        if classes == 2:  # noqa: PLR2004 - two classes
+            records[RECORD] = record_binary(scores, predictions, truth)
+        return Scores(metrics=metrics, predictions=predictions, records=records, certainty=certainty)
 
     def _select(self, outputs: Outputs, items: int | None) -> tuple[str, NDArray[np.float32]]:
         """The output with the class scores, as ``[n, classes]`` or ``[n, 1]`` float32."""
@@ -109,7 +118,7 @@ class BinaryProbability(Classification):
     """Two classes from one probability per item, ``[n, 1]`` or ``[n]``: class 1 where it is above 0.5."""
 
     name: str = "binary-probability"
-    metrics: tuple[Metric, ...] = (TOP1, AGREEMENT)
+    metrics: tuple[Metric, ...] = (TOP1, AGREEMENT, F1_MACRO, *BINARY_METRICS)
     threshold: ClassVar[float] = 0.5
 
     def _check_single(self, name: str, scores: NDArray[np.float32]) -> None:

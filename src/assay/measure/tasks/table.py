@@ -12,6 +12,10 @@ from assay.core.session import Metric, Task
 TASKS = {
     "classification": "assay.measure.tasks.classification:Classification",
     "binary-probability": "assay.measure.tasks.classification:BinaryProbability",
+    "detection": "assay.measure.tasks.detection:Detection",
+    "multi-label": "assay.measure.tasks.multi_label:MultiLabel",
+    "multi-label-probability": "assay.measure.tasks.multi_label:MultiLabelProbability",
+    "regression": "assay.measure.tasks.regression:Regression",
     "ranking": "assay.measure.tasks.ranking:Ranking",
 }
 
