@@ -40,6 +40,20 @@ def bound_mean(values: NDArray[np.float64], confidence: float) -> float:
     return low
 
 
+def exceeds(values: NDArray[np.float64], mean: float, confidence: float) -> NDArray[np.bool_]:
+    """Whether `bound_mean` reaches a mean, for many samples at once.
+
+    Args:
+        values: ``[samples..., n]``, each in [0, 1], n >= 1.
+        mean: in [0, 1].
+        confidence: one-sided.
+    """
+    shuffled = values[..., np.random.default_rng(SEED).permutation(values.shape[-1])]
+    goal = -math.log1p(-confidence)
+    reached: NDArray[np.bool_] = _find_peak(shuffled, _size_bets(shuffled, goal), mean) >= goal
+    return reached
+
+
 def bound_difference(differences: NDArray[np.float64], confidence: float) -> tuple[float, float]:
     """Both bounds of the mean of numbers in [-1, 1], each at one-sided confidence.
 
@@ -54,18 +68,19 @@ def bound_difference(differences: NDArray[np.float64], confidence: float) -> tup
 
 def _size_bets(values: NDArray[np.float64], goal: float) -> NDArray[np.float64]:
     """Bets ``sqrt(2 goal / (n v))`` with the variance v estimated from the earlier numbers only."""
-    count = len(values)
+    count = values.shape[-1]
     steps = np.arange(1, count + 1)
-    means = (0.5 + np.cumsum(values)) / (steps + 1)
-    variances = (0.25 + np.cumsum((values - means) ** 2)) / (steps + 1)
-    earlier = np.concatenate([[0.25], variances[:-1]])
+    means = (0.5 + np.cumsum(values, axis=-1)) / (steps + 1)
+    variances = (0.25 + np.cumsum((values - means) ** 2, axis=-1)) / (steps + 1)
+    earlier = np.concatenate([np.full((*values.shape[:-1], 1), 0.25), variances[..., :-1]], axis=-1)
     bets: NDArray[np.float64] = np.sqrt(2 * goal / (count * earlier))
     return bets
 
 
-def _find_peak(values: NDArray[np.float64], bets: NDArray[np.float64], mean: float) -> float:
+def _find_peak(values: NDArray[np.float64], bets: NDArray[np.float64], mean: float) -> NDArray[np.float64]:
     """Largest logarithm of the wealth at a candidate mean."""
     if mean <= 0:
-        return math.inf
+        return np.full(values.shape[:-1], np.inf)
     bounded = np.minimum(bets, LARGEST_BET / mean)
-    return float(np.cumsum(np.log1p(bounded * (values - mean))).max())
+    peak: NDArray[np.float64] = np.cumsum(np.log1p(bounded * (values - mean)), axis=-1).max(axis=-1)
+    return peak
