@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from assay.core.errors import ModelError
 from assay.core.session import Batch, Metric, Scores
 from assay.core.tensor import Array, Outputs, Signature
+from assay.measure.tasks.agreement import AGREEMENT
 from assay.measure.tasks.boxes import Detections, check_scale, read_detections, read_objects
 from assay.measure.tasks.matching import OVERLAPS, match_image
 
@@ -32,11 +33,12 @@ class Detection:
     ``[n, objects, 5]`` of x0, y0, x1, y1, class, filled up with -1.
 
     The record ``boxes`` keeps class, score and matches of each detection and the class of each object
-    (`assay.measure.functionals.boxes`). A model that finds nothing scores 0.
+    (`assay.measure.functionals.boxes`). A model that finds nothing scores 0. ``agreement`` is of the class of the
+    surest detection; an image on which nothing is found has no prediction, which agrees with nothing.
     """
 
     name: str = "detection"
-    metrics: tuple[Metric, ...] = (MAP, MAP50, RECALL)
+    metrics: tuple[Metric, ...] = (MAP, MAP50, RECALL, AGREEMENT)
 
     def check(self, signature: Signature, sample: Batch, outputs: Outputs) -> None:
         """Refuse a model or data that do not fit, before anything is measured.
