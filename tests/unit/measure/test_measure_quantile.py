@@ -75,3 +75,17 @@ def test_what_cannot_be_paired_is_an_error() -> None:
         estimate_ratio(np.ones(3), np.ones(4), 0.95)
     with pytest.raises(MeasurementError, match="not positive"):
         estimate_ratio(np.ones(3), np.array([1.0, 0.0, 1.0]), 0.95)
+
+
+def test_dependent_samples_have_wider_bounds() -> None:
+    samples = np.arange(1000.0)
+    full, half = (estimate_quantile(samples, 0.5, 0.95, "ms", worth) for worth in (None, 100))
+    assert half.low is not None
+    assert full.low is not None
+    assert half.high is not None
+    assert full.high is not None
+    assert half.low < full.low < full.high < half.high
+    assert half.n == 100
+    assert estimate_quantile(samples, 0.99, 0.95, "ms", 298).high is None
+    assert estimate_quantile(samples, 0.99, 0.95, "ms", 299).high == 999
+    assert estimate_quantile(samples, 0.5, 0.95, "ms", 1000) == full

@@ -42,6 +42,7 @@ from assay.measure.throughput import count_items
 MODULE = "mlperf_loadgen"
 LOG_MARK = ":::MLLOG "
 TRIAL_CALLS = 3
+FAILED_PAUSE_S = 0.01
 NAMES = {Scenario.SINGLE_STREAM: "SingleStream", Scenario.OFFLINE: "Offline", Scenario.SERVER: "Server"}
 P90, P99 = 0.9, 0.99
 
@@ -178,6 +179,8 @@ class _UnderTest:
 
     def _answer(self, samples: Sequence[tuple[int, int]], arrived: int) -> None:
         if self._record.failure is not None:
+            if self._line.empty():
+                time.sleep(FAILED_PAUSE_S)  # LoadGen goes on until its time is up: answers at once would flood it
             self._complete(samples)
             return
         began = time.perf_counter_ns()
