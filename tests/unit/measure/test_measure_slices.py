@@ -94,14 +94,19 @@ def test_a_slice_that_no_data_could_certify_holds_nothing_up_but_can_be_worse() 
     assert {part.items_needed for part in found.values()} == {59}
     assert (found["1"].status, found["2"].status) == (OPEN, CERTIFIED)
     assert judge_slices(tuple(found.values())) is CERTIFIED
-    assert describe_slices(tuple(found.values())) == (
-        "2 of 3 slices are certified; 1 have too few items to be certified"
+    assert (
+        describe_slices(tuple(found.values())) == "2 of 3 slices are certified; 1 too small for that with these items"
     )
     reference, variant = make_pair({0: (500, 0, 0), 1: (30, 27, 0)})
     found = by_value(certify_slices(TOP1, reference, variant, FIVE, 0.95))
     assert found["1"].status is WORSE
     assert found["1"].n < found["1"].items_needed
     assert judge_slices(tuple(found.values())) is WORSE
+
+
+def test_where_all_slices_are_too_small_nothing_is_certified() -> None:
+    reference, variant = make_pair({0: (30, 0, 0), 1: (30, 0, 0)})
+    assert judge_slices(certify_slices(TOP1, reference, variant, FIVE, 0.95)) is OPEN
 
 
 def test_a_slice_with_enough_items_that_is_not_certified_is_open() -> None:
@@ -140,10 +145,12 @@ def test_a_relative_margin_is_a_share_of_what_the_slice_surely_has() -> None:
 
 
 def test_a_slice_that_the_reference_gets_all_wrong_holds_nothing_up() -> None:
-    reference, variant = make_pair({0: (300, 0, 0)}, right=0.0)
-    found = certify_slices(TOP1, reference, variant, SliceRule.parse("class: 10%"), 0.95)
+    reference, variant = make_pair({0: (300, 0, 0), 1: (900, 0, 0)})
+    hits = np.where(reference.columns["class"] == 0, 0, reference.metrics["top1"])
+    pair = [make_scores(hits, one.columns["class"]) for one in (reference, variant)]
+    found = certify_slices(TOP1, pair[0], pair[1], SliceRule.parse("class: 10%"), 0.95)
+    assert [(part.value, part.status) for part in found] == [("0", OPEN), ("1", CERTIFIED)]
     assert found[0].margin == 0
-    assert found[0].status is OPEN
     assert judge_slices(found) is CERTIFIED
 
 

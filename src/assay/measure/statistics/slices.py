@@ -97,12 +97,13 @@ def find_dead_classes(
 def judge_slices(certificates: Sequence[SliceCertificate]) -> CertificateStatus:
     """What the slices of a column say of a candidate.
 
-    Worse, if one is proven worse. Open, if one that has enough items to be certified is not. Else certified: slices
-    with fewer items could not be certified by anything, and hold nothing up.
+    Worse, if one is proven worse. Open, if one that has enough items to be certified is not, or if none is certified at
+    all. Else certified: slices with fewer items could not be certified by anything, and hold nothing up.
     """
-    if any(part.status is CertificateStatus.WORSE for part in certificates):
+    found = {part.status for part in certificates}
+    if CertificateStatus.WORSE in found:
         return CertificateStatus.WORSE
-    if any(holds_up(part) for part in certificates):
+    if CertificateStatus.CERTIFIED not in found or any(holds_up(part) for part in certificates):
         return CertificateStatus.OPEN
     return CertificateStatus.CERTIFIED
 
@@ -124,7 +125,7 @@ def describe_slices(certificates: Sequence[SliceCertificate]) -> str:
         return f"cannot tell of {', '.join(_describe_open(part) for part in held[:MOST_NAMED])}{more}"
     certified = sum(part.status is CertificateStatus.CERTIFIED for part in certificates)
     small = len(certificates) - certified
-    rest = f"; {small} have too few items to be certified" if small else ""
+    rest = f"; {small} too small for that with these items" if small else ""
     return f"{certified} of {len(certificates)} slices are certified{rest}"
 
 
