@@ -1,6 +1,6 @@
 """How often a variant that is worse than tolerated is accepted, by Assay's certificates and by point estimates.
 
-Run: ``python bench/false_accepts.py [--replications 20000] [--items 40000000] [--parts fixed sequential best bounded]``
+Run: ``python bench/false_accepts.py [--replications 20000] [--items 80000000] [--parts fixed sequential best bounded]``
 Items are simulated with a true loss of the tolerance itself and of 1.5 times it, at flip rates from 0 to 20% (where the
 flip rate is below the loss, every flip is a loss). The designs:
 
@@ -56,9 +56,9 @@ RATES = (0.0, 0.005, 0.01, 0.03, 0.05, 0.10, 0.20)
 SIZES = (50, 200, 1000, 5000, 20000)
 FACTORS = (1.0, 1.5)
 BATCH_ITEMS = 4_000_000
-FEWEST = 500
-FIXED_FACTOR, BEST_FACTOR, BOUNDED_FACTOR = 10, 4, 2
-"""Counts of flips are drawn more often than flips of items; the other parts have more items in a cell."""
+FEWEST = 2000
+FIXED_FACTOR = 10
+"""Counts of flips are drawn more often than flips of items."""
 
 
 @dataclass(frozen=True)
@@ -194,10 +194,9 @@ def run_part(part: str, wanted: int, items: int) -> Iterator[Row]:
             streams = count_streams(wanted, items, cell.n)
             yield simulate_sequential(cell, streams, draw_flips(cell, rng), finish_flips)
         elif part == "best":
-            yield simulate_best(cell, count_streams(wanted, BEST_FACTOR * items, cell.n * CANDIDATES), rng)
+            yield simulate_best(cell, count_streams(wanted, items, cell.n * CANDIDATES), rng)
         else:
-            streams = count_streams(wanted, BOUNDED_FACTOR * items, cell.n)
-            yield simulate_bounded(cell, streams, draw_bounded(cell, rng))
+            yield simulate_bounded(cell, count_streams(wanted, items, cell.n), draw_bounded(cell, rng))
 
 
 def simulate_bounded(cell: Cell, replications: int, draw: Draw) -> Row:
@@ -250,7 +249,7 @@ def main() -> None:
     """Simulate, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--replications", type=int, default=20_000)
-    parser.add_argument("--items", type=int, default=40_000_000, help="most simulated items of a cell")
+    parser.add_argument("--items", type=int, default=80_000_000, help="items of a cell, at most")
     names = ("fixed", "sequential", "best", "bounded")
     parser.add_argument("--parts", nargs="+", choices=names, default=names)
     parser.add_argument("--output", type=Path)
