@@ -14,6 +14,8 @@ from assay.core.tensor import Array
 from assay.data.batching import check_size, index_items, join_batches, pick_rows, slice_batch
 from assay.data.seeking import is_seekable, read_columns, take_items
 
+BLOCK_BYTES = 1024
+"""What a kept batch takes beside its arrays; it counts, since batches of one item can be many."""
 _NOWHERE = -1
 
 
@@ -172,6 +174,6 @@ class _Supply:
 
 
 def _count_bytes(batch: Batch) -> int:
-    labels = 0 if batch.targets is None else batch.targets.nbytes
+    labels = BLOCK_BYTES if batch.targets is None else BLOCK_BYTES + batch.targets.nbytes
     columns = sum(array.nbytes for array in batch.columns.values())
     return labels + columns + sum(array.nbytes for array in batch.feeds.values())

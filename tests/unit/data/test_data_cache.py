@@ -7,7 +7,7 @@ import pytest
 
 from assay.core.errors import RequestError
 from assay.core.session import Batch
-from assay.data.cache import remember
+from assay.data.cache import BLOCK_BYTES, remember
 from assay.data.subset import every, first
 
 
@@ -39,7 +39,7 @@ ITEM_BYTES = 4 + 8
 
 def test_the_first_whole_pass_is_kept() -> None:
     counted = Counted()
-    dataset = remember(counted, 10 * ITEM_BYTES)
+    dataset = remember(counted, 10 * ITEM_BYTES + 3 * BLOCK_BYTES)
     assert values(dataset.batches(4)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert values(dataset.batches(3)) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
     assert values(dataset.batches(100)) == [list(range(10))]
@@ -47,7 +47,7 @@ def test_the_first_whole_pass_is_kept() -> None:
 
 
 def test_starts_and_targets_follow() -> None:
-    dataset = remember(Counted(), 1000)
+    dataset = remember(Counted(), 10_000)
     list(dataset.batches(4))
     again = list(dataset.batches(3))
     assert [batch.start for batch in again] == [0, 3, 6, 9]
@@ -56,7 +56,7 @@ def test_starts_and_targets_follow() -> None:
 
 def test_above_the_limit_every_pass_streams() -> None:
     counted = Counted()
-    dataset = remember(counted, 10 * ITEM_BYTES - 1)
+    dataset = remember(counted, 10 * ITEM_BYTES + 3 * BLOCK_BYTES - 1)
     for _ in range(3):
         assert values(dataset.batches(4))[2] == [8, 9]
     assert counted.read == 30
@@ -64,14 +64,14 @@ def test_above_the_limit_every_pass_streams() -> None:
 
 def test_a_pass_that_stops_early_is_not_kept() -> None:
     counted = Counted()
-    dataset = remember(counted, 1000)
+    dataset = remember(counted, 10_000)
     next(iter(dataset.batches(4)))
     assert values(dataset.batches(5)) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
     assert counted.read == 14
 
 
 def test_it_is_the_same_data_set() -> None:
-    dataset = remember(Counted(), 1000)
+    dataset = remember(Counted(), 10_000)
     assert (dataset.fingerprint, dataset.labelled, len(dataset)) == ("f", True, 10)
 
 

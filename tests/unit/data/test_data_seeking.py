@@ -13,7 +13,7 @@ from pyarrow import parquet
 from assay.core.errors import DataError
 from assay.core.session import Batch, Dataset
 from assay.core.tensor import Array, Signature, TensorSpec
-from assay.data.cache import remember
+from assay.data.cache import BLOCK_BYTES, remember
 from assay.data.open import open_dataset
 from assay.data.seeking import is_seekable, take_items
 from assay.data.source import DataSource, Preprocess
@@ -261,7 +261,7 @@ def test_only_wanted_items_are_read() -> None:
 def test_what_does_not_fit_is_read_again() -> None:
     counted = Counted(seekable=True)
     item_bytes = 2 * 4 + 8 + CAMERAS.itemsize
-    dataset = remember(counted, 4 * item_bytes)
+    dataset = remember(counted, 4 * item_bytes + 2 * BLOCK_BYTES)
     for _ in range(3):
         check(dataset, WANTED, 2)
     assert sorted(set(counted.reads[WANTED].tolist())) == [1, 3]
