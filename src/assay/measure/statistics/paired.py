@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from statistics import NormalDist
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,18 +10,12 @@ from assay.core.session import Metric, Scores
 from assay.core.trial import Quality
 from assay.measure.statistics.betting import bound_difference
 from assay.measure.statistics.influence import compare_functional
-from assay.measure.statistics.trinomial import GAMMA_SHARE, bound_loss, compute_p_value, confine_rate
+from assay.measure.statistics.trinomial import bound_loss, confine_rate
 from assay.measure.tasks.agreement import AGREEMENT
 
 EXACT = "exact paired trinomial (Berger-Boos)"
 BETTING = "betting (Waudby-Smith and Ramdas)"
 BINOMIAL = "exact binomial (Clopper-Pearson)"
-LEAST_GAP = 0.05
-"""A loss nearer to the margin than this share of it is about the margin."""
-MOST_ITEMS = 10_000_000
-MOST_ITEMS_EXACT = 200_000
-"""Beyond this the normal approximation and the exact test ask for the same number."""
-GROWTH = 1.01
 
 
 def compare(metric: Metric, reference: Scores, variant: Scores, confidence: float) -> Quality:
@@ -82,61 +73,6 @@ def compare(metric: Metric, reference: Scores, variant: Scores, confidence: floa
         agreement=float(np.mean(agrees)),
         method=method,
     )
-
-
-def items_to_resolve(
-    flip_lost_rate: float, flip_won_rate: float, margin: float, confidence: float, power: float = 0.8
-) -> int | None:
-    """How many items would let the interval of the loss decide, were these the true flip rates.
-
-    A loss below the margin is decided when its upper bound is; a loss above it, when its lower bound is. The number
-    comes from ``n = ((z_confidence + z_power) s / (margin - loss))^2`` with s the standard deviation of one item's
-    difference (Connor, Sample size for testing differences in proportions for the paired-sample design, Biometrics
-    43, 1987), and grows until the exact test decides with flips as unlucky as ``power`` allows.
-
-    Args:
-        flip_lost_rate: share of items that flip from right to wrong.
-        flip_won_rate: share of items that flip from wrong to right.
-        margin: tolerated loss, as a fraction.
-        confidence: one-sided.
-        power: chance that the interval decides.
-
-    Returns:
-        None where the loss is about the margin, so that no sensible number decides.
-
-    Raises:
-        MeasurementError: a rate is no rate, or a confidence or power not between 0 and 1.
-    """
-    rates = (flip_lost_rate, flip_won_rate)
-    if min(rates) < 0 or sum(rates) > 1 or not 0 < confidence < 1 or not 0 < power < 1:
-        raise MeasurementError(f"flip rates {rates}, confidence {confidence} or power {power} is out of range")
-    if flip_lost_rate - flip_won_rate > margin:
-        # Deciding that a loss exceeds the margin is deciding that the gain falls short of it.
-        flip_lost_rate, flip_won_rate, margin = flip_won_rate, flip_lost_rate, -margin
-    gap = margin - (flip_lost_rate - flip_won_rate)
-    if gap <= LEAST_GAP * abs(margin) or gap <= 0:
-        return None
-    variance = sum(rates) - (flip_lost_rate - flip_won_rate) ** 2
-    normal = NormalDist()
-    luck = normal.inv_cdf(power)
-    needed = max(1.0, variance * ((normal.inv_cdf(confidence) + luck) / gap) ** 2)
-    if 0 < margin < 1:
-        # Without a flip, n items bound the loss by 1 - (1 - confidence)^(1/n) at best.
-        needed = max(needed, math.log1p(-confidence) / math.log1p(-margin))
-    while needed <= MOST_ITEMS_EXACT:
-        n = math.ceil(needed)
-        unlucky = luck * math.sqrt(n * variance) / 2
-        lost, won = round(n * flip_lost_rate + unlucky), max(0, round(n * flip_won_rate - unlucky))
-        if _decides(min(lost, n - won), won, n, margin, confidence):
-            return n
-        needed = max(needed * GROWTH, needed + 1)
-    return math.ceil(needed) if needed <= MOST_ITEMS else None
-
-
-def _decides(lost: int, won: int, n: int, margin: float, confidence: float) -> bool:
-    """Whether the exact test rejects a loss of the margin or more."""
-    gamma = (1 - confidence) * GAMMA_SHARE
-    return compute_p_value(lost, won, n, margin, confine_rate(lost + won, n, gamma), gamma) <= 1 - confidence
 
 
 def _read_scores(metric: Metric, scores: Scores, n: int) -> NDArray[np.float64]:

@@ -31,10 +31,16 @@ KNOTS = 16
 STEP_SD = 0.04
 SETTLED_SD = 0.002
 """The critical value is found to this share of a standard deviation where it is interpolated."""
-MANY_FLIPS = 150
-"""From so many expected flips on, the power rises with the items without a visible sawtooth."""
+MANY_FLIPS = 20
+"""From so many expected flips on, the sawtooth takes at most 1.5 points of the power."""
 TEETH, PER_TOOTH = 2, 12
 """A sawtooth is followed over so many teeth beyond a number of items, at so many places in each."""
+BEYOND = 1e-7
+"""Beyond the margin: at a margin of whole items the test has ties that no loss beyond it has."""
+LEAST_TOOTH = 1e-3
+"""Margins below this have teeth so long that flips are many before one is passed."""
+LEAST_GAP = 0.05
+"""A loss nearer to the margin than this share of it is about the margin."""
 BETTING_FACTOR = 1.12
 """Items that a bound from betting takes over those of the normal approximation (see bench/power.py)."""
 
@@ -69,13 +75,13 @@ def compute_power(lost_rate: float, won_rate: float, n: int, margin: float, conf
         lost_rate: share of items that flip from right to wrong.
         won_rate: share of items that flip from wrong to right.
         n: items (>= 1).
-        margin: tolerated loss, as a fraction.
+        margin: tolerated loss, as a fraction; below 0 for a gain that is to be proven.
         confidence: one-sided.
 
     Raises:
-        MeasurementError: a rate is no rate, the margin is not between 0 and 1, or the confidence is none.
+        MeasurementError: a rate is no rate, the margin is not between -1 and 1, or the confidence is none.
     """
-    _check(lost_rate, won_rate, margin, confidence)
+    _check(lost_rate, won_rate, margin, confidence, least=-1)
     rate = lost_rate + won_rate
     reach = REACH_SD * math.sqrt(n * rate * (1 - rate)) + REACH_FLIPS
     first, last = max(0, math.floor(n * rate - reach)), min(n, math.ceil(n * rate + reach))
@@ -115,6 +121,7 @@ def plan_items(
 
     The power of an exact test is a sawtooth in n: with few flips, one item more can take some of it away. So the number
     is the one after the last n, over the next teeth, at which the power falls short; it may exceed what was wanted.
+    With many flips (``MANY_FLIPS``) it is the first at which the power is reached.
 
     Args:
         lost_rate: share of items that flip from right to wrong.
@@ -130,7 +137,7 @@ def plan_items(
     Raises:
         MeasurementError: a value is out of range.
     """
-    _check(lost_rate, won_rate, margin, confidence)
+    _check(lost_rate, won_rate, margin, confidence, least=-1)
     if not 0 < power < 1:
         raise MeasurementError(f"power {power} is not between 0 and 1", "give a value such as 0.8")
     gap = margin - (lost_rate - won_rate)
@@ -145,11 +152,41 @@ def plan_items(
             return compute_agreement_power(lost_rate + won_rate, n, margin, confidence)
         return compute_power(lost_rate, won_rate, n, margin, confidence)
 
-    least = count_least_items(margin, confidence, one_way=one_way)
+    least = count_least_items(margin, confidence, one_way=one_way) if margin > 0 else 1
     found = _find_crossing(power_of, least, max(least, guess), power)
     if found is None or found * (lost_rate + won_rate) >= MANY_FLIPS:
         return found
-    return _clear_teeth(power_of, found, power, max(1, math.ceil(1 / margin)))
+    return _clear_teeth(power_of, found, power, math.ceil(1 / max(abs(margin), LEAST_TOOTH)))
+
+
+def items_to_resolve(
+    lost_rate: float, won_rate: float, margin: float, confidence: float, power: float = 0.8
+) -> int | None:
+    """How many items would let the exact test decide, were these the true flip rates.
+
+    A loss below the margin is decided when its upper bound is; a loss above it, when its lower bound is.
+
+    Args:
+        lost_rate: share of items that flip from right to wrong.
+        won_rate: share of items that flip from wrong to right.
+        margin: tolerated loss, as a fraction.
+        confidence: one-sided.
+        power: chance that the test decides.
+
+    Returns:
+        None where the loss is about the margin, so that no sensible number decides.
+
+    Raises:
+        MeasurementError: a rate is no rate, or a confidence or power not between 0 and 1.
+    """
+    _check(lost_rate, won_rate, margin, confidence, least=-1)
+    gap = margin - (lost_rate - won_rate)
+    if abs(gap) <= LEAST_GAP * abs(margin) or gap == 0:
+        return None
+    if gap < 0:
+        # Deciding that a loss exceeds the margin is deciding that the gain falls short of it.
+        lost_rate, won_rate, margin = won_rate, lost_rate, -margin
+    return plan_items(lost_rate, won_rate, margin, confidence, power)
 
 
 def plan_items_by_deviation(
@@ -235,21 +272,21 @@ def find_smallest_margin(n: int, flip_rate: float, confidence: float, power: flo
     return high
 
 
-def _check(lost_rate: float, won_rate: float, margin: float, confidence: float) -> None:
-    """Refuse what is no rate, margin or confidence."""
+def _check(lost_rate: float, won_rate: float, margin: float, confidence: float, least: int = 0) -> None:
+    """Refuse what is no rate, no margin between ``least`` and 1, or no confidence."""
     if not (lost_rate >= 0 and won_rate >= 0 and lost_rate + won_rate <= 1):
         raise MeasurementError(f"flip rates {lost_rate} and {won_rate} are out of range", "give shares of the items")
-    if not 0 < margin < 1:
-        raise MeasurementError(f"margin {margin} is not between 0 and 1", "give a share such as 0.005")
+    if not least < margin < 1:
+        raise MeasurementError(f"margin {margin} is not between {least} and 1", "give a share such as 0.005")
     if not 0 < confidence < 1:
         raise MeasurementError(f"confidence {confidence} is not between 0 and 1", "give a value such as 0.95")
 
 
 def _certifies(lost: float, flips: int, n: int, margin: float, confidence: float) -> bool:
-    """Whether the exact test rejects a loss of the margin or more."""
+    """Whether the exact test rejects every loss beyond the margin."""
     alpha = 1 - confidence
     gamma = alpha * GAMMA_SHARE
-    return compute_p_value(lost, flips - lost, n, margin, confine_rate(flips, n, gamma), gamma) <= alpha
+    return compute_p_value(lost, flips - lost, n, margin + BEYOND, confine_rate(flips, n, gamma), gamma) <= alpha
 
 
 def _find_most_lost(flips: NDArray[np.int64], n: int, margin: float, confidence: float) -> NDArray[np.int64]:
@@ -266,7 +303,8 @@ def _find_most_lost(flips: NDArray[np.int64], n: int, margin: float, confidence:
         tolerance = settled or SETTLED_SD * spread
         lost = _find_edge(int(count), n, margin, confidence, (count + n * margin + critical * spread) / 2, tolerance)
         values[index] = lost
-        critical = (2 * lost - count - n * margin) / spread
+        if 0 <= lost < count:
+            critical = (2 * lost - count - n * margin) / spread
     if settled:
         return np.minimum(np.floor(values), flips).astype(np.int64)
     scale = (2 * values - solved - n * margin) / _spread(solved, n, margin)
@@ -277,8 +315,9 @@ def _find_most_lost(flips: NDArray[np.int64], n: int, margin: float, confidence:
 
 def _spread(flips: NDArray[np.int64], n: int, margin: float) -> NDArray[np.float64]:
     """Standard deviation of ``lost - won`` at the margin, as the test has it."""
-    variance = np.maximum(flips, n * margin) + flips / 2 - n * margin**2
-    spread: NDArray[np.float64] = np.sqrt(np.maximum(variance, 1e-12 + n * margin * (1 - margin)))
+    size = abs(margin)
+    variance = np.maximum(flips, n * size) + flips / 2 - n * size**2
+    spread: NDArray[np.float64] = np.sqrt(np.maximum(variance, 1e-12 + n * size * (1 - size)))
     return spread
 
 
@@ -286,13 +325,15 @@ def _find_edge(flips: int, n: int, margin: float, confidence: float, guess: floa
     """The number of lost flips, whole or not, up to which the test certifies; below 0 where it never does."""
     whole = tolerance >= 0.5  # noqa: PLR2004 - whole numbers are wanted
     step = 1.0 if whole else max(0.5, STEP_SD * float(_spread(np.array(flips), n, margin)))
-    low = math.floor(guess) if whole else guess
-    while low >= 0 and not _certifies(low, flips, n, margin, confidence):
-        low -= step
-    if low < 0 and not (not whole and low > -step and _certifies(0, flips, n, margin, confidence)):
-        return max(low, -1.0)
+    # Where every loss is certified the edge lies beyond the flips; one that is interpolated must not be cut there.
+    most = flips if whole else flips + 4 * float(_spread(np.array(flips), n, margin))
+    low = min(max(0.0, math.floor(guess) if whole else guess), most)
+    while low > 0 and not _certifies(low, flips, n, margin, confidence):
+        low = max(0.0, low - step)
+    if low <= 0 and not _certifies(0, flips, n, margin, confidence):
+        return -1.0
     high = low + step
-    while high <= flips and _certifies(high, flips, n, margin, confidence):
+    while high <= most and _certifies(high, flips, n, margin, confidence):
         low, high = high, high + step
     while high - low > max(tolerance, 1.0 if whole else 0.0):
         middle = (low + high) / 2
