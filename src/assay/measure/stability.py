@@ -111,11 +111,14 @@ def find_drift(samples: Samples, alpha: float) -> tuple[float, bool]:
 
 
 def remove_drift(samples: Samples) -> Samples:
-    """Samples relative to the level of their third, level between the thirds' middles."""
+    """Samples relative to the levels of their thirds, on straight lines through the thirds' middles."""
     thirds = np.array_split(np.arange(samples.size), 3)
     levels = [float(np.median(samples[part])) for part in thirds]
-    middles = [float(part.mean()) for part in thirds]
-    relative: Samples = samples / np.interp(np.arange(samples.size), middles, levels)
+    places = [0.0, *(float(part.mean()) for part in thirds), float(samples.size)]
+    first, middle, last = levels
+    # A third's end is half as far from its middle as the middles are from each other.
+    ends = (max(first + (first - middle) / 2, first / 2), max(last + (last - middle) / 2, last / 2))
+    relative: Samples = samples / np.interp(np.arange(samples.size), places, [ends[0], *levels, ends[1]])
     return relative
 
 
