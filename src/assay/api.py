@@ -93,6 +93,9 @@ class StudyOptions(TypedDict, total=False):
         ranges: range methods to try.
         repairs: what may be done to a model that INT8 damages.
         accept_unfit: go on with calibration items that are judged unfit.
+        accept_unresolvable: go on with too few items for the tolerance.
+        sequential: certify only until the items tell (default), or on all of them.
+        slices: what every slice is held to, such as ``class: 5pp``.
         batch: items per call at which latency is measured.
         threads: compute threads of the deployment.
         latency_seconds: budget of the latency measurement.
@@ -110,6 +113,9 @@ class StudyOptions(TypedDict, total=False):
     ranges: Sequence[str]
     repairs: Sequence[str]
     accept_unfit: bool
+    accept_unresolvable: bool
+    sequential: bool
+    slices: Sequence[str]
     batch: int
     threads: int
     latency_seconds: float

@@ -11,6 +11,8 @@ from itertools import pairwise
 from assay.core.errors import RequestError
 
 LEAST_CONFIDENCE = 0.5
+CLASS_COLUMN = "class"
+"""The column that the targets make by themselves, where they are one integer per item."""
 AT = " at "
 NUMBER = r"(?P<number>[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 

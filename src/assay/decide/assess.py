@@ -78,6 +78,13 @@ class Assessment:
     loss: Loss | None
 
     @property
+    def is_hopeful(self) -> bool:
+        """More items might certify it: it was tested, or looks good on the search items."""
+        certificate = self.evidence.certificate
+        untested = certificate is not None and certificate.status is CertificateStatus.UNTESTED
+        return not (untested and self.loss is not None and self.loss.point > self.loss.margin)
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """Quality first, then the constraints in the user's order."""
         return (self.quality, *self.constraints)
@@ -178,8 +185,7 @@ def _judge_certificate(certificate: Certificate, loss: Loss, text: str) -> Findi
         return Finding(Verdict.FAILS, said, excess)
     if certificate.status is CertificateStatus.OPEN:
         return Finding(Verdict.UNDECIDED, said, excess)
-    verdict = Verdict.FAILS if loss.point > loss.margin else Verdict.UNDECIDED
-    return Finding(verdict, f"not certified: {certificate.reason}", excess)
+    return Finding(Verdict.UNDECIDED, f"not certified: {certificate.reason}", excess)
 
 
 def _find_caveat(requirements: Requirements, quality: Quality, loss: Loss) -> str:

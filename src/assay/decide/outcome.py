@@ -42,7 +42,7 @@ def settle(field: Field, plan_items: ItemPlanner) -> Outcome:
     the data cannot tell. Where a reduced precision is certified, it is chosen, and a faster undecided one is named.
     """
     leader = field.best(field.having(Verdict.MEETS))
-    undecided = field.having(Verdict.UNDECIDED)
+    undecided = tuple(a for a in field.having(Verdict.UNDECIDED) if a.is_hopeful)
     if leader is None and not undecided:
         return Outcome(DecisionStatus.NONE, _nearest(field))
     contenders = [a for a in undecided if leader is None or field.beats(a, leader)]

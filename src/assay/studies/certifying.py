@@ -9,8 +9,10 @@ from dataclasses import replace
 from assay.core.certificate import Certificate, CertificateStatus, Design
 from assay.core.errors import MeasurementError
 from assay.core.plan import Candidate
+from assay.core.requirements import CLASS_COLUMN
 from assay.core.session import Scores
 from assay.core.trial import Quality, Trial
+from assay.data.seeking import read_columns
 from assay.decide.sequence import order_tests
 from assay.decide.words import name_candidate
 from assay.measure.certification import Certified, Question, certify, losses_of
@@ -90,7 +92,8 @@ def certify_trial(space: Workspace, reference: ItemScorer, trial: Trial, place: 
 
         def draw(count: int) -> tuple[Scores, Scores]:
             rows = slice(search, search + count)
-            return reference.score(search + count).select(rows), variant.score(search + count).select(rows)
+            known = add_columns(space, reference.score(search + count))
+            return known.select(rows), variant.score(search + count).select(rows)
 
         space.progress.start(f"{trial.id}: certifying", None)
         try:
@@ -98,6 +101,20 @@ def certify_trial(space: Workspace, reference: ItemScorer, trial: Trial, place: 
         finally:
             space.progress.finish()
     return replace(certified, certificate=replace(certified.certificate, order=place))
+
+
+def add_columns(space: Workspace, scores: Scores) -> Scores:
+    """Scores with the columns that the slices name; what an earlier run did not keep is read from the data.
+
+    Raises:
+        DataError: the data has no such column, or it cannot be read.
+    """
+    wanted = {rule.column for rule in space.request.requirements.slices} - set(scores.columns) - {CLASS_COLUMN}
+    if not wanted:
+        return scores
+    found = read_columns(space.evaluation)
+    order = space.split.order[: len(scores)]
+    return replace(scores, columns={**scores.columns, **{name: found[name][order] for name in wanted}})
 
 
 def keep_search(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +14,7 @@ import msgspec
 from assay.backends.table import BACKENDS
 from assay.core.errors import RequestError
 from assay.core.precision import Precision, RangeMethod, Repair
-from assay.core.requirements import Constraint, Objective, Requirements, SliceRule, Tolerance
+from assay.core.requirements import CLASS_COLUMN, Constraint, Objective, Requirements, SliceRule, Tolerance
 from assay.data.source import DataSource, Preprocess
 from assay.studies.config import DataSection, PreprocessSection, StudyFile
 from assay.studies.prices import find_price
@@ -34,6 +35,8 @@ def compose_request(keys: StudyFile) -> StudyRequest:
     evaluation = compose_source("evaluation", keys.evaluation, keys.preprocess)
     if evaluation is None:
         raise RequestError("no evaluation data is named", "give --evaluation, or [evaluation] path in the study file")
+    rules = tuple(SliceRule.parse(text) for text in keys.slices or ())
+    columns = tuple(rule.column for rule in rules if rule.column != CLASS_COLUMN)
     given = {
         "batch": keys.batch,
         "threads": keys.threads,
@@ -49,8 +52,8 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         model=Path(require(keys.model, "model", "the ONNX file")),
         output=Path(require(keys.output, "output", "the study's folder")),
         task=require(keys.task, "task", "such as classification"),
-        evaluation=evaluation,
-        requirements=compose_requirements(keys),
+        evaluation=replace(evaluation, columns=columns),
+        requirements=replace(compose_requirements(keys), slices=rules),
         calibration=compose_source("calibration", keys.calibration, keys.preprocess),
         runtimes=choose_names("runtime", keys.runtimes, tuple(BACKENDS)) or DEFAULT_RUNTIMES,
         precisions=choose("precision", keys.precisions, Precision) or tuple(Precision),
@@ -88,7 +91,6 @@ def compose_requirements(keys: StudyFile) -> Requirements:
         confidence=0.95 if keys.confidence is None else keys.confidence,
         price_per_hour=keys.price_per_hour if price is None else price.price_per_hour,
         currency="" if price is None else price.currency,
-        slices=tuple(SliceRule.parse(text) for text in keys.slices or ()),
     )
 
 

@@ -50,8 +50,6 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     task = load_task(request.task)
     metric = find_metric(task, request.requirements.tolerance.metric)
     evaluation = remember(open_dataset(request.evaluation, subject.signature), REMEMBERED_BYTES)
-    if not metric.functional:
-        refuse_hopeless(request, len(evaluation), metric.name)
     pool = open_pool(request, subject)
     backends, missing = find_backends(request.runtimes)
     observed = pool.dataset.fingerprint if pool else ""
@@ -63,6 +61,7 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     if store.read("checked", bool) is None:
         check_original(request.model, subject, reference, evaluation, task, metric)
         store.write("checked", value=True)
+    refuse_hopeless(request, len(evaluation), metric)
     calibrator = fitness = None
     if pool is not None and set(OBSERVED) & set(request.precisions):
         model = ObservedModel(request.model.name, subject.prepared, reference, subject.fixed_batch)

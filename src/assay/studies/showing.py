@@ -11,6 +11,7 @@ from assay.core.decision import Decision
 from assay.core.flip import Flip
 from assay.core.precision import Precision
 from assay.core.sample_plan import SamplePlan
+from assay.core.session import Metric
 from assay.core.trial import Trial
 from assay.measure.statistics.losses import item_losses
 from assay.studies.flipped import show_flips
@@ -22,19 +23,21 @@ from assay.studies.workspace import Workspace
 BINARY = (-1.0, 0.0, 1.0)
 
 
-def refuse_hopeless(request: StudyRequest, items: int, metric: str) -> None:
+def refuse_hopeless(request: StudyRequest, items: int, metric: Metric) -> None:
     """Refuse a tolerance that so many evaluation items cannot resolve, whatever they show.
+
+    A metric that is no mean of item scores has a method that refuses by itself.
 
     Raises:
         MeasurementError: with the number of items that would do.
     """
-    if set(request.precisions) <= {Precision.FP32}:
+    if metric.functional or set(request.precisions) <= {Precision.FP32}:
         return
     requirements = request.requirements
     # The reference is not measured yet: at its largest value the margin of a relative tolerance is largest.
     margin = requirements.tolerance.margin(1.0)
     if margin < 1:
-        plan = plan_study(items, Supposed(metric, 0.0), margin, requirements.confidence)
+        plan = plan_study(items, Supposed(metric.name, 0.0), margin, requirements.confidence)
         refuse_unresolvable(plan, accepted=request.accept_unresolvable)
 
 

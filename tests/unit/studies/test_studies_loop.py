@@ -16,6 +16,7 @@ from assay.core.session import Metric
 from assay.core.trial import TrialStatus
 from assay.studies.attempt import Attempt
 from assay.studies.loop import is_strained
+from assay.studies.split import split_items
 from assay.studies.store import StudyStore
 from assay.studies.workspace import Workspace
 
@@ -39,5 +40,6 @@ def test_a_loss_of_over_half_the_tolerance_strains_it(
         store.write_arrays(f"scores/{one.candidate.id}", arrays)
     metric = Metric("top1", higher_is_better=higher_is_better, labelled=True)
     request = SimpleNamespace(requirements=make_requirements("top1: 0.5pp"))
-    space = cast("Workspace", SimpleNamespace(store=store, metric=metric, request=request))
+    split = split_items(5 * ITEMS)
+    space = cast("Workspace", SimpleNamespace(store=store, metric=metric, request=request, split=split))
     assert is_strained(space, attempt, reference) is strained
