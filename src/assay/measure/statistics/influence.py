@@ -57,7 +57,8 @@ def compare_functional(metric: Metric, reference: Scores, variant: Scores, confi
     old, new = functional.value(before), functional.value(after)
     changes = functional.influence(after) - functional.influence(before)
     worst = max(functional.worst(before), functional.worst(after)) * len(changes) / len(before)
-    low, high = bound_difference(np.array(new - old), changes, np.array(worst), confidence)
+    high = float(bound_above(np.array(new - old), changes, np.array(worst), confidence))
+    low = -float(bound_above(np.array(old - new), -changes, np.array(worst), confidence))
     if isinstance(functional, Biased):
         shift = functional.debiased(after) - functional.debiased(before) - (new - old)
         low, high = low + min(shift, 0.0), high + max(shift, 0.0)
@@ -70,8 +71,8 @@ def compare_functional(metric: Metric, reference: Scores, variant: Scores, confi
         reference=old,
         value=new,
         difference=new - old,
-        low=max(float(low), -functional.span),
-        high=min(float(high), functional.span),
+        low=max(low, -functional.span),
+        high=min(high, functional.span),
         confidence=confidence,
         n=len(before),
         flips_lost=lost,
@@ -82,17 +83,17 @@ def compare_functional(metric: Metric, reference: Scores, variant: Scores, confi
     )
 
 
-def bound_difference(
+def bound_above(
     difference: NDArray[np.float64],
     changes: NDArray[np.float64],
     worst: NDArray[np.float64],
     confidence: float,
     counts: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both one-sided bounds of the difference of two functionals, of many samples at once.
+) -> NDArray[np.float64]:
+    """Upper bounds of the difference of two functionals, ``[...]``, of many samples at once.
 
     Args:
-        difference: ``[...]`` as computed from all items, around which the bounds are put.
+        difference: ``[...]`` as computed from all items, around which the bound is put.
         changes: ``[..., k]`` differences of influence, of an item each.
         worst: ``[...]`` most by which one item's influence could change.
         confidence: one-sided.
@@ -103,10 +104,9 @@ def bound_difference(
     centred = changes + np.asarray(difference - mean)[..., None]
     seen = np.where(counts > 0, np.abs(centred), 0.0).max(axis=-1)
     reach = np.maximum(worst, seen)[..., None]
+    values = np.concatenate([centred, reach], axis=-1)
     weights = np.concatenate([counts, np.ones_like(reach)], axis=-1)
-    high = bound_mean_above(np.concatenate([centred, reach], axis=-1), weights, confidence)
-    low = -bound_mean_above(np.concatenate([-centred, reach], axis=-1), weights, confidence)
-    return np.minimum(low, difference), np.maximum(high, difference)
+    return np.maximum(bound_mean_above(values, weights, confidence), difference)
 
 
 def bound_mean_above(
