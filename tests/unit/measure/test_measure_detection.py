@@ -18,7 +18,6 @@ from assay.core.errors import DataError, MeasurementError, ModelError, RequestEr
 from assay.core.session import Batch, Scores
 from assay.core.tensor import Array, Outputs, Signature, TensorSpec
 from assay.measure.functionals.average_precision import AveragePrecision, AveragePrecision50
-from assay.measure.functionals.boxes import split_classes
 from assay.measure.functionals.table import load_functional
 from assay.measure.statistics.paired import compare
 from assay.measure.tasks.detection import MAP, MAP50, RECALL, Detection
@@ -169,14 +168,8 @@ def test_influence_is_the_derivative(functional: AveragePrecision) -> None:
 
 def measure_area(functional: AveragePrecision, records: Array) -> float:
     """The metric without the 101 points."""
-    if not isinstance(functional, AveragePrecision):
-        return functional.value(records)
-    areas = []
-    for boxes in split_classes(records.astype(np.float64), functional.overlaps):
-        precision = np.cumsum(boxes.hits, axis=0) / np.arange(1, len(boxes.hits) + 1)[:, None]
-        highest = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-        areas.append((highest * boxes.hits).sum(axis=0).mean() / boxes.objects.sum())
-    return float(np.mean(areas))
+    measure = functional.area if isinstance(functional, AveragePrecision) else functional.value
+    return measure(records.astype(np.float64))
 
 
 def test_images_without_objects_are_right_when_nothing_is_found() -> None:

@@ -35,7 +35,11 @@ class AveragePrecision:
 
     def debiased(self, records: Records) -> float:
         """The area under the precision as it is: the highest of noisy precisions is too high on few images."""
-        return _mean([_measure_area(boxes) for boxes in split_classes(records, self.overlaps)])
+        return _mean([_measure_area(boxes, highest=False) for boxes in split_classes(records, self.overlaps)])
+
+    def area(self, records: Records) -> float:
+        """The area under the interpolated precision: what the interval is of, and the 101 points approximate."""
+        return _mean([_measure_area(boxes, highest=True) for boxes in split_classes(records, self.overlaps)])
 
     def influence(self, records: Records) -> NDArray[np.float64]:
         """Of the area under the interpolated precision, which the 101 points sample, ``[n]``.
@@ -81,9 +85,11 @@ def _read_levels(boxes: ClassBoxes) -> NDArray[np.float64]:
     return levels
 
 
-def _measure_area(boxes: ClassBoxes) -> float:
-    """Area under the precision that is not interpolated, mean over the overlaps."""
+def _measure_area(boxes: ClassBoxes, *, highest: bool) -> float:
+    """Area under the precision as it is, or under the highest at or behind each place; mean over the overlaps."""
     precision = np.cumsum(boxes.hits, axis=0) / np.arange(1.0, len(boxes.hits) + 1)[:, None]
+    if highest:
+        precision = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     return float((boxes.hits * precision).sum(axis=0).mean() / boxes.objects.sum())
 
 
