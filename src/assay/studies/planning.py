@@ -13,15 +13,18 @@ from assay.core.sample_plan import SamplePlan
 from assay.core.trial import Quality
 from assay.decide.resolve import is_right_or_wrong
 from assay.decide.resolve import plan_items as approximate_by_interval
+from assay.measure.statistics.betting_power import (
+    compute_betting_power,
+    count_least_betting_items,
+    plan_items_by_deviation,
+)
 from assay.measure.statistics.power import (
     MOST_ITEMS,
-    approximate_power,
     compute_agreement_power,
     compute_power,
     count_least_items,
     items_to_resolve,
     plan_items,
-    plan_items_by_deviation,
 )
 from assay.measure.tasks.agreement import AGREEMENT
 from assay.studies.split import MOST_SEARCH, SEARCH_SHARE
@@ -86,11 +89,16 @@ class Supposed:
             return plan_items_by_deviation(self.deviation, self.loss, margin, confidence, power)
         return plan_items(*self.rates, margin, confidence, power, one_way=self.one_way)
 
+    def least(self, margin: float, confidence: float) -> int:
+        """Items without which one test certifies nothing, even if no item changes."""
+        if self.bounded:
+            return count_least_betting_items(margin, confidence)
+        return count_least_items(margin, confidence, one_way=self.one_way)
+
     def power(self, n: int, margin: float, confidence: float) -> float:
         """Chance of being certified by one test after n items."""
         if self.bounded:
-            least = count_least_items(margin, confidence)
-            return approximate_power(self.deviation, margin - self.loss, n, confidence) if n >= least else 0.0
+            return compute_betting_power(self.deviation, self.loss, n, margin, confidence)
         if self.one_way:
             return compute_agreement_power(self.flip_rate, n, margin, confidence)
         return compute_power(*self.rates, n, margin, confidence)
@@ -259,7 +267,7 @@ def _make_plan(
         flip_rate=supposed.flip_rate,
         loss=supposed.loss,
         items=items,
-        least_items=least_items(margin, confidence, design),
+        least_items=supposed.least(margin, level) if 0 < margin < 1 else least_items(margin, confidence, design),
         available=available,
         power_available=None if available is None else chance(available) if available > 0 else 0.0,
         design=design,

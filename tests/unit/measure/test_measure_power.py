@@ -16,7 +16,6 @@ from assay.measure.statistics.power import (
     count_least_items,
     find_smallest_margin,
     plan_items,
-    plan_items_by_deviation,
 )
 from assay.measure.statistics.trinomial import GAMMA_SHARE, bound_loss, compute_p_value, confine_rate
 
@@ -105,7 +104,6 @@ def test_agreement_has_a_plan_of_its_own() -> None:
 def test_a_loss_at_the_margin_takes_no_sensible_number() -> None:
     assert plan_items(0.010, 0.005, 0.005, 0.95) is None
     assert plan_items(0.0201, 0.01511, 0.005, 0.95) is None
-    assert plan_items_by_deviation(0.1, 0.02, 0.01, 0.95) is None
 
 
 def test_power_rises_with_items_and_margin_and_falls_with_flips_and_confidence() -> None:

@@ -41,8 +41,6 @@ LEAST_TOOTH = 1e-3
 """Margins below this have teeth so long that flips are many before one is passed."""
 LEAST_GAP = 0.05
 """A loss nearer to the margin than this share of it is about the margin."""
-BETTING_FACTOR = 1.12
-"""Items that a bound from betting takes over those of the normal approximation (see bench/power.py)."""
 
 PowerOf = Callable[[int], float]
 
@@ -189,35 +187,6 @@ def items_to_resolve(
     return plan_items(lost_rate, won_rate, margin, confidence, power)
 
 
-def plan_items_by_deviation(
-    deviation: float, loss: float, margin: float, confidence: float, power: float = 0.8
-) -> int | None:
-    """Items for a metric whose scores lie between 0 and 1, from the spread of the paired differences.
-
-    The normal approximation, times what the bound from betting takes on top of it.
-
-    Args:
-        deviation: standard deviation of one item's difference.
-        loss: true loss that is supposed.
-        margin: tolerated loss.
-        confidence: one-sided.
-        power: chance of being certified.
-
-    Returns:
-        None where the loss is not below the margin, or no sensible number would do.
-
-    Raises:
-        MeasurementError: a value is out of range.
-    """
-    _check(0.0, 0.0, margin, confidence)
-    if not 0 <= deviation <= 1 or not 0 < power < 1:
-        raise MeasurementError(f"deviation {deviation} or power {power} is out of range", "both lie between 0 and 1")
-    guess = approximate_items(deviation, margin - loss, confidence, power)
-    if guess is None:
-        return None
-    return min(max(math.ceil(guess * BETTING_FACTOR), count_least_items(margin, confidence)), MOST_ITEMS)
-
-
 def approximate_items(deviation: float, gap: float, confidence: float, power: float) -> int | None:
     """Items by the normal approximation: ``((z_confidence + z_power) deviation / gap)^2``, at least 1.
 
@@ -230,16 +199,6 @@ def approximate_items(deviation: float, gap: float, confidence: float, power: fl
     quantiles = max(0.0, normal.inv_cdf(confidence) + normal.inv_cdf(power))
     needed = (quantiles * deviation / gap) ** 2
     return max(1, math.ceil(needed)) if needed <= MOST_ITEMS else None
-
-
-def approximate_power(deviation: float, gap: float, n: int, confidence: float) -> float:
-    """Power of n items by the normal approximation, with what betting takes; 0 where the gap is not positive."""
-    if gap <= 0:
-        return 0.0
-    if deviation == 0:
-        return 1.0
-    normal = NormalDist()
-    return normal.cdf(gap / deviation * math.sqrt(n / BETTING_FACTOR) - normal.inv_cdf(confidence))
 
 
 def find_smallest_margin(n: int, flip_rate: float, confidence: float, power: float = 0.8) -> float | None:
