@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from assay.measure.scenarios.queue import bound_waits, find_certifiable, propose_rate, simulate_waits
-from assay.measure.statistics.dependence import count_by_cycles, count_worth, find_cycles
+from assay.measure.statistics.dependence import count_by_cycles, count_worth, find_cycles, split_blocks
 from assay.measure.statistics.quantile import estimate_quantile
 
 
@@ -74,3 +74,14 @@ def test_a_certifiable_rate_leaves_room() -> None:
     assert proposed is not None
     assert 0.3 * proposed < certifiable < proposed
     assert find_certifiable(services, bound, 0.1, np.random.default_rng(4)) is None
+
+
+def test_blocks_count_bursts_once() -> None:
+    rng = np.random.default_rng(5)
+    samples = rng.random(5000)
+    assert split_blocks(5000)[-1] == 49
+    independent = count_by_cycles(samples > np.quantile(samples, 0.99), split_blocks(5000))
+    samples[2000:2100] += 1
+    bursting = count_by_cycles(samples > np.quantile(samples, 0.99), split_blocks(5000))
+    assert independent > 2000
+    assert bursting < 200

@@ -17,7 +17,7 @@ from assay.core.stability import Interference, Stability
 from assay.core.trial import Latency, Percentile
 from assay.measure.latency import NS_PER_MS, NS_PER_S
 from assay.measure.stability import judge_stability
-from assay.measure.statistics.dependence import count_worth, find_cycles
+from assay.measure.statistics.dependence import count_worth, find_cycles, split_blocks
 from assay.measure.statistics.quantile import count_needed, estimate_quantile
 
 BLOCKS = 20
@@ -130,7 +130,7 @@ def conclude_served(scenario: Scenario, driver: Driver, served: Served, asked: A
     """The outcome of a scenario whose queries have a latency.
 
     Where queries queue, those of one busy period resemble each other: the bounds count busy periods, not queries.
-    Where calls resemble their neighbours, they count for fewer.
+    Where calls resemble their neighbours, blocks of them take the place of busy periods.
 
     Args:
         scenario: single stream or server.
@@ -143,10 +143,11 @@ def conclude_served(scenario: Scenario, driver: Driver, served: Served, asked: A
         MeasurementError: no query was answered.
     """
     queued = scenario is Scenario.SERVER
-    cycles = find_cycles(served.arrived, served.finished) if queued else None
     stability = judge_stability(served.served_ms, served.interference, queued=queued)
-    share = 1.0 if queued else stability.effective / stability.n
-    latency = describe_waits(served.waited_ms, served.items, asked, share, cycles)
+    periods = find_cycles(served.arrived, served.finished) if queued else None
+    if not queued and stability.effective < stability.n:
+        periods = split_blocks(stability.n)
+    latency = describe_waits(served.waited_ms, served.items, asked, periods)
     reasons = [*troubles, *find_shortage(latency, asked), *stability.findings]
     seconds = float(served.finished.max() - served.arrived[0]) / NS_PER_S
     answered = served.arrived.size / seconds
@@ -172,7 +173,7 @@ def conclude_served(scenario: Scenario, driver: Driver, served: Served, asked: A
 
 
 def describe_waits(
-    waited_ms: NDArray[np.float64], batch: int, asked: Asked, share: float, cycles: NDArray[np.int64] | None
+    waited_ms: NDArray[np.float64], batch: int, asked: Asked, periods: NDArray[np.int64] | None
 ) -> Latency:
     """Percentiles of queries' times, each from as many as are independent.
 
@@ -180,15 +181,12 @@ def describe_waits(
         waited_ms: ``[n]``.
         batch: items of a query.
         asked: quantiles with their confidences.
-        share: of the calls that are independent, where there is no queue.
-        cycles: ``[n]``, the busy period of each query; None where there is no queue.
+        periods: ``[n]``, the busy period of each query, or the block; None where all are independent.
     """
 
     def estimate(quantile: float, confidence: float) -> Estimate:
-        worth = waited_ms.size
-        if cycles is not None:
-            worth = count_worth(waited_ms, quantile, cycles)
-        return estimate_quantile(waited_ms, quantile, confidence, "ms", max(1, round(share * worth)))
+        worth = None if periods is None else count_worth(waited_ms, quantile, periods)
+        return estimate_quantile(waited_ms, quantile, confidence, "ms", worth)
 
     p50, p95, p99 = (estimate(quantile, asked.confidence) for quantile in (0.5, 0.95, 0.99))
     wanted = dict.fromkeys(((P90, asked.confidence), *asked.percentiles))

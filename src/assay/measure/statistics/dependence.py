@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 LEAST_CYCLES = 20
 """With fewer busy periods their spread is not known: each then counts as one sample."""
 
+BLOCKS = 50
 LEVELS = (0.95, 0.9, 0.8)
 BEYOND_CHANCE = 2.33
 """Standard errors of a correlation beyond which it is held to be one, 1% on one side."""
@@ -28,6 +29,12 @@ def find_cycles(arrived: NDArray[np.int64], finished: NDArray[np.int64]) -> NDAr
     begins = np.concatenate([[False], arrived[1:] >= before[:-1]])
     periods: NDArray[np.int64] = np.cumsum(begins).astype(np.int64)
     return periods
+
+
+def split_blocks(n: int) -> NDArray[np.int64]:
+    """The block of each of n samples, ``[n] int64``: as good as independent of each other where blocks are long."""
+    blocks: NDArray[np.int64] = np.arange(n, dtype=np.int64) * min(n, BLOCKS) // n
+    return blocks
 
 
 def count_worth(waits: NDArray[np.float64], quantile: float, cycles: NDArray[np.int64]) -> int:
