@@ -158,7 +158,7 @@ def print_row(row: dict[str, Any]) -> None:
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Largest deviations of a table, in points; a promise is met that falls short by 3 at most, give or take the error."""
+    """Largest deviations of a table in points; a promise may fall short by 3, give or take the simulation's error."""
     points = [row["points"] for row in rows]
     return {
         "cells": len(rows),
