@@ -88,3 +88,16 @@ def test_a_relative_tolerance_is_concluded_exactly(higher_is_better: bool) -> No
     assert 0.03 * (share - 0.03) < margin < 0.03 * share
     # 3% of 80% allow a loss of 2.4 points, 3% of 20% do not allow one of 1.
     assert status is (CertificateStatus.CERTIFIED if higher_is_better else CertificateStatus.WORSE)
+
+
+def test_a_margin_that_is_hardly_known_decides_nothing() -> None:
+    before = np.tile([1.0, 0.0], 150)
+    after = before.copy()
+    after[::5] = 0.0  # half of these were 0 before
+    after[2::10] = 0.0
+    relative = relative_losses(before, after, 0.5, higher_is_better=True)
+    test = SequentialTest(0.0, 0.999, gap=0.25)
+    test.add(relative.values)
+    status, look, margin = finish_relative(test, before, after, 0.5, 0.975, higher_is_better=True)
+    assert margin < look.high < 0.5 * confine_reference(before, 0.0005)[1]
+    assert status is CertificateStatus.OPEN

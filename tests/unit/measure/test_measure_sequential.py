@@ -4,14 +4,14 @@ import tracemalloc
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import special
+from scipy import special, stats
 
 from assay.core.certificate import CertificateStatus
 from assay.core.errors import MeasurementError
 from assay.measure.statistics.ending import confine_loss, finish, is_hopeless
 from assay.measure.statistics.sequential import Moments, SequentialTest, find_crossings, lay_grid, plan_looks
 from assay.measure.statistics.trinomial import bound_loss
-from assay.measure.statistics.wealth import Tally
+from assay.measure.statistics.wealth import Tally, size_bets
 
 HALF = 0.975
 
@@ -73,6 +73,20 @@ def test_the_test_and_the_simulation_bet_alike() -> None:
         taken = count_until_decided(SequentialTest(0.01, HALF, Moments.of(search[stream])), losses[stream])
         # The test asks for the rejection of all larger losses besides.
         assert crossing <= taken <= 1.1 * crossing
+
+
+@pytest.mark.parametrize(("rate", "loss"), [(0.02, 0.012), (0.3, -0.04)])
+def test_bounds_hold_at_all_looks_together(rate: float, loss: float) -> None:
+    rng = np.random.default_rng(17)
+    missed_high = missed_low = 0
+    for _ in range(100):
+        test = SequentialTest(0.01, 0.8, gap=0.02)
+        for chunk in np.split(draw(rng, (1200,), rate, loss), 4):
+            test.add(chunk)
+        missed_high += min(look.high for look in test.looks) < loss
+        missed_low += max(look.low for look in test.looks) > loss
+        assert test.looks[-1].high - test.looks[-1].low < 0.2
+    assert max(missed_high, missed_low) <= stats.binom.ppf(0.999, 100, 0.2)
 
 
 def test_a_great_loss_is_proven_worse() -> None:
@@ -207,3 +221,33 @@ def test_what_is_no_loss_is_refused() -> None:
 def test_what_cannot_be_tested_is_refused(margin: float, confidence: float, gap: float | None) -> None:
     with pytest.raises(MeasurementError):
         SequentialTest(margin, confidence, gap=gap)
+
+
+def test_an_unlucky_search_does_not_end_the_betting() -> None:
+    unlucky = Tally.suppose(0.0, 0.01) + Moments(400, 0.03, 0.05).tally()
+    bets = size_bets(np.array([0.01, 0.02, 0.05]), unlucky)
+    assert (bets > 0).all()
+    assert (np.diff(bets) > 0).all()
+    assert bets[0] < 0.1
+
+
+def test_a_crossing_is_the_first_item_that_certifies() -> None:
+    losses = draw(np.random.default_rng(6), (5, 5000), 0.02, 0.0)
+    prior = Tally.of(np.zeros((5, 100)))
+    crossings = find_crossings(losses, 0.01, HALF, prior, 0.01)
+    for stream, crossing in enumerate(crossings):
+        assert find_crossings(losses[:, :crossing], 0.01, HALF, prior, 0.01)[stream] == crossing
+        assert find_crossings(losses[:, : crossing - 1], 0.01, HALF, prior, 0.01)[stream] == 0
+
+
+def test_the_last_interval_is_what_both_leave() -> None:
+    losses = np.zeros(600)
+    losses[500:520:5] = 1.0
+    test = SequentialTest(0.01, HALF)
+    test.add(losses[:500])
+    test.add(losses[500:])
+    low, high = confine_loss(losses, HALF)
+    status, look = finish(test, losses, HALF)
+    assert status is CertificateStatus.CERTIFIED
+    assert look.high == test.looks[-1].high < high
+    assert look.low == low > test.looks[-1].low
