@@ -12,6 +12,7 @@ from PIL import Image
 from assay.core.tensor import Array, Feeds
 
 LONGEST_PX = 96
+COLOURS = 64
 LEAST_SIDE_PX = 8
 """What is smaller in a direction is no picture: ``[1, 1, 512]`` are features."""
 CHANNELS = (1, 3)
@@ -88,6 +89,9 @@ def _stretch(picture: Array) -> NDArray[np.uint8]:
 def _encode(pixels: NDArray[np.uint8]) -> str:
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     picture.thumbnail((LONGEST_PX, LONGEST_PX))
+    if picture.mode == "RGB":
+        # A palette is a third of the bytes, and a report may hold hundreds of pictures.
+        picture = picture.quantize(COLOURS)
     written = BytesIO()
     picture.save(written, format="PNG", optimize=True)
     return base64.b64encode(written.getvalue()).decode("ascii")

@@ -14,18 +14,25 @@ from assay.core.session import Batch, Dataset, Metric, Scores
 from assay.core.tensor import Array
 from assay.data.subset import every
 from assay.measure.tasks.agreement import AGREEMENT
+from assay.measure.tasks.detection import RECORD
+from assay.measure.tasks.ranking import Ranking
 from assay.studies.drawn import draw_item, put_in_words
 
 MOST_FLIPS = 24
-NO_PREDICTION = "nothing"
+MOST_LISTED = 4
+NONE = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One item as a person sees it: its target in words and its picture or text."""
+    """One item as a person sees it: its target in words and its picture or text.
+
+    Attributes:
+        noun: what a prediction of it is the number of, such as ``class``; empty where nothing tells.
+    """
 
     target: str
-    is_class: bool
+    noun: str
     picture: str
     text: str
 
@@ -62,7 +69,7 @@ def show_flips(
     before, after = (_read_item_scores(scores, metric) for scores in (reference, variant))
     harm = _measure_harm(before, after, metric, reference, variant)
     rows = _choose_worst(harm, reference.certainty, most)
-    shown = _read_items(dataset, positions[rows])
+    shown = _read_items(dataset, positions[rows], metric)
     flips = []
     for row in rows:
         item = int(positions[row])
@@ -71,8 +78,8 @@ def show_flips(
             Flip(
                 item=item,
                 target=seen.target,
-                before=_say(reference, before, row, is_class=seen.is_class),
-                after=_say(variant, after, row, is_class=seen.is_class),
+                before=_say(reference, before, row, seen.noun),
+                after=_say(variant, after, row, seen.noun),
                 harm=float(harm[row]),
                 certainty=None if reference.certainty is None else float(reference.certainty[row]),
                 picture=seen.picture,
@@ -112,17 +119,17 @@ def _choose_worst(harm: NDArray[np.float64], certainty: NDArray[np.float64] | No
     return np.asarray(order[harm[order] > 0][:most], dtype=np.int64)
 
 
-def _read_items(dataset: Dataset, positions: NDArray[np.int64]) -> Mapping[int, Shown]:
+def _read_items(dataset: Dataset, positions: NDArray[np.int64], metric: Metric) -> Mapping[int, Shown]:
     """Items by their index in the data set; one that cannot be read says so."""
     rising = np.unique(positions).tolist()
     shown: dict[int, Shown] = {}
     try:
         for item, batch in zip(rising, _read_singly(dataset, rising), strict=True):
-            shown[item] = _show(batch)
+            shown[item] = _show(batch, metric)
     except DataError as error:
         # What broke is an illustration: a file that has gone since the scoring must not cost the study.
         for item in rising:
-            shown.setdefault(item, Shown("", is_class=False, picture="", text=f"cannot be read: {error}"))
+            shown.setdefault(item, Shown("", "", picture="", text=f"cannot be read: {error}"))
     return shown
 
 
@@ -131,16 +138,30 @@ def _read_singly(dataset: Dataset, positions: Sequence[int]) -> Iterator[Batch]:
     return every(dataset, positions).batches(1) if positions else iter(())
 
 
-def _show(batch: Batch) -> Shown:
-    target: Array | None = None if batch.targets is None else batch.targets[0]
-    is_class = target is not None and target.size == 1 and target.dtype.kind in "iub"
+def _show(batch: Batch, metric: Metric) -> Shown:
     picture, text = draw_item({name: array[0] for name, array in batch.feeds.items()})
-    words = "" if target is None else f"class {int(target.reshape(-1)[0])}" if is_class else put_in_words(target)
-    return Shown(words, is_class, picture, text)
+    if batch.targets is None:
+        return Shown("", "", picture, text)
+    target = batch.targets[0]
+    if metric.record == RECORD and target.ndim == 2:  # noqa: PLR2004 - rows of boxes
+        kinds = target[:, -1].astype(np.float64)
+        return Shown(_list("class", kinds[kinds >= 0]), "class", picture, text)
+    if metric in Ranking.metrics[:-1] and target.ndim == 1:
+        return Shown(_list("document", np.flatnonzero(target.astype(np.float64) > 0)), "document", picture, text)
+    if target.size == 1 and target.dtype.kind in "iub":
+        return Shown(f"class {int(target.reshape(-1)[0])}", "class", picture, text)
+    return Shown(put_in_words(target), "", picture, text)
 
 
-def _say(scores: Scores, values: NDArray[np.float64] | None, row: int, *, is_class: bool) -> str:
+def _list(noun: str, numbers: Array) -> str:
+    """The different numbers, as many as can be read at a glance."""
+    different = [f"{noun} {int(number)}" for number in np.unique(numbers)]
+    listed = ", ".join(different[:MOST_LISTED])
+    return f"{listed} and {len(different) - MOST_LISTED} more" if len(different) > MOST_LISTED else listed or NONE
+
+
+def _say(scores: Scores, values: NDArray[np.float64] | None, row: int, noun: str) -> str:
     """What a model says of an item; a score that is neither right nor wrong is told too."""
     prediction = int(scores.predictions[row])
-    said = NO_PREDICTION if prediction < 0 else f"class {prediction}" if is_class else str(prediction)
+    said = NONE if prediction < 0 else f"{noun} {prediction}".strip()
     return said if values is None or values[row] in (0, 1) else f"{said} (score {values[row]:.3g})"

@@ -13,6 +13,8 @@ from PIL import Image
 from assay.core.errors import DataError, MeasurementError
 from assay.core.session import Batch, Metric, Scores
 from assay.core.tensor import Array
+from assay.measure.tasks.detection import Detection
+from assay.measure.tasks.ranking import MRR
 from assay.studies.drawn import draw_item
 from assay.studies.flipped import show_flips
 
@@ -92,13 +94,32 @@ def test_agreement_shows_what_changed_without_targets() -> None:
     assert [(flip.item, flip.target, flip.before, flip.after) for flip in flips] == [(2, "", "2", "0")]
 
 
-def test_a_picture_is_small_and_uses_the_whole_range(pictures: Items) -> None:
+def test_a_picture_is_a_png_in_base64(pictures: Items) -> None:
     flip = show_flips(pictures, make_scores([1] * 6, [0] * 6), make_scores([0] * 6, [0] * 6), TOP1, ALL)[0]
     assert flip.text == ""
     with Image.open(BytesIO(base64.b64decode(flip.picture))) as picture:
-        pixels = np.asarray(picture)
-    assert pixels.shape == (20, 40, 3)
+        assert (picture.format, picture.size) == ("PNG", (40, 20))
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 16), (16, 16, 1), (3, 16, 16)])
+def test_the_range_of_values_is_stretched(shape: tuple[int, ...]) -> None:
+    values = np.linspace(-0.3, 0.2, 3).repeat(256)[: np.prod(shape)].reshape(shape)
+    values.reshape(-1)[-1] = 0.2
+    with Image.open(BytesIO(base64.b64decode(draw_item({"x": values})[0]))) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
     assert (pixels.min(), pixels.max()) == (0, 255)
+
+
+def test_boxes_and_documents_are_named() -> None:
+    boxes = np.full((2, 6, 5), -1.0)
+    boxes[0, :, 4] = [3, 3, 1, 7, 9, 8]
+    found = (make_scores([0.5, 1], [3, 1], name="image-ap"), make_scores([0.25, 0], [-1, 1], name="image-ap"))
+    flips = show_flips(Items(np.zeros((2, 3)), boxes), *found, Detection.metrics[0], np.arange(2))
+    assert [flip.target for flip in flips] == ["nothing", "class 1, class 3, class 7, class 8 and 1 more"]
+    assert (flips[1].before, flips[1].after) == ("class 3 (score 0.5)", "nothing (score 0.25)")
+    ranked = (make_scores([1], [2], name="mrr"), make_scores([0.5], [0], name="mrr"))
+    flip = show_flips(Items(np.zeros((1, 3)), np.array([[0, 0, 1, -1]])), *ranked, MRR, np.arange(1))[0]
+    assert (flip.target, flip.before, flip.after) == ("document 2", "document 2", "document 0 (score 0.5)")
 
 
 def test_nothing_broke(pictures: Items) -> None:
