@@ -88,6 +88,8 @@ class StudyOptions(TypedDict, total=False):
         constraints: such as ``p99 <= 10ms``.
         confidence: one-sided confidence of every bound.
         price_per_hour: of the serving machine.
+        prices: a price file, instead.
+        machine: of the price file.
         runtimes: names of runtimes, in order of preference.
         precisions: number formats to try.
         ranges: range methods to try.
@@ -108,6 +110,8 @@ class StudyOptions(TypedDict, total=False):
     constraints: Sequence[str]
     confidence: float
     price_per_hour: float
+    prices: str
+    machine: str
     runtimes: Sequence[str]
     precisions: Sequence[str]
     ranges: Sequence[str]

@@ -14,7 +14,7 @@ tolerance = "top1: 0.5pp"
 confidence = 0.95               # one-sided, of every bound
 
 minimize = "latency"            # latency, memory, size or cost; or maximize = "throughput"
-# constraints = ["p99 <= 10ms", "throughput >= 200/s", "memory <= 512MiB", "size <= 5MB"]
+# constraints = ["p99 <= 10ms at 99%", "throughput >= 200/s", "memory <= 512MiB", "size <= 5MB"]
 # price_per_hour = 0.40         # of the serving machine, in your currency; gives the cost per million
 # prices = "prices.toml"         # instead: a file of prices; machine = "NAME" names one of its machines
 
