@@ -81,7 +81,7 @@ def _take(field_: Field, chain: list[Assessment], assessment: Assessment) -> dic
         cost = describe_cost(field_.requirements, assessment.evidence)
         best = describe_cost(field_.requirements, better.evidence)
         named = words.name_candidate(better.trial.candidate)
-        reason = f"{named} loses no more on the search items and is no dearer ({best} against {cost})"
+        reason = f"{named} looks no riskier on the search items and is no dearer ({best} against {cost})"
         return {assessment.trial.id: reason}
     left: dict[str, str] = {}
     while chain and _replaces(assessment, chain[-1]):

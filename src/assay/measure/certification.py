@@ -18,7 +18,13 @@ from assay.measure.statistics.paired import compare
 from assay.measure.statistics.power import count_least_items
 from assay.measure.statistics.relative import bound_reference, relative_losses
 from assay.measure.statistics.sequential import Moments, SequentialTest, plan_looks
-from assay.measure.statistics.slices import certify_slices, describe_slices, find_dead_classes, judge_slices
+from assay.measure.statistics.slices import (
+    DEAD_LOSS,
+    certify_slices,
+    describe_slices,
+    find_dead_classes,
+    judge_slices,
+)
 from assay.measure.statistics.trinomial import GAMMA_SHARE
 from assay.measure.tasks.agreement import AGREEMENT
 
@@ -236,7 +242,8 @@ def _add_slices(question: Question, certificate: Certificate, reference: Scores,
         verdicts.append(judge_slices(slices))
         found += slices
     if not question.slices:
-        found += find_dead_classes(question.metric, reference, variant, question.confidence)
+        margin = max(DEAD_LOSS, certificate.margin)
+        found += find_dead_classes(question.metric, reference, variant, question.confidence, margin)
         verdicts += [CertificateStatus.WORSE] * bool(found)
     certificate = replace(certificate, slices=tuple(found))
     if certificate.status is CertificateStatus.WORSE or not found:

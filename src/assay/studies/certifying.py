@@ -104,12 +104,12 @@ def certify_trial(space: Workspace, reference: ItemScorer, trial: Trial, place: 
 
 
 def add_columns(space: Workspace, scores: Scores) -> Scores:
-    """Scores with the columns that the slices name; what an earlier run did not keep is read from the data.
+    """Scores with the columns that the slices name, as the data has them now, whatever an earlier run has kept.
 
     Raises:
         DataError: the data has no such column, or it cannot be read.
     """
-    wanted = {rule.column for rule in space.request.requirements.slices} - set(scores.columns) - {CLASS_COLUMN}
+    wanted = {rule.column for rule in space.request.requirements.slices} - {CLASS_COLUMN}
     if not wanted:
         return scores
     found = read_columns(space.evaluation)

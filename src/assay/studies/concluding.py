@@ -20,7 +20,7 @@ from assay.studies.certifying import certify_trials, compare_search
 from assay.studies.files import measure_folder
 from assay.studies.record import RECORD_SCHEMA, DataProvenance, StudyRecord
 from assay.studies.scoring import count_nonfinite, read_scores
-from assay.studies.showing import collect_flips, pick_shown, plan_record
+from assay.studies.showing import collect_flips, pick_shown, plan_items, plan_record
 from assay.studies.timing import Timing, list_timing_warnings
 from assay.studies.workspace import Workspace
 
@@ -36,7 +36,7 @@ def conclude_study(
     searched = search_trials(space, attempts, timings)
     certified = certify_trials(space, searched)
     trials = tuple(finish_trial(space, describe_reference(space, trial), certified.get(trial.id)) for trial in searched)
-    decision = conclude(request.requirements, trials)
+    decision = conclude(request.requirements, trials, plan_items)
     base = next(trial for trial in trials if trial.reference)
     shown = pick_shown(trials, decision)
     calibration = None
@@ -66,6 +66,7 @@ def conclude_study(
         convergence=None if space.calibrator is None else space.calibrator.convergence,
         plan=plan_record(space, base, shown),
         flips=collect_flips(space, trials, base, shown),
+        sequential=request.sequential,
     )
 
 

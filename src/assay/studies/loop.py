@@ -59,7 +59,8 @@ def find_finished(space: Workspace) -> StudyRecord | None:
     known = space.store.read("finished", StudyRecord)
     if known is None or not all(space.store.artifact(t.artifact).is_dir() for t in known.trials if t.artifact):
         return None
-    if known.requirements == space.request.requirements and known.title == space.title:
+    asked = (space.request.requirements, space.title, space.request.sequential)
+    if (known.requirements, known.title, known.sequential) == asked:
         return known
     space.progress.say("all is measured: deciding anew for the new requirements")
     return None

@@ -73,6 +73,7 @@ class StudyRecord:
         convergence: how the ranges settled, where the number of calibration items was left to the study.
         plan: how many items the certificates take.
         flips: trial id -> items that broke, the worst first.
+        sequential: certificates were given as soon as the items told.
     """
 
     schema: int
@@ -97,3 +98,4 @@ class StudyRecord:
     convergence: Convergence | None = None
     plan: SamplePlan | None = None
     flips: Mapping[str, tuple[Flip, ...]] = field(default_factory=dict)
+    sequential: bool = True

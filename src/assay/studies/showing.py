@@ -12,10 +12,10 @@ from assay.core.flip import Flip
 from assay.core.precision import Precision
 from assay.core.sample_plan import SamplePlan
 from assay.core.session import Metric
-from assay.core.trial import Trial
+from assay.core.trial import Quality, Trial
 from assay.measure.statistics.losses import item_losses
 from assay.studies.flipped import show_flips
-from assay.studies.planning import Supposed, plan_study, refuse_unresolvable
+from assay.studies.planning import Supposed, count_study_items, plan_quality, plan_study, refuse_unresolvable
 from assay.studies.request import StudyRequest
 from assay.studies.scoring import read_scores
 from assay.studies.workspace import Workspace
@@ -54,6 +54,12 @@ def order_of(trial: Trial) -> int:
     """Place in the sequence of tests, 0 for none."""
     certificate = None if trial.evidence is None else trial.evidence.certificate
     return 0 if certificate is None else certificate.order
+
+
+def plan_items(quality: Quality, margin: float, confidence: float) -> int | None:
+    """Evaluation items of a study that would probably settle a quality, the search items among them."""
+    needed = plan_quality(quality, margin, confidence)
+    return None if needed is None else count_study_items(needed)
 
 
 def plan_record(space: Workspace, reference: Trial, trial: Trial | None) -> SamplePlan | None:
