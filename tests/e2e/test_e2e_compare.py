@@ -197,6 +197,8 @@ def test_a_model_that_the_runtime_refuses_ends_in_3(pair: Pair, assay: Assay, tm
     model = onnx.load(pair.reference)
     model.graph.node[0].op_type = "Konvolution"
     onnx.save(model, tmp_path / "odd.onnx")
-    status, _, err = assay("compare", pair.reference, tmp_path / "odd.onnx", *options(pair))
+    (tmp_path / "comparison.md").write_text("of an earlier one")
+    status, _, err = assay("compare", pair.reference, tmp_path / "odd.onnx", *options(pair), "--output", tmp_path)
     assert status == 3
     assert "Konvolution" in err
+    assert not (tmp_path / "comparison.md").exists()

@@ -11,7 +11,13 @@ from rich.text import Text
 from assay.cli.drawing import TerminalProgress
 from assay.cli.printing import print_json
 from assay.core.certificate import CertificateStatus
-from assay.report.comparison import EXITS, describe_comparison, show_comparison, write_comparison
+from assay.report.comparison import (
+    EXITS,
+    describe_comparison,
+    forget_comparison,
+    show_comparison,
+    write_comparison,
+)
 from assay.studies.compare_request import compose_compare_request
 from assay.studies.comparing import compare_pair
 
@@ -48,6 +54,8 @@ def compare(as_json: bool, **options: object) -> int:  # noqa: FBT001 - a flag o
     metric's method, 5 a folder cannot be read or written.
     """
     request = compose_compare_request(**options)  # type: ignore[arg-type] # the options have these types
+    if request.output is not None:
+        forget_comparison(request.output)
     with TerminalProgress(Console(stderr=True)) as progress:
         comparison = compare_pair(request, progress)
     if request.output is not None:

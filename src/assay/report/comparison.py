@@ -9,7 +9,7 @@ import msgspec
 from assay.core.certificate import CertificateStatus, Design, SliceCertificate
 from assay.decide import words
 from assay.studies.comparing import Comparison
-from assay.studies.files import write_bytes
+from assay.studies.files import store_errors, write_bytes
 
 JSON_NAME = "comparison.json"
 MARKDOWN_NAME = "comparison.md"
@@ -52,6 +52,17 @@ def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, Path]:
     write_bytes(paths[0], document + b"\n")
     write_bytes(paths[1], render_comparison(comparison).encode())
     return paths
+
+
+def forget_comparison(folder: Path) -> None:
+    """Remove the results of an earlier comparison, so that none is taken for that of one that fails.
+
+    Raises:
+        StoreError: they cannot be removed.
+    """
+    for name in (JSON_NAME, MARKDOWN_NAME):
+        with store_errors(folder / name, "remove"):
+            (folder / name).unlink(missing_ok=True)
 
 
 def describe_comparison(comparison: Comparison) -> str:
