@@ -179,6 +179,22 @@ def test_images_without_objects_are_right_when_nothing_is_found() -> None:
     assert scores.predictions.tolist() == [1, -1]
 
 
+def test_an_image_is_right_when_its_best_detections_are_its_objects() -> None:
+    objects = np.array([[[0, 0, 9, 9, 1], [20, 20, 40, 40, 2]]] * 4 + [[[-1] * 5] * 2], np.float64)
+    hits = np.array([[0, 0, 9, 9, 0.5, 1], [20, 20, 40, 40, 0.4, 2], [60, 60, 70, 70, 0.3, 1]])
+    found = np.stack([hits] * 5)
+    found[1, 2, 4] = 0.45  # a false alarm that outranks an object
+    found[2, 1, 5] = 0  # another class
+    found[3, 1, 0] = 33  # too little overlap
+    assert AveragePrecision().right(score(found, objects).records["boxes"]).tolist() == [
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
 def test_no_objects_at_all_are_refused() -> None:
     found, _ = make_set(np.random.default_rng(6), 150)
     scores = score(found, np.full((150, 3, 5), np.nan))

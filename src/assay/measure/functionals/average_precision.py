@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.measure.functionals.boxes import OVERLAPS, ClassBoxes, check_boxes, split_classes, weigh_heaviest
+from assay.measure.functionals.boxes import OVERLAPS, ClassBoxes, check_boxes, find_right, split_classes, weigh_heaviest
 from assay.measure.functionals.functional import Records
 
 LEVELS = np.linspace(0, 1, 101)
@@ -55,10 +55,9 @@ class AveragePrecision:
         """All objects of the heaviest image are missed."""
         return weigh_heaviest(records)
 
-    def right(self, records: Records) -> NDArray[np.bool_] | None:
-        """An image is neither right nor wrong."""
-        del records
-        return None
+    def right(self, records: Records) -> NDArray[np.bool_]:
+        """Images whose best detections are their objects."""
+        return find_right(records)
 
 
 class AveragePrecision50(AveragePrecision):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.measure.functionals.boxes import OVERLAPS, check_boxes, split_classes, weigh_heaviest
+from assay.measure.functionals.boxes import OVERLAPS, check_boxes, find_right, split_classes, weigh_heaviest
 from assay.measure.functionals.functional import Records
 
 
@@ -44,7 +44,6 @@ class BoxRecall:
         """All objects of the heaviest image are missed."""
         return weigh_heaviest(records)
 
-    def right(self, records: Records) -> NDArray[np.bool_] | None:
-        """An image is neither right nor wrong."""
-        del records
-        return None
+    def right(self, records: Records) -> NDArray[np.bool_]:
+        """Images whose best detections are their objects."""
+        return find_right(records)

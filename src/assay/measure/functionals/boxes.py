@@ -85,3 +85,13 @@ def weigh_heaviest(records: Records) -> float:
     """Most by which one image's influence can fall: as its objects' share of their classes, times ``n``."""
     shares = [boxes.objects / boxes.objects.sum() for boxes in split_classes(records, 1)]
     return len(records) * float(np.mean(shares, axis=0).max())
+
+
+def find_right(records: Records) -> NDArray[np.bool_]:
+    """Images whose k objects are what the k detections of the highest scores find, at the overlap 0.50, ``[n]``."""
+    objects = ((records[:, :, CLASS] >= 0) & (records[:, :, SCORE] == 0)).sum(axis=1)
+    order = np.argsort(-records[:, :, SCORE], axis=1, kind="stable")
+    hits = np.take_along_axis(records[:, :, HITS], order, axis=1).astype(np.int64) & 1
+    foremost = np.arange(records.shape[1]) < objects[:, None]
+    right: NDArray[np.bool_] = (hits * foremost).sum(axis=1) == objects
+    return right
