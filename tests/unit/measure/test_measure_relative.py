@@ -7,7 +7,9 @@ from assay.core.errors import MeasurementError
 from assay.core.requirements import Tolerance
 from assay.measure.statistics.ending import finish_relative
 from assay.measure.statistics.relative import bound_reference, confine_reference, relative_losses
-from assay.measure.statistics.sequential import Moments, SequentialTest
+from assay.measure.statistics.sequential import Moments, SequentialTest, find_crossings
+from assay.measure.statistics.trinomial import bound_loss
+from assay.measure.statistics.wealth import Tally
 
 RNG_SEED = 9
 
@@ -101,3 +103,28 @@ def test_a_margin_that_is_hardly_known_decides_nothing() -> None:
     status, look, margin = finish_relative(test, before, after, 0.5, 0.975, higher_is_better=True)
     assert margin < look.high < 0.5 * confine_reference(before, 0.0005)[1]
     assert status is CertificateStatus.OPEN
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_a_loss_of_the_share_is_seldom_certified(higher_is_better: bool) -> None:  # noqa: FBT001 - parametrised
+    rng = np.random.default_rng(RNG_SEED)
+    amount, share, streams, n = 0.02, 0.7, 8000, 800
+    before = (rng.random((streams, n)) < share).astype(np.float64)
+    uniform = rng.random((streams, n))
+    # Of the items, 6% and what is lost on balance change.
+    worse, better = (0.0, 1.0) if higher_is_better else (1.0, 0.0)
+    among_worse = share if better == 1 else 1 - share
+    spoilt = (before == better) & (uniform < (0.03 + amount * share) / among_worse)
+    mended = (before == worse) & (uniform < 0.03 / (1 - among_worse))
+    after = np.where(spoilt, worse, np.where(mended, better, before))
+    relative = relative_losses(before, after, amount, higher_is_better=higher_is_better).values
+    assert relative.mean() == pytest.approx(0, abs=0.0005)
+    crossings = find_crossings(relative, 0.0, 0.95, Tally.of(relative[:, :0]), amount * share)
+    assert (crossings > 0).mean() <= stats.binom.ppf(0.99, streams, 0.05) / streams
+    losses = (before - after if higher_is_better else after - before).astype(np.int64)
+    certified = 0
+    for stream in range(300):
+        lowest = bound_reference(before[stream], 0.001)
+        lost, won = int((losses[stream] > 0).sum()), int((losses[stream] < 0).sum())
+        certified += bound_loss(lost, won, n, 0.951) <= amount * lowest
+    assert certified <= stats.binom.ppf(0.99, 300, 0.05)
