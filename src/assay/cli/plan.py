@@ -111,6 +111,8 @@ def describe_items(answer: PlanAnswer) -> list[str]:
 def describe_supposed(answer: PlanAnswer) -> str:
     """What is supposed of the variant."""
     supposed = answer.request.supposed
+    if supposed.one_way:
+        return f"both disagree on {format_percent(supposed.flip_rate)} of the items"
     loss = f"a true loss of {format_points(supposed.loss)}" if supposed.loss else "no true loss"
     if supposed.bounded:
         return f"an item's difference has a standard deviation of {format_significant(supposed.deviation)} and {loss}"
