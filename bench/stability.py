@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.core.stability import SymptomKind
 from assay.measure.stability import judge_stability
 
 RESULTS = Path(__file__).parent / "results" / "stability.json"
@@ -48,7 +49,7 @@ def measure_detection(repetitions: int, rng: np.random.Generator) -> list[dict[s
                 place = np.linspace(0, 1, n)
                 course = 1 + 0.05 * (place if shape == "ramp" else place > 0.5)
                 judged = (judge_stability(course * np.exp(spread * rng.standard_normal(n))) for _ in range(repetitions))
-                told = sum(any("drifted" in words for words in one.findings) for one in judged)
+                told = sum(any(found.kind is SymptomKind.DRIFT for found in one.findings) for one in judged)
                 rows.append({"drift": shape, "spread": spread, "n": n, "detected": told / repetitions})
                 print(f"5% {shape:5} spread {spread:.0%} n={n:<5} detected {told / repetitions:.1%}")
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,33 @@ class Interference:
     switches_per_s: float | None = None
 
 
+class SymptomKind(StrEnum):
+    """What is wrong with a measurement: with the samples (the first four), or with the machine."""
+
+    WARM_UP = "warm-up"
+    DRIFT = "drift"
+    DEPENDENCE = "dependence"
+    BURSTS = "bursts"
+    OTHERS = "others"
+    STOLEN = "stolen"
+    WAITED = "waited"
+    THROTTLED = "throttled"
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """One thing that shows that a measurement did not hold still.
+
+    Attributes:
+        gravity: larger is worse, among those of one kind.
+        words: with its numbers.
+    """
+
+    kind: SymptomKind
+    gravity: float
+    words: str
+
+
 @dataclass(frozen=True, slots=True)
 class Stability:
     """What the samples and the machine say of a measurement.
@@ -39,7 +67,7 @@ class Stability:
         drift: how much longer the last third took than the first, as a share, as measured.
         autocorrelation: of the ranks of neighbouring calls, as measured.
         bursts: share of the slow calls (beyond p95) that follow a slow one, as measured.
-        findings: what was detected, in words; empty on a steady machine.
+        findings: what was detected; empty on a steady machine.
     """
 
     n: int
@@ -48,7 +76,7 @@ class Stability:
     drift: float
     autocorrelation: float
     bursts: float
-    findings: tuple[str, ...] = ()
+    findings: tuple[Symptom, ...] = ()
     interference: Interference | None = None
 
     @property

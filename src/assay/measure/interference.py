@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from assay.core.stability import Interference
+from assay.core.stability import Interference, Symptom, SymptomKind
 from assay.measure.cgroup import read_throttled_seconds
 
 LEAST_SECONDS = 0.3
@@ -92,18 +92,34 @@ def compare_readings(first: _Reading, last: _Reading) -> Interference:
     )
 
 
+def find_interference(seen: Interference) -> tuple[Symptom, ...]:
+    """What of it makes timings doubtful; nothing on a machine that has nothing else to do."""
+    kinds = (
+        (
+            SymptomKind.OTHERS,
+            seen.others_cores,
+            max(OTHERS_CORES, OTHERS_SHARE * seen.cores),
+            f"other processes took {{:.1f}} of {seen.cores} cores while it was timed",
+        ),
+        (
+            SymptomKind.STOLEN,
+            seen.stolen_share,
+            STOLEN_SHARE,
+            "the hypervisor gave {:.0%} of the cores' time to other machines",
+        ),
+        (SymptomKind.WAITED, seen.waited_share, WAITED_SHARE, "its threads waited {:.0%} of the time for a free core"),
+        (SymptomKind.THROTTLED, seen.throttled_share, THROTTLED_SHARE, "a CPU quota held it back {:.0%} of the time"),
+    )
+    return tuple(
+        Symptom(kind, amount, form.format(amount))
+        for kind, amount, least, form in kinds
+        if amount is not None and amount >= least
+    )
+
+
 def describe_interference(seen: Interference) -> tuple[str, ...]:
-    """What of it makes timings doubtful, in words; nothing on a machine that has nothing else to do."""
-    found: list[str] = []
-    if seen.others_cores is not None and seen.others_cores >= max(OTHERS_CORES, OTHERS_SHARE * seen.cores):
-        found.append(f"other processes took {seen.others_cores:.1f} of {seen.cores} cores while it was timed")
-    if seen.stolen_share is not None and seen.stolen_share >= STOLEN_SHARE:
-        found.append(f"the hypervisor gave {seen.stolen_share:.0%} of the cores' time to other machines")
-    if seen.waited_share is not None and seen.waited_share >= WAITED_SHARE:
-        found.append(f"its threads waited {seen.waited_share:.0%} of the time for a free core")
-    if seen.throttled_share is not None and seen.throttled_share >= THROTTLED_SHARE:
-        found.append(f"a CPU quota held it back {seen.throttled_share:.0%} of the time")
-    return tuple(found)
+    """What of it makes timings doubtful, in words."""
+    return tuple(symptom.words for symptom in find_interference(seen))
 
 
 def _read(root: Path, clock: Seconds) -> _Reading:

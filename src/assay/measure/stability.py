@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from assay.core.stability import Interference, Stability
-from assay.measure.interference import describe_interference
+from assay.core.stability import Interference, Stability, Symptom, SymptomKind
+from assay.measure.interference import find_interference
 
 FALSE_ALARMS = 0.01
 TESTS = 5
@@ -49,23 +49,25 @@ def judge_stability(
             resemble each other is then no finding.
     """
     alpha = false_alarms / TESTS
-    machine = () if interference is None else describe_interference(interference)
+    machine = () if interference is None else find_interference(interference)
     n = samples.size
     if n < LEAST_SAMPLES:
         return Stability(n, n, 0.0, 0.0, 0.0, 0.0, machine, interference)
-    words: list[str] = []
+    found: list[Symptom] = []
     skipped, warm_up = find_warm_up(samples, alpha)
     if skipped:
-        words.append(f"the first {skipped} calls took {warm_up:.0%} longer than the others: it was not yet warm")
+        words = f"the first {skipped} calls took {warm_up:.0%} longer than the others: it was not yet warm"
+        found.append(Symptom(SymptomKind.WARM_UP, warm_up, words))
     rest = samples[skipped:]
     drift, drifted = find_drift(rest, alpha)
     if drifted:
         slower = f"{drift:.1%} longer" if drift > 0 else f"{-drift:.1%} less"
-        words.append(f"the last third of the calls took {slower} than the first: the machine's speed drifted")
+        words = f"the last third of the calls took {slower} than the first: the machine's speed drifted"
+        found.append(Symptom(SymptomKind.DRIFT, abs(drift), words))
         rest = remove_drift(rest)
     correlation, effective, bursts = 0.0, rest.size, 0.0
     if not queued:
-        correlation, effective, bursts = _judge_independence(rest, alpha, words)
+        correlation, effective, bursts = _judge_independence(rest, alpha, found)
     return Stability(
         n=n,
         effective=max(1, effective),
@@ -73,20 +75,22 @@ def judge_stability(
         drift=drift,
         autocorrelation=correlation,
         bursts=bursts,
-        findings=(*words, *machine),
+        findings=(*found, *machine),
         interference=interference,
     )
 
 
-def _judge_independence(rest: Samples, alpha: float, words: list[str]) -> tuple[float, int, float]:
-    """Autocorrelation, independent samples and bursts; what is found is added to the words."""
+def _judge_independence(rest: Samples, alpha: float, found: list[Symptom]) -> tuple[float, int, float]:
+    """Autocorrelation, independent samples and bursts; what makes them doubtful is added to what was found."""
     correlation, effective = count_effective(rest, alpha)
     bursts, bursting = find_bursts(rest, alpha)
     if bursting:
         effective = min(effective, round((1 - bursts) * rest.size))
-        words.append(f"slow calls come together: {bursts:.0%} of those beyond p95 follow another one")
+        words = f"slow calls come together: {bursts:.0%} of those beyond p95 follow another one"
+        found.append(Symptom(SymptomKind.BURSTS, bursts, words))
     elif effective <= DEPENDENT * rest.size:
-        words.append(f"calls resemble their neighbours: {rest.size} are worth about {effective} independent ones")
+        words = f"calls resemble their neighbours: {rest.size} are worth about {effective} independent ones"
+        found.append(Symptom(SymptomKind.DEPENDENCE, rest.size / max(1, effective), words))
     return correlation, effective, bursts
 
 

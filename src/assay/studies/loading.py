@@ -261,7 +261,7 @@ def conclude(
         return LoadStatus.BROKEN
     if Verdict.FAILS in verdicts:
         return LoadStatus.BROKEN
-    doubts = set(outcome.reasons) - set(outcome.stability.findings)
+    doubts = set(outcome.reasons) - {symptom.words for symptom in outcome.stability.findings}
     return LoadStatus.OPEN if Verdict.UNDECIDED in verdicts or (doubts and not findings) else LoadStatus.HOLDS
 
 

@@ -13,11 +13,11 @@ from assay.core.estimate import Estimate
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.requirements import Requirements
-from assay.core.stability import Stability
+from assay.core.stability import Stability, Symptom, SymptomKind
 from assay.core.target import ServingMode
 from assay.core.trial import Latency, TrialStatus
 from assay.measure.energy import find_energy_meter, measure_energy
-from assay.measure.interference import describe_interference, watch_machine
+from assay.measure.interference import find_interference, watch_machine
 from assay.measure.latency import (
     ROUNDS,
     LatencySamples,
@@ -39,6 +39,8 @@ MEMORY_SHARE = 0.5
 """Share of the free memory that artifacts opened together may take."""
 
 THROUGHPUT_SECONDS = 1.5
+MOST_ALIKE = 2
+"""Artifacts with the same finding that are named one by one; of more, only the worst is."""
 P99 = 0.99
 
 
@@ -124,7 +126,7 @@ def describe_anew(timing: Timing, requirements: Requirements, batch: int) -> Tim
 
 
 def list_timing_warnings(timings: Mapping[str, Timing], requirements: Requirements) -> tuple[str, ...]:
-    """What makes timings doubtful: too few calls, and a machine that did not hold still; each said once."""
+    """What makes timings doubtful: too few calls, and a machine that did not hold still; each kind said once."""
     wanted = count_wanted(requirements)
     short = {name: timing.latency.n for name, timing in timings.items() if timing.latency.n < wanted}
     found: list[str] = []
@@ -134,14 +136,33 @@ def list_timing_warnings(timings: Mapping[str, Timing], requirements: Requiremen
             f"{len(short)} of {len(timings)} artifacts were timed in fewer calls than the {wanted} that the asked "
             f"percentiles need (as few as {fewest}): raise latency_seconds"
         )
-    for name, timing in timings.items():
-        if timing.stability is None:
-            continue
-        seen = timing.stability.interference
-        machine = () if seen is None else describe_interference(seen)
-        found += [f"while latency was measured, {words}" for words in machine]
-        found += [f"{name}: {words}" for words in timing.stability.findings if words not in machine]
-    return tuple(dict.fromkeys(found))
+    judged = {name: timing.stability for name, timing in timings.items() if timing.stability is not None}
+    machine: dict[SymptomKind, list[Symptom]] = {}
+    calls: dict[SymptomKind, list[tuple[str, Symptom]]] = {}
+    for name, stability in judged.items():
+        shared = () if stability.interference is None else find_interference(stability.interference)
+        for symptom in shared:
+            machine.setdefault(symptom.kind, []).append(symptom)
+        for symptom in stability.findings:
+            if symptom not in shared:
+                calls.setdefault(symptom.kind, []).append((name, symptom))
+    worst = (max(symptoms, key=lambda symptom: symptom.gravity) for symptoms in machine.values())
+    found += [f"latency is doubtful: {symptom.words}" for symptom in worst]
+    for alike in calls.values():
+        found += summarise_alike(alike)
+    return tuple(found)
+
+
+def summarise_alike(alike: Sequence[tuple[str, Symptom]]) -> list[str]:
+    """A line for each artifact with a finding; for more than two of one kind, one line that names the worst.
+
+    Args:
+        alike: artifacts with their findings, all of one kind.
+    """
+    if len(alike) <= MOST_ALIKE:
+        return [f"{name}: {symptom.words}" for name, symptom in alike]
+    name, worst = max(alike, key=lambda pair: pair[1].gravity)
+    return [f"{name}: {worst.words}; {len(alike) - 1} other artifacts show the same, none of them worse"]
 
 
 def group_by_memory(attempts: Sequence[Attempt], reference: Attempt) -> Iterator[list[Attempt]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from assay.core.stability import Interference
+from assay.core.stability import Interference, Symptom, SymptomKind
 from assay.measure.stability import FALSE_ALARMS, count_effective, judge_stability, rank
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
@@ -42,7 +42,7 @@ def test_a_drift_of_five_percent_is_told(shape: str, sign: int) -> None:
     place = np.linspace(0, 1, 300)
     course = place if shape == "ramp" else place > 0.5
     told = [judge_stability(quiet(rng, 300) * (1 + sign * 0.05 * course)).findings for _ in range(50)]
-    assert all(any("drifted" in words for words in findings) for findings in told)
+    assert all(any(one.kind is SymptomKind.DRIFT for one in findings) for findings in told)
 
 
 def test_a_cold_start_is_told_and_not_taken_for_drift() -> None:
@@ -50,7 +50,7 @@ def test_a_cold_start_is_told_and_not_taken_for_drift() -> None:
     samples[:40] *= np.linspace(2, 1.2, 40)
     judged = judge_stability(samples)
     assert len(judged.findings) == 1
-    assert "not yet warm" in judged.findings[0]
+    assert "not yet warm" in judged.findings[0].words
     assert judged.warm_up > 0.2
 
 
@@ -59,7 +59,7 @@ def test_bursts_of_slow_calls_are_told() -> None:
     for start in (50, 150, 300):
         samples[start : start + 6] *= 3
     judged = judge_stability(samples)
-    assert any("come together" in words for words in judged.findings)
+    assert any("come together" in one.words for one in judged.findings)
     assert judged.effective < 200
 
 
@@ -85,7 +85,7 @@ def test_few_samples_leave_the_counters_to_speak() -> None:
     busy = Interference(1.0, 4, others_cores=1.2)
     assert judge_stability(np.arange(1.0, 20.0)).steady
     assert judge_stability(np.arange(1.0, 20.0), busy).findings == (
-        "other processes took 1.2 of 4 cores while it was timed",
+        Symptom(SymptomKind.OTHERS, 1.2, "other processes took 1.2 of 4 cores while it was timed"),
     )
 
 

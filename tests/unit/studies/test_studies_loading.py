@@ -15,7 +15,7 @@ from assay.core.errors import DataError, ModelError, RequestError
 from assay.core.estimate import Estimate
 from assay.core.price import Price
 from assay.core.requirements import Constraint
-from assay.core.stability import Stability
+from assay.core.stability import Stability, Symptom, SymptomKind
 from assay.core.target import Target
 from assay.core.tensor import TensorSpec
 from assay.decide.assess import Finding, Verdict
@@ -61,7 +61,7 @@ def test_contradictions_are_refused(keys: dict[str, object], what: str) -> None:
 
 def make_outcome(*findings: str, reasons: tuple[str, ...] = (), overloaded: bool = False) -> Outcome:
     rate = Estimate(100.0, 90.0, 110.0, 0.95, 20, "items/s")
-    steady = Stability(100, 100, 0, 0, 0, 0, findings)
+    steady = Stability(100, 100, 0, 0, 0, 0, tuple(Symptom(SymptomKind.DRIFT, 0.1, words) for words in findings))
     return Outcome(
         Scenario.SERVER, Driver.OWN, 100, 1, 1.0, None, rate, 100.0, steady, not (findings or reasons),
         (*reasons, *findings), (), (), overloaded,

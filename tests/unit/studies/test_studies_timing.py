@@ -76,9 +76,37 @@ def test_warnings_say_each_thing_once() -> None:
     warnings = list_timing_warnings(timings, require())
     assert len(warnings) == 3
     assert warnings[0].startswith("1 of 3 artifacts were timed in fewer calls than the 299")
-    assert warnings[1].startswith("while latency was measured, other processes took 1.5 of 2 cores")
+    assert warnings[1].startswith("latency is doubtful: other processes took 1.5 of 2 cores")
     assert warnings[2].startswith("two: the last third")
     assert list_timing_warnings({"one": make_timing(steady)}, require()) == ()
+
+
+def test_findings_of_one_kind_in_many_artifacts_are_one_line_that_names_the_worst() -> None:
+    rng = np.random.default_rng(0)
+    timings = {
+        name: make_timing((10 + 0.1 * rng.standard_normal(400)) * np.linspace(1, 1 + drift, 400))
+        for name, drift in (("one", 0.1), ("two", 0.4), ("three", 0.2), ("still", 0.0))
+    }
+    warnings = list_timing_warnings(timings, require())
+    assert len(warnings) == 1
+    assert warnings[0].startswith("two: the last third of the calls took 2")
+    assert warnings[0].endswith("; 2 other artifacts show the same, none of them worse")
+    del timings["three"]
+    pair = list_timing_warnings(timings, require())
+    assert [warning.partition(":")[0] for warning in pair] == ["one", "two"]
+
+
+def test_groups_that_were_disturbed_alike_are_one_line() -> None:
+    steady = 10 + 0.1 * np.random.default_rng(0).standard_normal(400)
+    timings = {
+        name: make_timing(steady, Interference(3.0, 2, others_cores=cores, waited_share=0.2))
+        for name, cores in (("one", 0.6), ("two", 1.5), ("three", 0.9))
+    }
+    told = list_timing_warnings(timings, require())
+    assert [warning.split(": ")[1][:32] for warning in told] == [
+        "other processes took 1.5 of 2 co",
+        "its threads waited 20% of the ti",
+    ]
 
 
 def test_a_rate_is_searched_for_cost_under_the_highest_percentile() -> None:

@@ -23,7 +23,7 @@ from assay.core.errors import AssayError, MeasurementError, RequestError
 from assay.core.session import Session
 from assay.core.stability import Stability
 from assay.core.tensor import Feeds
-from assay.measure.interference import Watch, describe_interference
+from assay.measure.interference import Watch, find_interference
 from assay.measure.latency import NS_PER_MS, NS_PER_S, naming_failures
 from assay.measure.scenarios.outcome import (
     Asked,
@@ -265,10 +265,10 @@ def explain_verdict(facts: Mapping[str, object]) -> list[str]:
 def _conclude_offline(served: Served, asked: Asked, troubles: Sequence[str]) -> Outcome:
     """Offline there is a rate and no latency."""
     seen = served.interference
-    machine = () if seen is None else describe_interference(seen)
+    machine = () if seen is None else find_interference(seen)
     count = served.arrived.size
     rate = estimate_rate(served, asked.confidence)
-    reasons = (*troubles, *machine)
+    reasons = (*troubles, *(symptom.words for symptom in machine))
     return Outcome(
         scenario=Scenario.OFFLINE,
         driver=Driver.LOADGEN,

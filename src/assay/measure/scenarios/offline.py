@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from assay.core.session import Session
 from assay.core.stability import Stability
 from assay.core.tensor import Feeds
-from assay.measure.interference import describe_interference, watch_machine
+from assay.measure.interference import find_interference, watch_machine
 from assay.measure.latency import NS_PER_S, Clock, without_garbage_collection
 from assay.measure.scenarios.outcome import Asked, Driver, Outcome, Scenario
 from assay.measure.scenarios.single_stream import warm_up
@@ -37,7 +37,8 @@ def run_offline(
         rate, count = stream_load(session, queries, seconds=seconds, confidence=asked.confidence, clock=clock)
         spent = (clock() - start) / NS_PER_S
     seen = watch.read()
-    reasons = list(describe_interference(seen))
+    machine = find_interference(seen)
+    reasons = [symptom.words for symptom in machine]
     if rate.low is None:
         reasons.append(f"{count} queries give no lower bound of the rate: measure for longer")
     return Outcome(
@@ -49,7 +50,7 @@ def run_offline(
         latency=None,
         rate=rate,
         offered=None,
-        stability=Stability(count, count, 0.0, 0.0, 0.0, 0.0, describe_interference(seen), seen),
+        stability=Stability(count, count, 0.0, 0.0, 0.0, 0.0, machine, seen),
         valid=not reasons,
         reasons=tuple(reasons),
     )

@@ -148,7 +148,7 @@ def conclude_served(scenario: Scenario, driver: Driver, served: Served, asked: A
     if not queued and stability.effective < stability.n:
         periods = split_blocks(stability.n)
     latency = describe_waits(served.waited_ms, served.items, asked, periods)
-    reasons = [*troubles, *find_shortage(latency, asked), *stability.findings]
+    reasons = [*troubles, *find_shortage(latency, asked), *(finding.words for finding in stability.findings)]
     seconds = float(served.finished.max() - served.arrived[0]) / NS_PER_S
     answered = served.arrived.size / seconds
     overloaded = served.offered is not None and answered < KEPT * served.arrived.size / _span(served)
