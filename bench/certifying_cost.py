@@ -84,12 +84,11 @@ def measure(case: Case, n: int, candidates: int) -> dict[str, Any]:
     rules = tuple(SliceRule.parse(text) for text in case.slices)
     question = Question(METRIC, Tolerance.parse(case.tolerance), CONFIDENCE, rules, sequential=case.sequential)
     pairs = [make_pair(n, flips, case.binary, rng) for flips in np.linspace(0, 0.06, candidates)]
-    losses = [a.metrics[METRIC.name] - b.metrics[METRIC.name] for a, b in pairs]
-    priors = [Moments.of(loss[:SEARCH]) for loss in losses]
+    searched = [(a.select(slice(SEARCH)), b.select(slice(SEARCH))) for a, b in pairs]
     start = time.perf_counter()
     found = [
-        certify(question, lambda count, a=a, b=b: (a.select(slice(count)), b.select(slice(count))), n, prior)
-        for (a, b), prior in zip(pairs, priors, strict=True)
+        certify(question, lambda count, a=a, b=b: (a.select(slice(count)), b.select(slice(count))), n, search)
+        for (a, b), search in zip(pairs, searched, strict=True)
     ]
     seconds = time.perf_counter() - start
     certificates = [one.certificate for one in found]

@@ -193,7 +193,7 @@ def agree(one: Decision, other: Decision, trials: Sequence[Trial]) -> bool:
     chosen = [next(t for t in trials if t.id == decision.chosen) for decision in (one, other)]
     times = [t.evidence.latency.p50.value for t in chosen if t.evidence is not None]
     same = chosen[0].candidate.plan.precision is chosen[1].candidate.plan.precision
-    return same and max(times) / min(times) <= 1.03  # noqa: PLR2004 - the noise of the objective
+    return same and max(times) / min(times) <= 1.03
 
 
 def main() -> None:

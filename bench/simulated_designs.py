@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from assay.measure.statistics.betting import exceeds
-from assay.measure.statistics.ending import HOPELESS, foresee
+from assay.measure.statistics.ending import HOPELESS, LIKELY, foresee
 from assay.measure.statistics.sequential import find_crossings, plan_looks
 from assay.measure.statistics.trinomial import GAMMA_SHARE, compute_p_value, confine_rate
 from assay.measure.statistics.wealth import Tally
@@ -153,7 +153,9 @@ def run_sequence(losses: Floats, margin: float, searched: int, finish: Finish) -
         certified |= crossed
         hopeless = np.zeros_like(done)
         if look < available:
-            hopeless = ~done & ~crossed & (foresee(seen, prior, available - look, margin, HALF) < HOPELESS)
+            lost = foresee(seen, prior, available - look, margin, HALF) < HOPELESS
+            unproven = foresee(seen.mirror(), prior.mirror(), available - look, -margin, HALF) < LIKELY
+            hopeless = ~done & ~crossed & lost & unproven
         used[crossed | hopeless] = look
         done |= crossed | hopeless
     left = np.flatnonzero(~done)

@@ -78,7 +78,9 @@ def choose_design(question: Question, available: int) -> Design:
         return Design.FIXED
     # Where the reference is not known yet, its largest value gives the largest margin.
     margin = question.tolerance.margin(1.0)
-    least = count_least_items(margin, _halve(question.confidence)) if 0 < margin < 1 else 1
+    if not 0 < margin < 1:
+        return Design.FIXED
+    least = count_least_items(margin, _halve(question.confidence))
     return Design.SEQUENTIAL if available >= LEAST_LOOKS * least else Design.FIXED
 
 
@@ -86,7 +88,7 @@ def certify(
     question: Question,
     draw: Draw,
     available: int,
-    prior: Moments | None = None,
+    search: tuple[Scores, Scores] | None = None,
     on_look: Callable[[Look], None] | None = None,
 ) -> Certified:
     """Certify one variant.
@@ -99,7 +101,7 @@ def certify(
         question: metric, tolerance, confidence.
         draw: gives the scores of the first so many items.
         available: items that may be drawn (>= 1).
-        prior: of the losses on other items of the same kind, by which bets are sized; it never touches validity.
+        search: scores of both on other items of the same kind, by which bets are sized; they never touch validity.
         on_look: told of every look.
 
     Raises:
@@ -109,7 +111,7 @@ def certify(
     if choose_design(question, available) is Design.FIXED:
         found = _certify_once(question, draw, available)
     else:
-        found = _certify_in_sequence(question, draw, available, prior, on_look)
+        found = _certify_in_sequence(question, draw, available, search, on_look)
     reference, variant = draw(found.certificate.n)
     return replace(found, certificate=_add_slices(question, found.certificate, reference, variant))
 
@@ -173,12 +175,17 @@ def _certify_once(question: Question, draw: Draw, available: int) -> Certified:
 
 
 def _certify_in_sequence(
-    question: Question, draw: Draw, available: int, prior: Moments | None, on_look: Callable[[Look], None] | None
+    question: Question,
+    draw: Draw,
+    available: int,
+    search: tuple[Scores, Scores] | None,
+    on_look: Callable[[Look], None] | None,
 ) -> Certified:
     """Look after look, until the items tell, can no longer tell, or are used up."""
     confidence = _halve(question.confidence)
     losses = _Losses(question)
-    test = SequentialTest(losses.margin, confidence, prior)
+    prior = None if search is None else Moments.of(losses.take(*search))
+    test = SequentialTest(losses.margin, confidence, prior, losses.gap)
     looks, reason = _look_on(question, losses, test, draw, available, on_look)
     status, last, margin = test.status, looks[-1], losses.shown_margin
     if status is CertificateStatus.OPEN and test.n == available:
@@ -226,7 +233,7 @@ def _look_on(
         if test.status is not CertificateStatus.OPEN:
             break
         if question.give_up and count < available and is_hopeless(test, available - count, confidence):
-            return looks, f"stopped after {count:,} of {available:,} items: the others could hardly certify it any more"
+            return looks, f"stopped after {count:,} of {available:,} items: the others could hardly settle it"
     return looks, ""
 
 
@@ -269,6 +276,11 @@ class _Losses:
         self.shown_margin = self.margin
         self._scale = 1.0
         self._pair = (np.empty(0), np.empty(0))
+
+    @property
+    def gap(self) -> float | None:
+        """Distance of the loss to the margin where nothing changes, if it is known; the margin where it is not."""
+        return self.shown_margin / self._scale if self._question.is_relative and self.shown_margin else None
 
     def take(self, reference: Scores, variant: Scores) -> NDArray[np.float64]:
         """Losses of these items, within [-1, 1]."""

@@ -16,9 +16,7 @@ from assay.data.seeking import read_columns
 from assay.decide.sequence import order_tests
 from assay.decide.words import name_candidate
 from assay.measure.certification import Certified, Question, certify, losses_of
-from assay.measure.statistics.losses import item_losses
 from assay.measure.statistics.paired import compare
-from assay.measure.statistics.sequential import Moments
 from assay.studies.scoring import ItemScorer, read_scores
 from assay.studies.workspace import Workspace
 
@@ -84,10 +82,7 @@ def certify_trial(space: Workspace, reference: ItemScorer, trial: Trial, place: 
     """Certify one candidate on the certification items."""
     question, search = make_question(space), space.split.search
     available = space.split.certification
-    prior = None
-    if not space.metric.functional:
-        known = reference.score(search), read_scores(space, trial.candidate).select(slice(0, search))
-        prior = Moments.of(item_losses(space.metric, *known))
+    seen = reference.score(search), read_scores(space, trial.candidate).select(slice(0, search))
     with open_scorer(space, trial) as variant:
 
         def draw(count: int) -> tuple[Scores, Scores]:
@@ -97,7 +92,7 @@ def certify_trial(space: Workspace, reference: ItemScorer, trial: Trial, place: 
 
         space.progress.start(f"{trial.id}: certifying", None)
         try:
-            certified = certify(question, draw, available, prior)
+            certified = certify(question, draw, available, seen)
         finally:
             space.progress.finish()
     return replace(certified, certificate=replace(certified.certificate, order=place))

@@ -156,13 +156,20 @@ def test_other_losses_are_bounded_by_betting() -> None:
     assert test.status is CertificateStatus.CERTIFIED
 
 
-@pytest.mark.parametrize(("loss", "hopeless"), [(0.0, False), (0.005, False), (0.05, True)])
-def test_hopeless_is_a_loss_that_no_luck_mends(loss: float, hopeless: bool) -> None:  # noqa: FBT001 - parametrised
+@pytest.mark.parametrize(
+    ("loss", "remaining", "hopeless"),
+    [(0.0, 1000, False), (0.005, 1000, False), (0.05, 1000, False), (0.03, 20, True)],
+)
+def test_hopeless_is_what_the_other_items_can_settle_neither_way(
+    loss: float, remaining: int, *, hopeless: bool
+) -> None:
+    """A loss far beyond the margin can still be proven."""
     losses = draw(np.random.default_rng(8), (800,), 0.06, loss)
     test = SequentialTest(0.01, HALF)
     assert not is_hopeless(test, 5000, HALF)
     test.add(losses[:400])
-    assert is_hopeless(test, 1000, HALF) == (hopeless and test.status is CertificateStatus.OPEN)
+    assert test.status is CertificateStatus.OPEN
+    assert is_hopeless(test, remaining, HALF) == hopeless
     if hopeless:
         few = SequentialTest(0.01, HALF)
         few.add(losses[:20])

@@ -16,6 +16,8 @@ from assay.measure.statistics.wealth import Floats, Tally
 
 HOPELESS = 0.02
 """A test goes on while the chance that it is certified in the end is above this."""
+LIKELY = 0.5
+"""A test that is not certified any more goes on while the chance that it is proven worse is above this."""
 OPTIMISM = 0.90
 """That chance is taken at the lower bound of the loss at this confidence, with the items of the search counted."""
 LEAST_FLIPS = 1.0
@@ -100,7 +102,7 @@ def finish_relative(
 
 
 def is_hopeless(test: SequentialTest, remaining: int, confidence: float) -> bool:
-    """Whether the exact test at the end has next to no chance to certify.
+    """Whether the exact test at the end has next to no chance to certify, and hardly one to prove it worse.
 
     To stop then leaves the test open, so that it can only lower the probability of a false certificate.
 
@@ -112,7 +114,11 @@ def is_hopeless(test: SequentialTest, remaining: int, confidence: float) -> bool
     if test.status is not CertificateStatus.OPEN or not test.n:
         return False
     prior = Tally.none() if test.prior is None else test.prior.tally()
-    return bool(foresee(test.moments.tally(), prior, remaining, test.margin, confidence) < HOPELESS)
+    seen = test.moments.tally()
+    if foresee(seen, prior, remaining, test.margin, confidence) >= HOPELESS:
+        return False
+    # What can still be proven worse is worth its items: an answer is better than none.
+    return bool(foresee(seen.mirror(), prior.mirror(), remaining, -test.margin, confidence) < LIKELY)
 
 
 def foresee(seen: Tally, prior: Tally, remaining: int, margin: float, confidence: float) -> Floats:

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.core.certificate import NEVER_ENOUGH
 from assay.core.errors import MeasurementError
 from assay.core.session import Metric, Scores
 from assay.core.tensor import Array
@@ -23,8 +24,6 @@ from assay.measure.statistics.relative import confine_reference
 from assay.measure.statistics.trinomial import GAMMA_SHARE, bound_loss, compute_p_value, confine_rate
 from assay.measure.tasks.agreement import AGREEMENT
 
-NEVER = 2**31 - 1
-"""Items that certify a slice in which nothing is tolerated."""
 REMEMBERED = 1 << 16
 FINEST_LEVEL = 64
 """Family-wise levels are tried at so many places between the largest and the smallest."""
@@ -336,8 +335,8 @@ def find_level(low: Callable[[float], float], margin: float, error: float, count
 def scale_items(n: int, unchanged: float, margin: float) -> int:
     """Items that bound an unchanged metric by the margin, from what n of them bound it by."""
     if margin <= 0:
-        return NEVER
-    return min(NEVER, max(1, math.ceil(n * unchanged / margin - 1e-9)))
+        return NEVER_ENOUGH
+    return min(NEVER_ENOUGH, max(1, math.ceil(n * unchanged / margin - 1e-9)))
 
 
 @lru_cache(REMEMBERED)
@@ -363,5 +362,5 @@ def find_p_value(lost: int, won: int, n: int, loss: float, error: float) -> floa
 def count_exact(margin: float, confidence: float) -> int:
     """Fewest items that the exact test certifies without a flip."""
     if margin <= 0:
-        return NEVER
+        return NEVER_ENOUGH
     return 1 if margin >= 1 else count_least_items(margin, confidence)
