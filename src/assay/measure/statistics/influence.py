@@ -30,7 +30,7 @@ INFLUENCE = "influence functions, empirical likelihood (asymptotic)"
 JACKKNIFE = "delete-group jackknife, empirical likelihood (asymptotic)"
 NEAREST, FARTHEST = math.log(1e-12), math.log(1e6)
 """Where the tilt is looked for, as logarithms in units of the values' range."""
-HALVINGS = 36
+HALVINGS = 26
 
 
 def compare_functional(metric: Metric, reference: Scores, variant: Scores, confidence: float) -> Quality:
