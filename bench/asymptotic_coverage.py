@@ -6,8 +6,8 @@ also 80% of it (beyond the tolerance), and a relative tolerance that is the true
 it the rule of comparing point estimates, and the power where the tolerance is twice and four times the true loss.
 
 F1, precision and recall are drawn as counts of the eight kinds of items, the others as items of populations of
-200,000; where a cell accepts more than 4% of its first samples, 3,000 are drawn. Sizes go from the least at which the
-functional does not refuse up to 20,000 items.
+200,000; where a cell accepts more than 4% of its first samples, 1,000 to 3,000 are drawn. Sizes go from the least at
+which the functional does not refuse up to 20,000 items.
 
     python bench/asymptotic_coverage.py --output bench/results/asymptotic_coverage.json
 """
@@ -44,7 +44,7 @@ MOST = 0.06
 SIZES = (300, 1000, 5000, 20_000)
 DRAWS_OF_COUNTS = 12_000
 ELEMENTS, FEWEST_DRAWS, MOST_DRAWS = 1_000_000, 100, 1000
-SUSPECT, MORE_DRAWS = 0.04, 3000
+SUSPECT, MORE_DRAWS, MORE_ELEMENTS = 0.04, 3000, 20_000_000
 CHUNK = 1_000_000
 LOWER_IS_BETTER = {"rmse", "mae", "perplexity"}
 
@@ -198,7 +198,7 @@ def draw_enough(
     first = draw_items(functional, population, n, sign, rng, int(np.clip(ELEMENTS // n, FEWEST_DRAWS, MOST_DRAWS)))
     if not len(first.loss) or (first.bound <= loss).mean() <= SUSPECT:
         return first
-    more = draw_items(functional, population, n, sign, rng, MORE_DRAWS - len(first.loss))
+    more = draw_items(functional, population, n, sign, rng, min(MORE_DRAWS, MORE_ELEMENTS // n) - len(first.loss))
     pairs = [(first.loss, more.loss), (first.bound, more.bound), (first.reference, more.reference)]
     return Drawn(*(np.concatenate(pair) for pair in pairs), refused=first.refused + more.refused)
 
