@@ -43,6 +43,10 @@ class Look:
     high: float
 
 
+NEVER_ENOUGH = 2**31 - 1
+"""In place of an infinite number of items: none would certify, such as where nothing is tolerated."""
+
+
 @dataclass(frozen=True, slots=True)
 class SliceCertificate:
     """The same statement for the items of one slice.
@@ -57,7 +61,8 @@ class SliceCertificate:
         low: lower bound of the loss, for all slices of the column together.
         high: upper bound of the loss at the confidence, for this slice.
         margin: tolerated loss in this slice.
-        items_needed: fewest items that could certify the margin even if nothing flips.
+        items_needed: fewest items that could certify the margin even if nothing flips; ``NEVER_ENOUGH`` where no
+            number could.
         reason: why nothing can be said of the slice, in words; else empty.
     """
 
@@ -73,6 +78,11 @@ class SliceCertificate:
     status: CertificateStatus
     items_needed: int
     reason: str = ""
+
+    @property
+    def bounded(self) -> bool:
+        """The method bounds the loss: elsewhere ``low``, ``high`` and ``items_needed`` say nothing, but ``reason``."""
+        return not self.reason
 
 
 @dataclass(frozen=True, slots=True)

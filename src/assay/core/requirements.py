@@ -210,6 +210,7 @@ class Requirements:
         price_per_hour: of the serving machine, in the user's currency; needed by the cost objective.
         slices: what every slice of the items is held to, besides the whole.
         currency: of the price, such as USD; empty where it was not stated.
+        grid_g_per_kwh: grams of CO2 equivalent per kilowatt-hour of the machine's grid; None where not stated.
     """
 
     tolerance: Tolerance
@@ -219,6 +220,7 @@ class Requirements:
     price_per_hour: float | None = None
     slices: tuple[SliceRule, ...] = ()
     currency: str = ""
+    grid_g_per_kwh: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse contradictions.

@@ -103,6 +103,7 @@ def describe_certificate(row: CertifiedRow) -> list[str]:
     lines = [f"- `{row.measured.row.trial.id}`: {escape(row.statement)}"]
     for part in row.slices[:WORST_SLICES]:
         told = f"loss {part.loss} ({part.bounds}), tolerated {part.margin}, over {part.part.n} items"
+        told += f"; {escape(part.part.reason)}" if part.part.reason else ""
         lines.append(f"  - {escape(part.name)}: {STATUS_WORDS[part.part.status]}, {told}")
     return lines
 

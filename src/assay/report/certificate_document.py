@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from assay.core.certificate import Certificate, SliceCertificate
+from assay.core.certificate import NEVER_ENOUGH, Certificate, SliceCertificate
 from assay.core.flip import Flip
 from assay.core.sample_plan import SamplePlan
 from assay.report.flips import shorten
@@ -25,7 +25,7 @@ class LookDocument(msgspec.Struct, frozen=True):
 
 
 class SliceDocument(msgspec.Struct, frozen=True):
-    """The certificate of one part of the items."""
+    """The certificate of one part of the items; ``reason`` says why the method refuses to bound it."""
 
     column: str
     value: str
@@ -36,8 +36,9 @@ class SliceDocument(msgspec.Struct, frozen=True):
     loss: float | None
     low: float | None
     high: float | None
-    margin: float
-    items_needed: int
+    margin: float | None
+    items_needed: int | None
+    reason: str = ""
 
 
 class CertificateDocument(msgspec.Struct, frozen=True):
@@ -148,10 +149,11 @@ def _show_slice(part: SliceCertificate) -> SliceDocument:
         reference=_finite(part.reference),
         variant=_finite(part.variant),
         loss=_finite(part.loss),
-        low=_finite(part.low),
-        high=_finite(part.high),
-        margin=part.margin,
-        items_needed=part.items_needed,
+        low=_finite(part.low) if part.bounded else None,
+        high=_finite(part.high) if part.bounded else None,
+        margin=_finite(part.margin),
+        items_needed=part.items_needed if part.bounded and part.items_needed < NEVER_ENOUGH else None,
+        reason=part.reason,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.core.certificate import Certificate, CertificateStatus, Design, SliceCertificate
+from assay.core.certificate import NEVER_ENOUGH, Certificate, CertificateStatus, Design, SliceCertificate
 from assay.decide import words
 from assay.report import cells
 from assay.report.charts.units import LossUnit, find_loss_unit
@@ -32,26 +33,36 @@ class SliceRow:
     @property
     def values(self) -> tuple[str, str]:
         """Metric of the reference and of the variant."""
-        reference, variant = (
-            f"{value * 100:.1f}%" if self.unit.suffix else words.format_significant(value)
-            for value in (self.part.reference, self.part.variant)
-        )
-        return reference, variant
+        return self._value(self.part.reference), self._value(self.part.variant)
 
     @property
     def loss(self) -> str:
         """How much worse."""
-        return self.unit.say(self.part.loss)
+        return self.unit.say(self.part.loss) if math.isfinite(self.part.loss) else cells.NOTHING
 
     @property
     def bounds(self) -> str:
-        """Bounds of the loss."""
-        return self.unit.say_between(self.part.low, self.part.high)
+        """Bounds of the loss; says so where the method gives none."""
+        return self.unit.say_between(self.part.low, self.part.high) if self.part.bounded else "no bounds"
 
     @property
     def margin(self) -> str:
         """Tolerated loss."""
-        return self.unit.say(self.part.margin)
+        return self.unit.say(self.part.margin) if math.isfinite(self.part.margin) else cells.NOTHING
+
+    @property
+    def least(self) -> str:
+        """Fewest items that could certify it, if any number could."""
+        if not self.part.bounded:
+            return cells.NOTHING
+        return (
+            "no number does" if self.part.items_needed >= NEVER_ENOUGH else words.format_count(self.part.items_needed)
+        )
+
+    def _value(self, value: float) -> str:
+        if not math.isfinite(value):
+            return cells.NOTHING
+        return f"{value * 100:.1f}%" if self.unit.suffix else words.format_significant(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import msgspec
 
 from assay.core.certificate import CertificateStatus, Design, SliceCertificate
 from assay.decide import words
+from assay.report.slices import STATUS_WORDS, name_slice
 from assay.studies.comparing import Comparison
 from assay.studies.files import store_errors, write_bytes
 
@@ -144,15 +145,11 @@ def render_slices(comparison: Comparison, slices: tuple[SliceCertificate, ...]) 
         loss, low, high, margin = (
             words.format_metric(comparison.quality, amount) for amount in (one.loss, one.low, one.high, one.margin)
         )
-        lines.append(f"| {name_slice(one)} | {one.n:,} | {loss} | {low} and {high} | {margin} | {one.status} |")
+        between = f"{low} and {high}" if one.bounded else one.reason
+        lines.append(f"| {name_slice(one)} | {one.n:,} | {loss} | {between} | {margin} | {STATUS_WORDS[one.status]} |")
     if len(slices) > MOST_SLICES:
         lines.append(f"| and {len(slices) - MOST_SLICES:,} more | | | | | |")
     return [*lines, ""]
-
-
-def name_slice(one: SliceCertificate) -> str:
-    """Column and value."""
-    return f"{one.column} {one.value}"
 
 
 def format_value(comparison: Comparison, value: float) -> str:

@@ -9,8 +9,9 @@ from rich.text import Text
 
 from assay.core.certificate import CertificateStatus
 from assay.core.decision import DecisionStatus
+from assay.core.requirements import Objective, Requirements
 from assay.decide import words
-from assay.report import cells
+from assay.report import cells, costs
 from assay.report.certificates import CertifiedRow, list_certified
 from assay.report.charts.units import find_loss_unit
 from assay.report.flips import pick_galleries
@@ -53,7 +54,7 @@ def print_study(record: StudyRecord, console: Console) -> None:
     for warning in list_warnings(record, rows):
         console.print(Text.assemble(("! ", "bold yellow"), warning))
     console.print()
-    console.print(_draw_trials(rows, wide=console.width >= WIDE_COLUMNS))
+    console.print(_draw_trials(rows, record.requirements, wide=console.width >= WIDE_COLUMNS))
     console.print()
     for row in rows:
         console.print(Text(f"{row.number:>2} {row.title}", STANDING_STYLES[row.standing]))
@@ -98,27 +99,32 @@ def _draw_certificates(certified: tuple[CertifiedRow, ...], *, wide: bool) -> Ta
     return table
 
 
-def _draw_trials(rows: tuple[Row, ...], *, wide: bool) -> Table:
+def _draw_trials(rows: tuple[Row, ...], requirements: Requirements, *, wide: bool) -> Table:
     """The table of trials."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("#", justify="right")
     table.add_column("variant", overflow="fold", min_width=12)
     table.add_column("outcome")
-    for header in ("change", "p50", "speed-up", *(("bounds", "size", "executed") if wide else ())):
+    priced = requirements.objective is Objective.COST
+    measures = ("change", "cost" if priced else "p50", "speed-up")
+    for header in (*measures, *(("bounds", "size", "executed") if wide else ())):
         table.add_column(header, justify="left" if header == "executed" else "right", no_wrap=header != "executed")
     for row in rows:
         style = STANDING_STYLES[row.standing]
         name = row.title if wide else row.short
-        table.add_row(str(row.number), name, Text(str(row.standing), style), *_measure(row, wide=wide))
+        table.add_row(str(row.number), name, Text(str(row.standing), style), *_measure(row, requirements, wide=wide))
     return table
 
 
-def _measure(row: Row, *, wide: bool) -> tuple[str, ...]:
-    """The measured cells."""
+def _measure(row: Row, requirements: Requirements, *, wide: bool) -> tuple[str, ...]:
+    """The measured cells; a million items' cost takes the place of the latency where that is the objective."""
     evidence = row.trial.evidence
     if evidence is None:
         return (cells.NOTHING,) * (6 if wide else 3)
-    narrow = (cells.change_cell(row), words.format_ms(evidence.latency.p50.value), cells.speedup_cell(evidence))
+    spent = words.format_ms(evidence.latency.p50.value)
+    if requirements.objective is Objective.COST:
+        spent = costs.cost_cell(requirements, evidence)
+    narrow = (cells.change_cell(row), spent, cells.speedup_cell(evidence))
     if not wide:
         return narrow
     size = words.format_bytes(evidence.footprint.size_bytes)

@@ -12,6 +12,7 @@ from assay.core.decision import Decision
 from assay.core.estimate import Estimate
 from assay.core.fitness import Fitness, TensorFitness
 from assay.core.precision import Precision
+from assay.core.requirements import Requirements
 from assay.core.trial import Latency, Quality, Trial
 from assay.report.certificate_document import (
     CertificateDocument,
@@ -21,6 +22,7 @@ from assay.report.certificate_document import (
     show_flip,
     show_plan,
 )
+from assay.report.costs import estimate_carbon, estimate_cost
 from assay.studies.record import StudyRecord
 
 SHOW_SCHEMA = 1
@@ -58,6 +60,17 @@ class QualityDocument(msgspec.Struct, frozen=True):
     asymptotic: bool = False
 
 
+class PercentileDocument(msgspec.Struct, frozen=True):
+    """A percentile that a constraint asked for, in ms, at its own confidence."""
+
+    quantile: float
+    value: float
+    low: float | None
+    high: float | None
+    confidence: float
+    n: int
+
+
 class LatencyDocument(msgspec.Struct, frozen=True):
     """Percentiles of one call in ms; a bound is null where the calls are too few for one."""
 
@@ -73,6 +86,7 @@ class LatencyDocument(msgspec.Struct, frozen=True):
     confidence: float
     batch: int
     n: int
+    asked: tuple[PercentileDocument, ...] = ()
 
 
 class EstimateDocument(msgspec.Struct, frozen=True):
@@ -119,6 +133,18 @@ class TrialDocument(msgspec.Struct, frozen=True):
     energy_j_per_item: float | None = None
     energy_note: str | None = None
     certificate: CertificateDocument | None = None
+    served: EstimateDocument | None = None
+    served_note: str | None = None
+    cost_per_million: EstimateDocument | None = None
+    carbon_g_per_million: EstimateDocument | None = None
+
+
+class PriceDocument(msgspec.Struct, frozen=True):
+    """The price that costs are counted with."""
+
+    per_hour: float
+    currency: str
+    grid_g_per_kwh: float | None
 
 
 class TensorFitnessDocument(msgspec.Struct, frozen=True):
@@ -167,6 +193,7 @@ class ShowDocument(msgspec.Struct, frozen=True):
     convergence: ConvergenceDocument | None = None
     plan: PlanDocument | None = None
     flips: dict[str, tuple[FlipDocument, ...]] = {}
+    price: PriceDocument | None = None
 
 
 def show_document(record: StudyRecord) -> ShowDocument:
@@ -175,12 +202,13 @@ def show_document(record: StudyRecord) -> ShowDocument:
         schema=SHOW_SCHEMA,
         title=record.title,
         decision=_show_decision(record.decision),
-        trials=tuple(_show_trial(trial, record.decision.reasons) for trial in record.trials),
+        trials=tuple(_show_trial(trial, record.decision.reasons, record.requirements) for trial in record.trials),
         warnings=record.warnings,
         fitness=None if record.fitness is None else show_fitness(record.fitness),
         convergence=None if record.convergence is None else _show_convergence(record.convergence),
         plan=None if record.plan is None else show_plan(record.plan),
         flips={name: tuple(show_flip(flip) for flip in flips) for name, flips in record.flips.items()},
+        price=_show_price(record.requirements),
     )
 
 
@@ -203,7 +231,14 @@ def _show_decision(decision: Decision) -> DecisionDocument:
     )
 
 
-def _show_trial(trial: Trial, reasons: Mapping[str, str]) -> TrialDocument:
+def _show_price(requirements: Requirements) -> PriceDocument | None:
+    """The price, where one was stated."""
+    if requirements.price_per_hour is None:
+        return None
+    return PriceDocument(requirements.price_per_hour, requirements.currency, requirements.grid_g_per_kwh)
+
+
+def _show_trial(trial: Trial, reasons: Mapping[str, str], requirements: Requirements) -> TrialDocument:
     """One trial with its evidence, or without."""
     bare = TrialDocument(
         id=trial.id,
@@ -234,6 +269,10 @@ def _show_trial(trial: Trial, reasons: Mapping[str, str]) -> TrialDocument:
         energy_j_per_item=None if evidence.energy is None else evidence.energy.value,
         energy_note=evidence.energy_note,
         certificate=None if evidence.certificate is None else show_certificate(evidence.certificate),
+        served=_show_known(evidence.served),
+        served_note=evidence.served_note,
+        cost_per_million=_show_known(estimate_cost(requirements, evidence)),
+        carbon_g_per_million=_show_known(estimate_carbon(requirements, evidence)),
     )
 
 
@@ -271,6 +310,11 @@ def _show_latency(latency: Latency) -> LatencyDocument:
         confidence=latency.p50.confidence,
         batch=latency.batch,
         n=latency.n,
+        asked=tuple(
+            PercentileDocument(one.quantile, e.value, e.low, e.high, e.confidence, e.n)
+            for one in latency.asked
+            for e in [one.estimate]
+        ),
     )
 
 
@@ -320,6 +364,11 @@ def _show_tensor(tensor: TensorFitness) -> TensorFitnessDocument:
         unused=_show_estimate(tensor.unused),
         distance=_show_estimate(tensor.distance),
     )
+
+
+def _show_known(estimate: Estimate | None) -> EstimateDocument | None:
+    """A value with its interval, where there is one."""
+    return None if estimate is None else _show_estimate(estimate)
 
 
 def _show_estimate(estimate: Estimate) -> EstimateDocument:

@@ -32,7 +32,10 @@ def request_facts(record: StudyRecord) -> Facts:
         ("constraints", "; ".join(c.text for c in requirements.constraints) or "none"),
     ]
     if requirements.price_per_hour is not None:
-        facts.append(("price per hour", words.format_significant(requirements.price_per_hour)))
+        price = f"{words.format_significant(requirements.price_per_hour)} {requirements.currency}".strip()
+        facts.append(("price per hour", price))
+    if requirements.grid_g_per_kwh is not None:
+        facts.append(("grid", f"{words.format_significant(requirements.grid_g_per_kwh)} g CO2e per kWh"))
     facts += [
         ("task", record.task),
         ("batch", str(record.batch)),

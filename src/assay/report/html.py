@@ -11,8 +11,9 @@ from markupsafe import Markup
 
 from assay.core.decision import DecisionStatus
 from assay.core.requirements import Objective
+from assay.core.trial import Evidence
 from assay.decide import words
-from assay.report import cells, facts
+from assay.report import cells, costs, facts
 from assay.report.certificates import CertifiedRow, explain_guarantee, list_certified, list_sliced
 from assay.report.charts.audit import draw_audit
 from assay.report.charts.canvas import Chart
@@ -23,9 +24,11 @@ from assay.report.charts.latency import draw_latency
 from assay.report.charts.tradeoff import draw_tradeoff
 from assay.report.charts.trail import draw_trail
 from assay.report.charts.units import find_loss_unit
+from assay.report.costs import estimate_cost, pick_columns
 from assay.report.fitness import BADGES as FITNESS_BADGES
 from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
 from assay.report.flips import pick_galleries
+from assay.report.percentiles import list_asked
 from assay.report.rows import MeasuredRow, Row, keep_measured, list_rows, list_warnings
 from assay.report.sample_plans import explain_plan, list_plan_facts
 from assay.report.slices import STATUS_TONES, STATUS_WORDS
@@ -72,6 +75,7 @@ def render_html(record: StudyRecord) -> str:
             created=facts.format_date(record.created),
             has_energy=any(m.evidence.energy is not None for m in measured),
             energy_notes=tuple(dict.fromkeys(m.evidence.energy_note for m in measured if m.evidence.energy_note)),
+            **_ask(record, measured),
             **_judge_calibration(record),
             **_tell_certificates(record, certified),
             galleries=pick_galleries(record, rows),
@@ -84,6 +88,18 @@ def render_html(record: StudyRecord) -> str:
             ),
         )
     )
+
+
+def _ask(record: StudyRecord, measured: Sequence[MeasuredRow]) -> dict[str, object]:
+    """Columns of what only this study asked for: percentiles, a served rate, money."""
+    requirements, evidences = record.requirements, [m.evidence for m in measured]
+    unpriced = sum(estimate_cost(requirements, evidence) is None for evidence in evidences)
+    return {
+        "requirements": requirements,
+        "asked": list_asked(requirements, evidences),
+        "money": pick_columns(requirements, evidences),
+        "unpriced": unpriced if requirements.objective is Objective.COST else 0,
+    }
 
 
 def _judge_calibration(record: StudyRecord) -> dict[str, object]:
@@ -123,8 +139,10 @@ def list_figures(record: StudyRecord, measured: Sequence[MeasuredRow]) -> tuple[
         Figure("speed-up over FP32", cells.speedup_cell(evidence), cells.speedup_bounds(evidence)),
         _figure_loss(record, leader.row),
         Figure("p50 of a call", words.format_ms(latency.p50.value), cells.bounds_ms(latency.p50)),
-        Figure("p99 of a call", words.format_ms(latency.p99.value), cells.bounds_ms(latency.p99)),
-        Figure(
+        _figure_tail(record, evidence),
+        _figure_cost(record, evidence, whole)
+        if record.requirements.objective is Objective.COST
+        else Figure(
             "size on disk",
             words.format_bytes(footprint.size_bytes),
             f"FP32 {words.format_bytes(whole.footprint.size_bytes)}" if whole else "",
@@ -136,6 +154,23 @@ def list_figures(record: StudyRecord, measured: Sequence[MeasuredRow]) -> tuple[
         ),
     ]
     return tuple(figures)
+
+
+def _figure_tail(record: StudyRecord, evidence: Evidence) -> Figure:
+    """The highest percentile: the one that a constraint bounds at its own confidence, or p99."""
+    asked = list_asked(record.requirements, [evidence])
+    if asked:
+        return Figure(f"{asked[-1].title}, a call", asked[-1].cell(evidence), asked[-1].bounds(evidence))
+    return Figure("p99 of a call", words.format_ms(evidence.latency.p99.value), cells.bounds_ms(evidence.latency.p99))
+
+
+def _figure_cost(record: StudyRecord, evidence: Evidence, whole: Evidence | None) -> Figure:
+    """Cost of a million items beside that of the reference."""
+    requirements = record.requirements
+    known = whole is not None and estimate_cost(requirements, whole) is not None
+    note = f"FP32 {costs.cost_cell(requirements, whole)}" if whole and known else ""
+    bounds = costs.cost_bounds(requirements, evidence)
+    return Figure("cost per million", costs.cost_cell(requirements, evidence), note or bounds)
 
 
 def _figure_loss(record: StudyRecord, row: Row) -> Figure:
@@ -179,6 +214,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.globals["cells"] = cells
+    environment.globals["costs"] = costs
     environment.globals["words"] = words
     environment.globals["status_words"] = STATUS_WORDS
     environment.globals["status_tones"] = STATUS_TONES

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from assay.core.requirements import Requirements
+from assay.core.trial import Evidence
 from assay.decide import words
-from assay.report import cells
+from assay.report import cells, costs
 from assay.report.certificates import CertifiedRow, explain_guarantee, list_certified, list_sliced
 from assay.report.charts.units import find_loss_unit
 from assay.report.facts import Facts, data_facts, machine_facts, model_facts, request_facts, version_facts
 from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
 from assay.report.flips import Gallery, pick_galleries
+from assay.report.percentiles import list_asked
 from assay.report.rows import Row, keep_measured, list_rows, list_warnings
 from assay.report.sample_plans import explain_plan, list_plan_facts
 from assay.report.slices import STATUS_WORDS
@@ -29,7 +32,7 @@ def render_markdown(record: StudyRecord) -> str:
         *_certify(record),
         *_chain(record, rows),
         "## Trials",
-        _tabulate_trials(rows),
+        _tabulate_trials(record, rows),
         "## Reasons",
         "\n".join(f"{row.number}. {escape(row.title)}: {escape(row.reason)}" for row in rows),
         *_slice(record),
@@ -37,7 +40,7 @@ def render_markdown(record: StudyRecord) -> str:
         *_plan(record, rows),
         *_judge_calibration(record),
         "## Measurements",
-        _tabulate_measurements(rows),
+        _tabulate_measurements(record, rows),
         "## Request",
         _tabulate_facts(request_facts(record)),
         "## Provenance",
@@ -87,7 +90,19 @@ def _describe_certificate(row: CertifiedRow) -> tuple[str, ...]:
 def _slice(record: StudyRecord) -> Iterable[str]:
     """The worst parts of the items, for the chosen one and for those that a part rejected."""
     sliced = list_sliced(record, list_certified(record))
-    header = ("#", "part", "outcome", "loss", "bounds", "tolerated", "FP32", "variant", "items", "least items")
+    header = (
+        "#",
+        "part",
+        "outcome",
+        "loss",
+        "bounds",
+        "tolerated",
+        "FP32",
+        "variant",
+        "items",
+        "least items",
+        "remark",
+    )
     lines = [
         (
             str(row.measured.row.number),
@@ -98,7 +113,8 @@ def _slice(record: StudyRecord) -> Iterable[str]:
             part.margin,
             *part.values,
             words.format_count(part.part.n),
-            words.format_count(part.part.items_needed),
+            part.least,
+            part.part.reason or cells.NOTHING,
         )
         for row in sliced
         for part in row.slices
@@ -146,20 +162,24 @@ def _chain(record: StudyRecord, rows: Sequence[Row]) -> Iterable[str]:
     )
 
 
-def _tabulate_trials(rows: Sequence[Row]) -> str:
+def _tabulate_trials(record: StudyRecord, rows: Sequence[Row]) -> str:
     """One line per trial."""
-    header = ("#", "variant", "outcome", "change", "bounds", "p50 per call", "speed-up", "size", "executed")
+    requirements = record.requirements
+    priced = requirements.price_per_hour is not None
+    usual = ("#", "variant", "outcome", "change", "bounds", "p50 per call", "speed-up", "size", "executed")
+    header = (*usual, *((costs.name_cost(requirements), "bounds of the cost") if priced else ()))
     lines = []
     for row in rows:
         evidence = row.trial.evidence
         measured = (
-            (cells.NOTHING,) * 4
+            (cells.NOTHING,) * (6 if priced else 4)
             if evidence is None
             else (
                 words.format_ms(evidence.latency.p50.value),
                 cells.speedup_cell(evidence),
                 words.format_bytes(evidence.footprint.size_bytes),
                 cells.executed_cell(evidence),
+                *(_cost(requirements, evidence) if priced else ()),
             )
         )
         bounds = cells.change_bounds(row) or cells.NOTHING
@@ -167,8 +187,16 @@ def _tabulate_trials(rows: Sequence[Row]) -> str:
     return _tabulate(header, lines)
 
 
-def _tabulate_measurements(rows: Sequence[Row]) -> str:
+def _cost(requirements: Requirements, evidence: Evidence) -> tuple[str, str]:
+    """Cost of a million items with its bounds."""
+    return costs.cost_cell(requirements, evidence), costs.cost_bounds(requirements, evidence) or cells.NOTHING
+
+
+def _tabulate_measurements(record: StudyRecord, rows: Sequence[Row]) -> str:
     """Everything else that was measured."""
+    requirements, measured = record.requirements, keep_measured(rows)
+    evidences = [m.evidence for m in measured]
+    asked, money = list_asked(requirements, evidences), costs.pick_columns(requirements, evidences)
     header = (
         "#",
         "p95",
@@ -179,6 +207,9 @@ def _tabulate_measurements(rows: Sequence[Row]) -> str:
         "CPU per item",
         "energy per item",
         "flips lost / won",
+        *(column.title for column in asked),
+        *(("items/s that keep the latency", "of that rate") if money.served else ()),
+        *(("CO2e per million items",) if money.carbon else ()),
     )
     lines = [
         (
@@ -191,8 +222,11 @@ def _tabulate_measurements(rows: Sequence[Row]) -> str:
             cells.cpu_cell(m.evidence),
             cells.energy_cell(m.evidence),
             cells.flips_cell(m.evidence),
+            *(f"{column.cell(m.evidence)} ({column.bounds(m.evidence) or 'not measured'})" for column in asked),
+            *((costs.served_cell(m.evidence), costs.served_note(m.evidence)) if money.served else ()),
+            *((costs.carbon_cell(requirements, m.evidence),) if money.carbon else ()),
         )
-        for m in keep_measured(rows)
+        for m in measured
     ]
     return _tabulate(header, lines)
 

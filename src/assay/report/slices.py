@@ -79,10 +79,12 @@ def describe_guilty(trial: Trial, told: str) -> str:
         return ""
     part, quality = guilty[0], evidence.quality
     others = f" (and {len(guilty) - 1} more)" if len(guilty) > 1 else ""
-    return (
-        f"in {name_slice(part)}{others} it loses at least {_say(quality, part.low)} over "
-        f"{words.format_count(part.n)} items, tolerated {_say(quality, part.margin)}"
-    )
+    where, margin = f"over {words.format_count(part.n)} items", _say(quality, part.margin)
+    if part.bounded and part.low > part.margin:
+        return f"in {name_slice(part)}{others} it loses at least {_say(quality, part.low)} {where}, tolerated {margin}"
+    # Holm's procedure proves a little more than the bound for all slices together shows.
+    loss = _say(quality, part.loss)
+    return f"in {name_slice(part)}{others} it loses {loss} {where}, proven beyond the tolerated {margin}"
 
 
 def _say(quality: Quality | None, amount: float) -> str:

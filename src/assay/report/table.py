@@ -7,6 +7,7 @@ from typing import TypeAlias
 from assay.core.certificate import Certificate
 from assay.core.precision import Precision
 from assay.core.trial import Evidence, Trial
+from assay.report.costs import estimate_cost
 from assay.report.slices import name_slice
 from assay.studies.record import StudyRecord
 
@@ -16,7 +17,10 @@ Row: TypeAlias = dict[str, Cell]
 
 def tabulate_trials(record: StudyRecord) -> list[Row]:
     """One row per trial, every row with the same columns; what was not measured is None."""
-    return [{**describe_trial(record, trial), **describe_evidence(trial.evidence)} for trial in record.trials]
+    return [
+        {**describe_trial(record, trial), **describe_evidence(trial.evidence), **describe_cost(record, trial)}
+        for trial in record.trials
+    ]
 
 
 def describe_trial(record: StudyRecord, trial: Trial) -> Row:
@@ -61,6 +65,19 @@ def describe_evidence(evidence: Evidence | None) -> Row:
     shares = evidence.audit.shares() if evidence else {}
     executed: Row = {f"executed_{precision}": shares.get(precision) for precision in Precision}
     return row | executed | {"flags": "; ".join(evidence.flags) if evidence else None}
+
+
+def describe_cost(record: StudyRecord, trial: Trial) -> Row:
+    """Money per million items and the rate that it buys."""
+    evidence = trial.evidence
+    cost = None if evidence is None else estimate_cost(record.requirements, evidence)
+    served = None if evidence is None else evidence.served
+    return {
+        "cost_per_million": cost.value if cost else None,
+        "cost_per_million_low": cost.low if cost else None,
+        "cost_per_million_high": cost.high if cost else None,
+        "served_per_s": served.low if served else None,
+    }
 
 
 def describe_certificate(certificate: Certificate | None) -> Row:

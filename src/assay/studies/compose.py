@@ -91,6 +91,7 @@ def compose_requirements(keys: StudyFile) -> Requirements:
         confidence=0.95 if keys.confidence is None else keys.confidence,
         price_per_hour=keys.price_per_hour if price is None else price.price_per_hour,
         currency="" if price is None else price.currency,
+        grid_g_per_kwh=None if price is None else price.grid_g_per_kwh,
     )
 
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 from certificate_samples import (
     AVAILABLE,
@@ -18,12 +19,14 @@ from certificate_samples import (
 )
 from trial_samples import make_evidence, make_quality, make_record, make_reference, make_requirements, make_trial
 
-from assay.core.certificate import Certificate, CertificateStatus
+from assay.core.certificate import NEVER_ENOUGH, Certificate, CertificateStatus
 from assay.core.precision import Precision
 from assay.report.certificates import CertifiedRow, explain_guarantee, list_certified, list_sliced, say_margins
 from assay.report.charts.canvas import Chart
 from assay.report.charts.certificates import draw_certificates
+from assay.report.document import encode_document
 from assay.report.html import render_html
+from assay.report.markdown import render_markdown
 from assay.report.rows import Standing, list_rows
 from assay.report.slices import judge
 from assay.studies.record import StudyRecord
@@ -40,6 +43,46 @@ def certify(certificate: Certificate, **quality: object) -> StudyRecord:
 
 def find(name: str) -> CertifiedRow:
     return next(row for row in ROWS if row.measured.row.trial.id == name)
+
+
+def make_wordless() -> StudyRecord:
+    """Slices of which numbers say nothing: one that the method refuses, and one in which nothing is tolerated."""
+    refused = replace(
+        make_slice("3", STATUS.OPEN, 0.0, 0.0, 2),
+        low=-1e9,
+        high=1e9,
+        reference=float("nan"),
+        items_needed=3,
+        reason="2 items are too few for F1",
+    )
+    strict = replace(make_slice("5", STATUS.OPEN, 0.01, 0.02), items_needed=NEVER_ENOUGH, margin=0.0)
+    record = certify(make_certificate(STATUS.OPEN, make_looks(0.004, (300, 9000), 0.05), slices=(strict, refused)))
+    return replace(record, decision=replace(record.decision, chosen=None, best=record.trials[1].id))
+
+
+def test_slices_without_numbers_get_words() -> None:
+    record = make_wordless()
+    strict, refused = list_certified(record)[-1].slices
+    assert (strict.least, refused.least) == ("no number does", "–")  # noqa: RUF001 - the dash of an empty cell
+    assert refused.bounds == "no bounds"
+    assert refused.values == ("–", "93.0%")  # noqa: RUF001 - the dash of an empty cell
+    for text in (render_html(record), render_markdown(record)):
+        assert "2 items are too few for F1" in text
+        assert "no number does" in text
+        assert "2,147,483,647" not in text
+        assert "00,000,000" not in text
+        assert "nan" not in re.sub("nance|nant", "", text)
+    parts = msgspec.json.decode(encode_document(record))["trials"][1]["certificate"]["slices"]
+    assert [part["items_needed"] for part in parts] == [None, None]
+    assert (parts[1]["low"], parts[1]["high"], parts[1]["reason"]) == (None, None, "2 items are too few for F1")
+    assert parts[0]["low"] is not None
+
+
+def test_a_slice_that_only_holms_procedure_proves_is_not_given_a_bound() -> None:
+    guilty = replace(make_slice("3", STATUS.WORSE, 0.08, 0.04), low=0.04)
+    record = certify(make_certificate(STATUS.WORSE, make_looks(0.002, (300, 9000), 0.05), slices=(guilty,)))
+    reason = next(row.reason for row in list_rows(record) if not row.trial.reference)
+    assert "in class 3 it loses 8.00 pp over 900 items, proven beyond the tolerated 5.00 pp" in reason
 
 
 def draw() -> Chart:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import matplotlib as mpl
 import pytest
 from certificate_samples import make_certified_record
+from cost_samples import make_served_record
 from trial_samples import (
     S8S8,
     U8S8,
@@ -104,6 +105,8 @@ RECORDS = {
     ),
     "short": make_record([make_reference(), make_trial(INT8, evidence=make_evidence(4.0, make_quality(), calls=40))]),
     "certified": make_certified_record(),
+    "served": make_served_record(),
+    "nowhere": make_served_record(served=False),
     "bare": replace(make_record(), calibration=None, warnings=(), latency_samples={}),
 }
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from assay.core.estimate import Estimate
-from assay.core.requirements import Objective
+from assay.core.requirements import Objective, Requirements
 from assay.decide.front import find_front
 from assay.decide.objective import cost_of
 from assay.report.charts.canvas import Canvas, Chart, Sheet, draw_chart
@@ -31,13 +31,13 @@ from assay.report.charts.marks import (
 )
 from assay.report.charts.scales import find_window, format_tick, scale_positive
 from assay.report.charts.units import LossUnit, find_loss_unit
+from assay.report.costs import estimate_cost, name_cost
 from assay.report.rows import MeasuredRow, Standing, keep_measured, list_rows
 from assay.studies.record import StudyRecord
 
 Place = Callable[[float, float], tuple[float, float]]
 """From axis value and loss to pixels."""
 MILLION = 1e6
-SECONDS_PER_HOUR = 3600.0
 LABEL_HEIGHT = 16.0
 LABEL_GAP = 5.0
 """Pixels that neighbouring labels keep apart."""
@@ -50,7 +50,6 @@ AXES = {
     Objective.THROUGHPUT: "throughput, items/s",
     Objective.MEMORY: "peak memory, MB",
     Objective.SIZE: "size on disk, MB",
-    Objective.COST: "cost per million items",
 }
 BETTER = {objective: "right" if objective is Objective.THROUGHPUT else "left" for objective in Objective}
 
@@ -75,9 +74,16 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything that both sheets show."""
+    """Everything that both sheets show.
+
+    Attributes:
+        axis: title of the horizontal axis.
+        absent: trials of which nothing is known that could be drawn, such as those that have no certified rate.
+    """
 
     objective: Objective
+    axis: str
+    absent: int
     points: tuple[Point, ...]
     front: tuple[Point, ...]
     margin: float
@@ -92,8 +98,9 @@ def draw_tradeoff(record: StudyRecord, objective: Objective = Objective.LATENCY)
     names = ", ".join(point.measured.row.title for point in scene.front) or "none"
     tolerated = f"{format_tick(round(scene.margin, 4))} {scene.unit.suffix}".strip()
     summary = (
-        f"{len(scene.points)} trials by {AXES[objective]} and {scene.unit.axis}; tolerated loss {tolerated}; "
+        f"{len(scene.points)} trials by {scene.axis} and {scene.unit.axis}; tolerated loss {tolerated}; "
         f"on the Pareto front: {names}."
+        f"{f' Not drawn, for want of a certified rate: {scene.absent}.' if scene.absent else ''}"
     )
     return draw_chart(f"tradeoff-{objective}", title, summary, lambda sheet: _draw(scene, sheet))
 
@@ -102,19 +109,24 @@ def _set_scene(record: StudyRecord, objective: Objective) -> Scene:
     """Points, front and units of a record."""
     rows = keep_measured(list_rows(record))
     unit = find_loss_unit(record.requirements.tolerance.metric, rows)
-    price = record.requirements.price_per_hour
-    points = tuple(p for m in rows if (p := _make_point(m, objective, price, unit.factor)) is not None)
+    requirements = record.requirements
+    price = requirements.price_per_hour
+    points = tuple(p for m in rows if (p := _make_point(m, objective, requirements, unit.factor)) is not None)
+    unpriced = objective is Objective.COST
+    absent = sum(unpriced and estimate_cost(requirements, m.evidence) is None for m in rows)
+    axis = name_cost(requirements) if unpriced else AXES[objective]
     by_id = {point.measured.row.trial.id: point for point in points}
     front = find_front(
         {name: (point.loss, cost_of(point.measured.evidence, objective, price)) for name, point in by_id.items()}
     )
     reference = next((m.evidence.quality for m in rows if m.evidence.quality is not None), None)
     margin = record.requirements.tolerance.margin(reference.reference if reference else 1.0) * unit.factor
-    return Scene(objective, points, tuple(by_id[name] for name in front), margin, unit, assign_fillings(rows))
+    chosen = tuple(by_id[name] for name in front)
+    return Scene(objective, axis, absent, points, chosen, margin, unit, assign_fillings(rows))
 
 
-def _make_point(measured: MeasuredRow, objective: Objective, price: float | None, factor: float) -> Point | None:
-    """One trial's point; None where its loss is not known."""
+def _make_point(measured: MeasuredRow, objective: Objective, requirements: Requirements, factor: float) -> Point | None:
+    """One trial's point; None where its loss is not known, or it has no certified rate to be paid for."""
     loss = measured.row.loss
     if measured.row.trial.reference:
         low = value = high = 0.0
@@ -122,30 +134,33 @@ def _make_point(measured: MeasuredRow, objective: Objective, price: float | None
         return None
     else:
         low, value, high = loss.lower * factor, loss.point * factor, loss.upper * factor
-    x, x_low, x_high = _measure(measured, objective, price)
+    place = _measure(measured, objective, requirements)
+    if place is None:
+        return None
+    x, x_low, x_high = place
     return Point(measured, x, x_low, x_high, value, low, high)
 
 
-def _measure(measured: MeasuredRow, objective: Objective, price: float | None) -> tuple[float, float, float]:
-    """Value and bounds on the axis of an objective."""
+def _measure(
+    measured: MeasuredRow, objective: Objective, requirements: Requirements
+) -> tuple[float, float, float] | None:
+    """Value and bounds on the axis of an objective; None where there is no value."""
     evidence = measured.evidence
     if objective is Objective.LATENCY:
         return _bound(evidence.latency.p50, 1 / evidence.latency.batch)
     if objective is Objective.THROUGHPUT:
         return _bound(evidence.throughput, 1.0)
     if objective is Objective.COST:
-        value, low, high = _bound(evidence.throughput, 1.0)
-        money = (price or 0.0) / SECONDS_PER_HOUR * MILLION
-        tiny = 1e-12
-        return money / max(value, tiny), money / max(high, tiny), money / max(low, tiny)
+        cost = estimate_cost(requirements, evidence)
+        return None if cost is None else _bound(cost, 1.0)
     megabytes = cost_of(evidence, objective) / MILLION
     return megabytes, megabytes, megabytes
 
 
 def _bound(estimate: Estimate, factor: float) -> tuple[float, float, float]:
-    """Value and bounds; a missing bound is drawn as none."""
+    """Value and bounds; a missing or an infinite bound is drawn as none."""
     low = estimate.value if estimate.low is None else estimate.low
-    high = estimate.value if estimate.high is None else estimate.high
+    high = estimate.value if estimate.high is None or math.isinf(estimate.high) else estimate.high
     return estimate.value * factor, low * factor, high * factor
 
 
@@ -164,7 +179,7 @@ def _draw(scene: Scene, sheet: Sheet) -> Canvas:
     left = 52.0 if sheet.is_wide else 44.0
     axes = canvas.add_plot(left, head + 18, canvas.width - left - 8, body - 18)
     canvas.write(0, head + 4, f"{scene.unit.axis} (up is better)", ink=Ink.MUTED, size=canvas.size - 0.5)
-    title = f"{AXES[scene.objective]} ({BETTER[scene.objective]} is better)"
+    title = f"{scene.axis} ({BETTER[scene.objective]} is better)"
     canvas.write(canvas.width - 8, head + body + 38, title, ink=Ink.MUTED, align="right", size=canvas.size - 0.5)
     low, high = find_window(scene.margin, [(p.loss_low, p.loss_high) for p in scene.points])
     axes.set_ylim(high, low)
