@@ -130,6 +130,7 @@ class Evidence:
         energy: joules per item, or None where the machine cannot tell.
         energy_note: why energy is None.
         flags: disagreements between what was asked and what ran, in words.
+        retimed: latency, throughput and speed-up are of calls taken after the choice.
         certificate: what the certification items say; None in records of before there were certificates.
         served: items per second at which calls that arrive at random keep the latency constraint, its lower bound
             certified; None where it was not asked for or not found.
@@ -147,6 +148,7 @@ class Evidence:
     energy_note: str = ""
     flags: tuple[str, ...] = ()
     certificate: Certificate | None = None
+    retimed: bool = False
     served: Estimate | None = None
     served_note: str = ""
 

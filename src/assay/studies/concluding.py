@@ -11,16 +11,16 @@ from assay.core.fitness import Fitness, Verdict
 from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
 from assay.core.trial import Evidence, Footprint, Quality, Trial, TrialStatus
-from assay.decide.conclude import conclude
 from assay.measure.certification import Certified
 from assay.measure.machine import describe_machine
 from assay.measure.statistics.paired import compare
 from assay.studies.attempt import Attempt
 from assay.studies.certifying import certify_trials, compare_search
+from assay.studies.confirming import confirm_choice
 from assay.studies.files import measure_folder
 from assay.studies.record import RECORD_SCHEMA, DataProvenance, StudyRecord
 from assay.studies.scoring import count_nonfinite, read_scores
-from assay.studies.showing import collect_flips, pick_shown, plan_items, plan_record
+from assay.studies.showing import collect_flips, pick_shown, plan_record
 from assay.studies.timing import Timing, list_timing_warnings
 from assay.studies.workspace import Workspace
 
@@ -36,7 +36,8 @@ def conclude_study(
     searched = search_trials(space, attempts, timings)
     certified = certify_trials(space, searched)
     trials = tuple(finish_trial(space, describe_reference(space, trial), certified.get(trial.id)) for trial in searched)
-    decision = conclude(request.requirements, trials, plan_items)
+    decision, trials, fresh = confirm_choice(space, attempts, trials)
+    timings = {**timings, **fresh}
     base = next(trial for trial in trials if trial.reference)
     shown = pick_shown(trials, decision)
     calibration = None
