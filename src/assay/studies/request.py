@@ -103,6 +103,7 @@ class StudyRequest:
             model_sha256,
             calibration,
             evaluation,
+            self.evaluation.target,
             environment,
             self.task,
             self.runtimes,

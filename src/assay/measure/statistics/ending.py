@@ -18,7 +18,7 @@ HOPELESS = 0.02
 """A test goes on while the chance that it is certified in the end is above this."""
 LIKELY = 0.5
 """A test that is not certified any more goes on while the chance that it is proven worse is above this."""
-OPTIMISM = 0.90
+OPTIMISM = 0.99
 """That chance is taken at the lower bound of the loss at this confidence, with the items of the search counted."""
 LEAST_FLIPS = 1.0
 """Flips supposed for the variance, so that an early look without any says little."""
