@@ -79,7 +79,7 @@ def describe_comparison(comparison: Comparison) -> str:
     }.get(certificate.status, f"may or may not be more than {than}")
     guilty = [one for one in certificate.slices if one.status is CertificateStatus.WORSE]
     if certificate.status is CertificateStatus.WORSE and guilty and certificate.low <= certificate.margin:
-        verdict = f"fails in {name_slice(guilty[0])} against {a}, at {sure} confidence"
+        verdict = f"loses more than is tolerated in {name_slice(guilty[0])} against {a}, at {sure} confidence"
     parts = [f"{HEADLINES[certificate.status]}: {b} {verdict}.", describe_evidence(comparison)]
     if certificate.reason:
         parts.append(f"{certificate.reason[0].upper()}{certificate.reason[1:]}.")
@@ -92,13 +92,19 @@ def describe_evidence(comparison: Comparison) -> str:
     """The metric of both, the loss with its bounds, the items and the flips."""
     certificate, quality = comparison.certificate, comparison.quality
     low, high = (words.format_metric(quality, bound) for bound in (certificate.low, certificate.high))
-    used, available = words.format_count(certificate.n), words.format_count(certificate.available)
     return (
-        f"On {used} of {available} items it {words.format_loss(quality, certificate.loss)} "
+        f"On {describe_items(comparison)} it {words.format_loss(quality, certificate.loss)} "
         f"({format_value(comparison, quality.reference)} to {format_value(comparison, quality.value)}; "
-        f"the loss is between {low} and {high}): {words.format_count(quality.flips_lost)} items got worse and "
+        f"the loss is between {low} and {high}): "
+        f"{words.format_count(quality.flips_lost)} item{'s' * (quality.flips_lost != 1)} got worse and "
         f"{words.format_count(quality.flips_won)} better."
     )
+
+
+def describe_items(comparison: Comparison) -> str:
+    """How many of the items were looked at."""
+    used, available = (words.format_count(n) for n in (comparison.certificate.n, comparison.certificate.available))
+    return f"all {available} items" if used == available else f"{used} of {available} items"
 
 
 def describe_needed(comparison: Comparison) -> str:
@@ -125,22 +131,31 @@ def render_comparison(comparison: Comparison) -> str:
         ("tolerance", f"`{comparison.tolerance}`, one-sided {words.format_confidence(certificate.confidence)}"),
         ("values", f"{format_value(comparison, quality.reference)} to {format_value(comparison, quality.value)}"),
         ("loss", f"{words.format_metric(quality, certificate.loss)}, between {' and '.join(bounds)}"),
-        ("items", f"{certificate.n:,} of {certificate.available:,}, {design}"),
+        ("items", f"{describe_items(comparison).removesuffix(' items')}, {design}"),
         ("flips", f"{quality.flips_lost:,} worse, {quality.flips_won:,} better"),
         ("method", f"{certificate.method}{' (asymptotic)' if certificate.asymptotic else ''}"),
     ]
-    lines = [f"### {HEADLINES[certificate.status]}: {certificate.metric}", "", describe_comparison(comparison), ""]
+    headline, _, sentence = describe_comparison(comparison).partition(": ")
+    lines = [f"### {headline}: {name_pair(comparison)}, {certificate.metric}", "", sentence, ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows), ""]
     lines += render_slices(comparison, certificate.slices)
     lines += [f"> {warning}" for warning in comparison.warnings]
     return "\n".join(lines).rstrip() + "\n"
 
 
+def name_pair(comparison: Comparison) -> str:
+    """The candidate against the reference; the same model on two runtimes is told apart by these."""
+    a, b = comparison.a, comparison.b
+    same = a.name == b.name
+    name, other = (f"`{side.name}`{f' on {side.runtime}' * same}" for side in (b, a))
+    return f"{name} against {other}"
+
+
 def render_slices(comparison: Comparison, slices: tuple[SliceCertificate, ...]) -> list[str]:
     """The worst slices as a table."""
     if not slices:
         return []
-    lines = ["| slice | items | loss | between | tolerated | |", "|---|---:|---:|---:|---:|---|"]
+    lines = ["| slice | items | loss | between | tolerated | outcome |", "|---|---:|---:|---:|---:|---|"]
     for one in slices[:MOST_SLICES]:
         loss, low, high, margin = (
             words.format_metric(comparison.quality, amount) for amount in (one.loss, one.low, one.high, one.margin)

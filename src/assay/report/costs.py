@@ -26,13 +26,11 @@ class CostColumns:
         cost: there is a price.
         served: rates that keep the latency constraint were searched for.
         carbon: energy was measured and the grid's intensity is known.
-        title: of the column of costs, with the currency.
     """
 
     cost: bool
     served: bool
     carbon: bool
-    title: str
 
 
 def pick_columns(requirements: Requirements, evidences: Sequence[Evidence]) -> CostColumns:
@@ -41,7 +39,6 @@ def pick_columns(requirements: Requirements, evidences: Sequence[Evidence]) -> C
         cost=requirements.price_per_hour is not None,
         served=any(e.served is not None or e.served_note for e in evidences),
         carbon=any(estimate_carbon(requirements, e) is not None for e in evidences),
-        title=name_cost(requirements),
     )
 
 

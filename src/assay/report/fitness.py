@@ -11,6 +11,7 @@ from assay.decide import words
 
 WORST_TENSORS = 8
 """Tensors that a report shows; the JSON has all."""
+LEAST_SHARE = 1e-6
 BADGES = {Verdict.FIT: "good", Verdict.DOUBTFUL: "warn", Verdict.UNFIT: "bad"}
 """Tone of each verdict's badge."""
 
@@ -69,7 +70,9 @@ def describe_tensor(tensor: TensorFitness) -> TensorCells:
 
 
 def share(fraction: float) -> str:
-    """A share in percent, with digits for small ones."""
+    """A share in percent, with digits for small ones; what is smaller than that is told to be."""
+    if 0 < fraction < LEAST_SHARE:
+        return f"under {100 * LEAST_SHARE:.4f}%"
     return f"{words.format_significant(fraction * 100, 2)}%"
 
 

@@ -88,7 +88,9 @@ def test_the_chart_of_costs_leaves_out_what_has_no_rate(record: object) -> None:
 def test_the_page_shows_cost_rate_and_asked_percentiles() -> None:
     page = strip(render_html(RECORD))
     for part in (
-        "cost per million items, EUR",
+        "cost per million",
+        "1.22 to 1.76",
+        "the dear end of its interval",
         "no rate is certified",
         TOO_SLOW,
         "items/s that keep the latency",

@@ -17,8 +17,9 @@ from assay.report.slices import STATUS_WORDS
 VALUES = 236.0
 """Pixels for numbers on a wide sheet."""
 RESERVE = 128.0
-"""Pixels for the outcome on a narrow sheet."""
-
+"""Pixels for the outcome on a narrow sheet, at most."""
+LETTER = 7.0
+"""Pixels that a letter of it takes, at most."""
 MOST_REACH = 20.0
 """Tolerances that the axis spans at most either way, so that one can still be seen."""
 
@@ -38,7 +39,8 @@ def draw_certificates(rows: Sequence[CertifiedRow]) -> Chart | None:
 def _draw(rows: Sequence[CertifiedRow], sheet: Sheet) -> Canvas:
     """The chart on one sheet."""
     unit = rows[0].unit
-    strips = Strips(sheet, [row.measured for row in rows], head=22, values=VALUES, reserve=RESERVE)
+    reserve = min(RESERVE, LETTER * max(len(row.outcome.words) for row in rows))
+    strips = Strips(sheet, [row.measured for row in rows], head=22, values=VALUES, reserve=reserve)
     intervals = [(row.certificate.low * unit.factor, row.certificate.high * unit.factor) for row in rows if row.known]
     margins = [row.certificate.margin * unit.factor for row in rows]
     low, high = find_window(max(margins), intervals)

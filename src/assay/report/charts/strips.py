@@ -13,9 +13,9 @@ from assay.report.rows import MeasuredRow, Standing
 
 WIDE_STRIP = 32.0
 NARROW_STRIP = 48.0
-NAMES = 292.0
-NARROW_EDGE = 18.0
+NAMES = 322.0
 """Pixels for names on a wide sheet."""
+NARROW_EDGE = 18.0
 NUMBER = 24.0
 MIDDLE = 0.5
 NARROW_MIDDLE = 0.71
