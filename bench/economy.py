@@ -24,6 +24,7 @@ from assay.core.requirements import Requirements, Tolerance
 from assay.core.trial import Trial
 from assay.data.source import DataSource, Preprocess
 from assay.decide.conclude import conclude
+from assay.decide.objective import tell_apart
 from assay.measure.certification import Certified
 from assay.measure.machine import describe_machine
 from assay.measure.statistics.paired import compare
@@ -179,21 +180,21 @@ def measure(pair: Pair, folder: Path) -> list[Row]:
                 shares=tuple(count / total for count in count_items(trials, asked.split.search)),
                 sequential=name(decision),
                 full=name(full),
-                agrees=agree(decision, full, trials),
+                agrees=agree(asked.request.requirements, decision, full, trials),
                 seconds=seconds,
             )
         )
     return rows
 
 
-def agree(one: Decision, other: Decision, trials: Sequence[Trial]) -> bool:
-    """The same choice, or one of the same precision that is as fast within 3%."""
+def agree(requirements: Requirements, one: Decision, other: Decision, trials: Sequence[Trial]) -> bool:
+    """The same choice, or one that the objective cannot tell from it: noise may choose between those."""
     if one.chosen is None or other.chosen is None:
         return one.chosen == other.chosen
     chosen = [next(t for t in trials if t.id == decision.chosen) for decision in (one, other)]
-    times = [t.evidence.latency.p50.value for t in chosen if t.evidence is not None]
+    first, second = (t.evidence for t in chosen)
     same = chosen[0].candidate.plan.precision is chosen[1].candidate.plan.precision
-    return same and max(times) / min(times) <= 1.03
+    return same and first is not None and second is not None and not tell_apart(requirements, first, second)
 
 
 def main() -> None:

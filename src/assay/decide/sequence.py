@@ -40,7 +40,9 @@ class TestOrder:
     untested: Mapping[str, str] = field(default_factory=dict)
 
 
-def order_tests(requirements: Requirements, trials: Sequence[Trial]) -> TestOrder:
+def order_tests(
+    requirements: Requirements, trials: Sequence[Trial], losses: Mapping[str, float] | None = None
+) -> TestOrder:
     """The candidates worth certifying, the safest first, each cheaper than all before it.
 
     FP32 is the model itself and needs no certificate.
@@ -48,6 +50,7 @@ def order_tests(requirements: Requirements, trials: Sequence[Trial]) -> TestOrde
     Args:
         requirements: tolerance, constraints and objective.
         trials: measured ones, with their quality on the search items; one is the reference.
+        losses: trial id -> loss on the search items, of those whose quality has no interval there.
 
     Raises:
         MeasurementError: the reference was not measured.
@@ -69,7 +72,8 @@ def order_tests(requirements: Requirements, trials: Sequence[Trial]) -> TestOrde
         else:
             worth.append(assessment)
     chain: list[Assessment] = []
-    for assessment in sorted(worth, key=_rank):
+    points = losses or {}
+    for assessment in sorted(worth, key=lambda one: _rank(one, points.get(one.trial.id, 0.0))):
         untested |= _take(field_, chain, assessment)
     return TestOrder(tuple(a.trial.id for a in chain), worse, untested)
 
@@ -99,9 +103,12 @@ def _replaces(cheaper: Assessment, dearer: Assessment) -> bool:
     return same and cheaper.loss.upper - dearer.loss.upper <= EQUAL_RISK * cheaper.loss.margin
 
 
-def _rank(assessment: Assessment) -> tuple[float, int, int, str]:
-    """The safest first: by the bound of the loss on the search items, then the higher precision, the fewer flips."""
-    upper = 0.0 if assessment.loss is None else assessment.loss.upper
+def _rank(assessment: Assessment, point: float) -> tuple[float, int, int, str]:
+    """The safest first: by the bound of the loss on the search items, then the higher precision, the fewer flips.
+
+    Without a bound the loss itself has to do.
+    """
+    upper = point if assessment.loss is None else assessment.loss.upper
     bits = assessment.trial.candidate.plan.precision.bits
     return (round(upper, 12), -bits, count_flips(assessment), assessment.trial.id)
 

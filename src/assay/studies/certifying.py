@@ -16,6 +16,7 @@ from assay.data.seeking import read_columns
 from assay.decide.sequence import order_tests
 from assay.decide.words import name_candidate
 from assay.measure.certification import Certified, Question, certify, losses_of
+from assay.measure.functionals.table import load_functional
 from assay.measure.statistics.paired import compare
 from assay.studies.scoring import ItemScorer, read_scores
 from assay.studies.workspace import Workspace
@@ -44,6 +45,16 @@ def compare_search(space: Workspace, reference: Candidate, candidate: Candidate)
         raise
 
 
+def value_search(space: Workspace, reference: Candidate, candidate: Candidate) -> float:
+    """Loss of a metric that is no mean of item scores, on the search items; it has no interval where they are few."""
+    functional = load_functional(space.metric.functional)
+    before, after = (
+        functional.value(read_scores(space, one).select(slice(0, space.split.search)).records[space.metric.record])
+        for one in (reference, candidate)
+    )
+    return before - after if space.metric.higher_is_better else after - before
+
+
 def certify_trials(space: Workspace, trials: Sequence[Trial]) -> Mapping[str, Certified]:
     """Certificates of the candidates, by trial id; FP32 needs none, and what has no quality gets none.
 
@@ -57,7 +68,9 @@ def certify_trials(space: Workspace, trials: Sequence[Trial]) -> Mapping[str, Ce
     """
     by_id = {trial.id: trial for trial in trials}
     reference = next(trial for trial in trials if trial.reference)
-    tests = order_tests(space.request.requirements, [trial for trial in trials if trial.evidence is not None])
+    measured = [trial for trial in trials if trial.evidence is not None]
+    points = {t.id: value_search(space, reference.candidate, t.candidate) for t in measured if space.metric.functional}
+    tests = order_tests(space.request.requirements, measured, points)
     found: dict[str, Certified] = {}
     for reasons, status in ((tests.worse, CertificateStatus.WORSE), (tests.untested, CertificateStatus.UNTESTED)):
         for name, reason in reasons.items():

@@ -124,3 +124,11 @@ def test_an_untested_one_whose_search_loss_is_beyond_the_tolerance_holds_nothing
     decision = conclude(REQUIREMENTS, [make_reference(), trial])
     assert decision.status is DecisionStatus.CHOSEN
     assert decision.chosen == "openvino.fp32"
+
+
+def test_without_an_interval_the_loss_on_the_search_items_orders() -> None:
+    risky = make_any(INT8, 4.0, plan=FAST)
+    safe = make_any(BF16, 6.0)
+    trials = [make_reference(), risky, safe]
+    assert order_tests(REQUIREMENTS, trials, {risky.id: 0.01, safe.id: 0.001}).order == (safe.id, risky.id)
+    assert order_tests(REQUIREMENTS, trials, {risky.id: 0.0, safe.id: 0.001}).order == (risky.id,)
