@@ -13,6 +13,7 @@ from assay.core.errors import DataError, ModelError, RequestError, RunFailed
 from assay.core.session import Batch, Dataset, Metric, Scores, Session, Task
 from assay.core.tensor import Array, Feeds, Outputs, Signature
 from assay.measure.functionals.table import load_functional
+from assay.measure.guards import OutputGuard
 
 CLASS = "class"
 """Name of the column of targets that are one integer per item."""
@@ -33,7 +34,12 @@ class ScoredDataset:
 
 
 def score_dataset(
-    session: Session, dataset: Dataset, task: Task, batch: int, on_items: Callable[[int], None]
+    session: Session,
+    dataset: Dataset,
+    task: Task,
+    batch: int,
+    on_items: Callable[[int], None],
+    guard: OutputGuard | None = None,
 ) -> ScoredDataset:
     """Run every item and keep its scores only: memory grows by a few numbers per item.
 
@@ -45,6 +51,7 @@ def score_dataset(
         task: turns outputs into scores.
         batch: items per call.
         on_items: told the number of items done, after each batch.
+        guard: watches the outputs go by.
 
     Raises:
         DataError: there are no items, they cannot be read, or a target is out of range.
@@ -59,6 +66,8 @@ def score_dataset(
         done = waiting.popleft()
         kept = _trim(outputs, done.size, fixed)
         scored.append(_score(task, session.signature, kept, done))
+        if guard is not None:
+            guard.add(kept, done.size)
         values, items = _count_nonfinite(kept, done.size)
         nonfinite += values
         nonfinite_items += items

@@ -14,6 +14,7 @@ from assay.core.errors import StoreError
 from assay.core.plan import Candidate
 from assay.core.session import Scores, Session
 from assay.data.subset import every
+from assay.measure.guards import GuardSummary, OutputGuard
 from assay.measure.quality import ScoredDataset, score_dataset
 from assay.studies.score_arrays import NONFINITE, pack_scores, unpack_scores
 from assay.studies.workspace import Workspace
@@ -40,6 +41,7 @@ class ItemScorer:
         arrays = space.store.read_arrays(name_scores(candidate))
         self._scores: Scores | None = None if arrays is None else unpack_scores(arrays)
         self.nonfinite = 0 if arrays is None else int(arrays[NONFINITE][0])
+        self._guard = None if arrays is None else GuardSummary.unpack(arrays)
 
     def __len__(self) -> int:
         """Items scored."""
@@ -55,12 +57,15 @@ class ItemScorer:
         known = len(self)
         if known < count:
             positions = self._space.split.order[known:count]
-            scored = self._run(positions)
+            # Guards look at the first items alone, so that all artifacts are held beside the reference on the same.
+            guard = OutputGuard() if self._scores is None else None
+            scored = self._run(positions, guard)
+            self._guard = self._guard if guard is None else guard.summarise()
             # The items were read in the order of the data; the test wants them in the order that was drawn.
             fresh = scored.scores.select(np.argsort(np.argsort(positions)).astype(np.int64))
             self._scores = fresh if self._scores is None else Scores.join([self._scores, fresh])
             self.nonfinite += scored.nonfinite
-            arrays = pack_scores(self._scores, self.nonfinite)
+            arrays = pack_scores(self._scores, self.nonfinite) | ({} if self._guard is None else self._guard.pack())
             self._space.store.write_arrays(name_scores(self._candidate), arrays)
         if self._scores is None:
             raise StoreError(f"no item of {self._candidate.id} is scored", "run the study again")
@@ -81,14 +86,14 @@ class ItemScorer:
         """Close."""
         self.close()
 
-    def _run(self, positions: NDArray[np.int64]) -> ScoredDataset:
+    def _run(self, positions: NDArray[np.int64], guard: OutputGuard | None) -> ScoredDataset:
         """Scores of the items at these positions, in rising order of the positions."""
         space, runtime = self._space, self._candidate.runtime
         if self._session is None:
             session = space.backends[runtime].open(self._folder, space.scoring_target(runtime))
             self._session = self._stack.enter_context(session)
         items = every(space.evaluation, np.sort(positions).tolist())
-        return score_dataset(self._session, items, space.task, space.scoring_batch, space.progress.advance)
+        return score_dataset(self._session, items, space.task, space.scoring_batch, space.progress.advance, guard)
 
 
 def name_scores(candidate: Candidate) -> str:
@@ -112,3 +117,9 @@ def count_nonfinite(space: Workspace, candidate: Candidate) -> int:
     """Output values of a candidate that were NaN or infinite, over all items scored."""
     arrays = space.store.read_arrays(name_scores(candidate))
     return 0 if arrays is None else int(arrays[NONFINITE][0])
+
+
+def read_guard(space: Workspace, candidate: Candidate) -> GuardSummary | None:
+    """What the guards saw of a candidate's outputs over the items that it was scored on first; None before that."""
+    arrays = space.store.read_arrays(name_scores(candidate))
+    return None if arrays is None else GuardSummary.unpack(arrays)
