@@ -17,6 +17,7 @@ from assay.core.trial import Quality
 from assay.data.cache import remember
 from assay.data.open import open_dataset
 from assay.data.source import DataSource, Preprocess
+from assay.decide.words import format_points
 from assay.measure.certification import Question, certify
 from assay.measure.machine import describe_machine
 from assay.measure.quality import check_task
@@ -209,7 +210,8 @@ def judge_pair(
         return scorers[0].score(count), scorers[1].score(count)
 
     def show(look: TestLook) -> None:
-        progress.say(f"after {look.n:,} items: loss {look.loss:+.4f}, between {look.low:+.4f} and {look.high:+.4f}")
+        loss, low, high = (format_points(value) for value in (look.loss, look.low, look.high))
+        progress.say(f"after {look.n:,} items: a loss of {loss}, between {low} and {high}")
 
     try:
         found = certify(question, draw, items, on_look=show)
