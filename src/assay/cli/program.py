@@ -16,6 +16,7 @@ COMMANDS = {
     "calibration": "assay.cli.calibration:calibration",
     "compare": "assay.cli.compare:compare",
     "doctor": "assay.cli.doctor:doctor",
+    "explain": "assay.cli.explain:explain",
     "init": "assay.cli.init:init",
     "load": "assay.cli.load:load",
     "plan": "assay.cli.plan:plan",

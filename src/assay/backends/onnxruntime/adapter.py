@@ -26,10 +26,11 @@ class OnnxRuntimeBackend:
     Args:
         optimise: off builds artifacts that run every node as it stands (``ORT_DISABLE_ALL``): the exact semantics
             of a quantize/dequantize graph, to compare with.
+        integers: off builds artifacts that compute quantize/dequantize pairs in floats, as they stand.
     """
 
-    def __init__(self, *, optimise: bool = True) -> None:
-        self._settings = Settings(optimise=optimise)
+    def __init__(self, *, optimise: bool = True, integers: bool = True) -> None:
+        self._settings = Settings(optimise=optimise, integers=integers)
 
     @property
     def name(self) -> str:

@@ -30,11 +30,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         schema: version of this structure.
         optimise: let ONNX Runtime rewrite the graph; off gives the exact semantics of every node.
         quantized: the graph has quantize/dequantize pairs that are to become integer operators.
+        integers: let pairs become integer operators at all; off computes them in floats as they stand.
     """
 
     schema: int = SCHEMA
     optimise: bool = True
     quantized: bool = False
+    integers: bool = True
 
 
 def write_settings(settings: Settings, folder: Path) -> None:
@@ -86,6 +88,8 @@ def make_options(target: Target, settings: Settings) -> ort.SessionOptions:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if settings.quantized:
         options.add_session_config_entry("optimization.disable_specified_optimizers", FLOAT_FUSIONS)
+    if not settings.integers:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     if not settings.optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return options

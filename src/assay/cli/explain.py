@@ -1,0 +1,32 @@
+"""``assay explain``: which nodes cost an INT8 trial its answers, and what may mend them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from assay.cli.drawing import TerminalProgress
+from assay.cli.printing import print_json
+from assay.report.explanation import print_explanation, show_explanation
+from assay.studies.explaining import ITEMS, explain_study
+
+
+@click.command()
+@click.argument("folder", metavar="STUDY", type=click.Path(path_type=Path))
+@click.argument("trial", required=False, default="")
+@click.option("--items", type=int, default=ITEMS, show_default=True, help="Search items to measure on, at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1, a stable interface).")
+def explain(folder: Path, trial: str, items: int, as_json: bool) -> None:  # noqa: FBT001 - a flag of the command line
+    """Rank the nodes of an INT8 trial by how much of the loss they cause.
+
+    TRIAL is the id of an INT8 trial; without it, the chosen one is explained, or the fastest one where another
+    format was chosen. Every group of nodes is quantized alone, and with all before it, in one simulated model.
+    """
+    with TerminalProgress(Console(stderr=True)) as progress:
+        explanation = explain_study(folder, trial, items, progress)
+    if as_json:
+        print_json(show_explanation(explanation))
+    else:
+        print_explanation(explanation, Console())

@@ -1,0 +1,208 @@
+"""Measuring what every group of a plan costs, from passes of one simulated model over the same items."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.backends.simulator import load_simulator
+from assay.core.plan import Plan
+from assay.core.precision import Precision
+from assay.core.sensitivity import Damage, Sensitivities, Sensitivity
+from assay.core.session import Batch, Dataset, Metric, Scores, Session, Task
+from assay.core.target import Target
+from assay.core.tensor import Array, Feeds, Outputs
+from assay.graph.chunks import Chunk, split_chunks
+from assay.graph.save import save_model
+from assay.graph.simulate import SimulatedModel
+from assay.measure.noise import NoiseMeter, measure_loss
+from assay.studies.cores import count_cores
+from assay.studies.loaded import cut
+from assay.studies.progress import Progress
+from assay.studies.sample import fill_up
+
+MOST_CHUNKS = 8
+GROUPS_A_CHUNK = 3
+BATCH = 16
+
+State = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What the sensitivities are measured by.
+
+    Attributes:
+        items: the same for every group.
+        task: turns outputs into scores.
+        metric: of the study.
+        fixed_batch: items per call where the model fixes it.
+    """
+
+    items: Dataset
+    task: Task
+    metric: Metric
+    fixed_batch: int | None = None
+
+
+def measure_sensitivities(
+    simulated: SimulatedModel, questions: Questions, scratch: Path, progress: Progress
+) -> Sensitivities:
+    """Switch every group on alone, and with all before it, and compare with the float model.
+
+    Args:
+        simulated: of the plan.
+        questions: items, task and metric.
+        scratch: an existing folder for the files that the model is opened from.
+        progress: is told of every batch.
+
+    Raises:
+        BackendError: the simulator cannot run the model.
+        DataError: an item cannot be read.
+        MeasurementError: no output has a signal.
+    """
+    count = len(simulated.groups)
+    alone, cumulative = ([_Record() for _ in range(count)] for _ in range(2))
+    reference: list[Scores] = []
+    chunks = split_chunks(simulated, max(1, min(MOST_CHUNKS, count // GROUPS_A_CHUNK)))
+    with open_chunks(simulated, chunks, scratch) as passes:
+        began = time.perf_counter()
+        progress.start("measuring groups", len(questions.items))
+        for batch in questions.items.batches(questions.fixed_batch or BATCH):
+            judge = _Judge(questions, batch)
+            plain, states = passes.run_floats(judge.feeds)
+            reference.append(judge.score(plain))
+            for group, single, so_far in passes.run_groups(judge.feeds, states):
+                judge.add(alone[group], plain, single)
+                judge.add(cumulative[group], plain, so_far)
+            progress.advance(batch.size)
+        progress.finish()
+        seconds = time.perf_counter() - began
+    known = Scores.join(reference)
+    found = tuple(
+        Sensitivity(group, single.sum_up(known, questions.metric), so_far.sum_up(known, questions.metric))
+        for group, single, so_far in zip(simulated.groups, alone, cumulative, strict=True)
+    )
+    return Sensitivities(found, found[-1].cumulative, len(known), round(passes.count / len(reference)), seconds)
+
+
+class _Record:
+    """What is kept of one setting of the switches."""
+
+    def __init__(self) -> None:
+        self.meter, self.scores = NoiseMeter(), list[Scores]()
+
+    def sum_up(self, reference: Scores, metric: Metric) -> Damage:
+        return Damage(self.meter.noise, measure_loss(reference, Scores.join(self.scores), metric))
+
+
+class _Judge:
+    """Scores the outputs of one batch."""
+
+    def __init__(self, questions: Questions, batch: Batch) -> None:
+        self._questions, self._batch = questions, batch
+        fixed = questions.fixed_batch
+        self.feeds: Feeds = batch.feeds if fixed is None else fill_up(batch.feeds, fixed)
+
+    def add(self, record: _Record, reference: Outputs, outputs: Outputs) -> None:
+        record.meter.add(self._trim(reference), self._trim(outputs))
+        record.scores.append(self.score(outputs))
+
+    def score(self, outputs: Outputs) -> Scores:
+        scores = self._questions.task.score(self._trim(outputs), self._batch.targets)
+        return replace(scores, records={}, columns={})
+
+    def _trim(self, outputs: Outputs) -> Outputs:
+        fixed = self._questions.fixed_batch
+        return outputs if fixed is None else cut(outputs, fixed, self._batch.size)
+
+
+@contextmanager
+def open_chunks(simulated: SimulatedModel, chunks: Sequence[Chunk], scratch: Path) -> Iterator[Passes]:
+    """Sessions of all chunks of a simulated model, on all cores.
+
+    Raises:
+        BackendError: the simulator cannot run one.
+    """
+    backend = load_simulator()
+    target = Target(runtime=backend.name, threads=count_cores())
+    with ExitStack() as stack:
+        sessions: list[Session] = []
+        for chunk in chunks:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".exposed.", dir=scratch)))
+            path, built = folder / "chunk.onnx", folder / "built"
+            built.mkdir()
+            save_model(chunk.model, path)
+            backend.build(path, built, Plan(Precision.FP32), target)
+            sessions.append(stack.enter_context(backend.open(built, target)))
+        yield Passes(simulated, chunks, sessions)
+
+
+class Passes:
+    """Runs settings of the switches, each from the chunk in which it first differs from what was run before.
+
+    Args:
+        simulated: the whole model.
+        chunks: of it, in order.
+        sessions: of the chunks.
+
+    Attributes:
+        count: passes so far, in runs of all chunks.
+    """
+
+    def __init__(self, simulated: SimulatedModel, chunks: Sequence[Chunk], sessions: Sequence[Session]) -> None:
+        self._chunks, self._sessions, self._switch = chunks, sessions, simulated.switch
+        self._outputs = tuple(str(value.name) for value in simulated.model.graph.outputs)
+        self._groups = len(simulated.groups)
+        self.count = 0.0
+
+    def run_floats(self, feeds: Feeds) -> tuple[Outputs, list[State]]:
+        """The float model's outputs, and what is known before each chunk and at the end."""
+        off = np.zeros(self._groups, np.bool_)
+        states: list[State] = [{}]
+        for index in range(len(self._chunks)):
+            states.append(self._run(index, feeds, states[-1], off))
+        return self._read_outputs(states[-1]), states
+
+    def run_groups(self, feeds: Feeds, states: Sequence[State]) -> Iterator[tuple[int, Outputs, Outputs]]:
+        """For each group: the outputs with it alone quantized, and with it and all before it.
+
+        Args:
+            feeds: one batch.
+            states: of the same batch, from ``run_floats``.
+        """
+        before: State = {}
+        for index, chunk in enumerate(self._chunks):
+            for group in range(chunk.first, chunk.last):
+                one, all_before = np.zeros(self._groups, np.bool_), np.zeros(self._groups, np.bool_)
+                one[group], all_before[: group + 1] = True, True
+                single = self._finish(index, feeds, states[index], one)
+                yield group, single, self._finish(index, feeds, before, all_before) if group else single
+            if index + 1 < len(self._chunks):
+                before = self._run(index, feeds, before, np.arange(self._groups) < chunk.last)
+
+    def _finish(self, index: int, feeds: Feeds, state: State, switches: NDArray[np.bool_]) -> Outputs:
+        """Outputs from a chunk on."""
+        for later in range(index, len(self._chunks)):
+            state = self._run(later, feeds, state, switches)
+        return self._read_outputs(state)
+
+    def _run(self, index: int, feeds: Feeds, state: State, switches: NDArray[np.bool_]) -> State:
+        """What is known after a chunk, as far as it is needed."""
+        chunk = self._chunks[index]
+        inputs = {**feeds, **{name: state[name] for name in chunk.reads}, self._switch: switches}
+        outputs = self._sessions[index].run(inputs)
+        self.count += 1 / len(self._chunks)
+        needed = {name for later in self._chunks[index + 1 :] for name in later.reads} | set(self._outputs)
+        return {name: value for name, value in {**state, **outputs}.items() if name in needed}
+
+    def _read_outputs(self, state: State) -> Outputs:
+        """The model's outputs out of all that is known at the end."""
+        return {name: state[name] for name in self._outputs}
