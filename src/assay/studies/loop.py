@@ -13,6 +13,7 @@ from assay.core.precision import Precision
 from assay.core.trial import TrialStatus
 from assay.decide.propose import Capabilities, Screened, propose
 from assay.measure.certification import losses_of
+from assay.studies.asked import keep_request
 from assay.studies.attempt import Attempt, attempt_candidate
 from assay.studies.certifying import compare_search
 from assay.studies.concluding import conclude_study, find_reference
@@ -40,6 +41,7 @@ def run_study(request: StudyRequest, progress: Progress) -> StudyRecord:
     started = time.monotonic()
     with locked(request.output):
         space = open_workspace(request, progress)
+        keep_request(space.store, request)
         known = find_finished(space)
         if known is not None:
             progress.say("nothing to do: this study is finished, its record stands")
