@@ -40,9 +40,7 @@ class TestOrder:
     untested: Mapping[str, str] = field(default_factory=dict)
 
 
-def order_tests(
-    requirements: Requirements, trials: Sequence[Trial], losses: Mapping[str, float] | None = None
-) -> TestOrder:
+def order_tests(requirements: Requirements, trials: Sequence[Trial]) -> TestOrder:
     """The candidates worth certifying, the safest first, each cheaper than all before it.
 
     FP32 is the model itself and needs no certificate.
@@ -50,7 +48,6 @@ def order_tests(
     Args:
         requirements: tolerance, constraints and objective.
         trials: measured ones, with their quality on the search items; one is the reference.
-        losses: trial id -> loss on the search items, of those whose quality has no interval there.
 
     Raises:
         MeasurementError: the reference was not measured.
@@ -72,8 +69,7 @@ def order_tests(
         else:
             worth.append(assessment)
     chain: list[Assessment] = []
-    points = losses or {}
-    for assessment in sorted(worth, key=lambda one: _rank(one, points.get(one.trial.id, 0.0))):
+    for assessment in sorted(worth, key=_rank):
         untested |= _take(field_, chain, assessment)
     return TestOrder(tuple(a.trial.id for a in chain), worse, untested)
 
@@ -103,14 +99,15 @@ def _replaces(cheaper: Assessment, dearer: Assessment) -> bool:
     return same and cheaper.loss.upper - dearer.loss.upper <= EQUAL_RISK * cheaper.loss.margin
 
 
-def _rank(assessment: Assessment, point: float) -> tuple[float, int, int, str]:
-    """The safest first: by the bound of the loss on the search items, then the higher precision, the fewer flips.
+def _rank(assessment: Assessment) -> tuple[float, float, int, int, str]:
+    """The safest first: by the bound of the loss on the search items, then the loss itself, the higher precision.
 
-    Without a bound the loss itself has to do.
+    Where the items are too few for an interval, all bounds are alike and the loss orders.
     """
-    upper = point if assessment.loss is None else assessment.loss.upper
+    loss = assessment.loss
+    upper, point = (0.0, 0.0) if loss is None else (loss.upper, loss.point)
     bits = assessment.trial.candidate.plan.precision.bits
-    return (round(upper, 12), -bits, count_flips(assessment), assessment.trial.id)
+    return (round(upper, 12), point, -bits, count_flips(assessment), assessment.trial.id)
 
 
 def _find_floor(field_: Field) -> Assessment | None:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from assay.core.certificate import Certificate, CertificateStatus, Design
-from assay.core.errors import MeasurementError
+from assay.core.errors import BackendError, MeasurementError
 from assay.core.plan import Candidate
 from assay.core.requirements import CLASS_COLUMN
 from assay.core.session import Scores
@@ -16,7 +16,7 @@ from assay.data.seeking import read_columns
 from assay.decide.sequence import order_tests
 from assay.decide.words import name_candidate
 from assay.measure.certification import Certified, Question, certify, losses_of
-from assay.measure.functionals.table import load_functional
+from assay.measure.statistics.influence import describe_functional
 from assay.measure.statistics.paired import compare
 from assay.studies.scoring import ItemScorer, read_scores
 from assay.studies.workspace import Workspace
@@ -34,44 +34,41 @@ def make_question(space: Workspace) -> Question:
     )
 
 
-def compare_search(space: Workspace, reference: Candidate, candidate: Candidate) -> Quality | None:
-    """The metric of a candidate beside the reference's on the search items; None where they are too few for it."""
+def compare_search(space: Workspace, reference: Candidate, candidate: Candidate) -> Quality:
+    """The metric of a candidate beside the reference's on the search items; without an interval where they are few."""
     before, after = (read_scores(space, one).select(slice(0, space.split.search)) for one in (reference, candidate))
+    confidence = space.request.requirements.confidence
     try:
-        return compare(space.metric, before, after, space.request.requirements.confidence)
+        return compare(space.metric, before, after, confidence)
     except MeasurementError:
         if space.metric.functional:
-            return None
+            return describe_functional(space.metric, before, after, confidence)
         raise
 
 
-def value_search(space: Workspace, reference: Candidate, candidate: Candidate) -> float:
-    """Loss of a metric that is no mean of item scores, on the search items; it has no interval where they are few."""
-    functional = load_functional(space.metric.functional)
-    before, after = (
-        functional.value(read_scores(space, one).select(slice(0, space.split.search)).records[space.metric.record])
-        for one in (reference, candidate)
-    )
-    return before - after if space.metric.higher_is_better else after - before
-
-
-def certify_trials(space: Workspace, trials: Sequence[Trial]) -> Mapping[str, Certified]:
+def certify_trials(space: Workspace, trials: Sequence[Trial]) -> tuple[Mapping[str, Certified], Mapping[str, str]]:
     """Certificates of the candidates, by trial id; FP32 needs none, and what has no quality gets none.
+
+    A candidate that crashes, hangs or fails on a certification item can no longer be chosen: nothing is claimed of it,
+    so it leaves the sequence, and the next one is tested as if it had never stood there.
 
     Args:
         space: the study.
         trials: all of them, with their quality on the search items.
 
+    Returns:
+        Certificates, and why candidates failed on the certification items, by trial id.
+
     Raises:
-        BackendError: an artifact that has run before fails now.
+        BackendError: the FP32 reference fails on an item.
         MeasurementError: too few items for the metric's method.
     """
     by_id = {trial.id: trial for trial in trials}
     reference = next(trial for trial in trials if trial.reference)
     measured = [trial for trial in trials if trial.evidence is not None]
-    points = {t.id: value_search(space, reference.candidate, t.candidate) for t in measured if space.metric.functional}
-    tests = order_tests(space.request.requirements, measured, points)
+    tests = order_tests(space.request.requirements, measured)
     found: dict[str, Certified] = {}
+    failures: dict[str, str] = {}
     for reasons, status in ((tests.worse, CertificateStatus.WORSE), (tests.untested, CertificateStatus.UNTESTED)):
         for name, reason in reasons.items():
             found |= keep_search(space, by_id[name], status, reason)
@@ -82,13 +79,19 @@ def certify_trials(space: Workspace, trials: Sequence[Trial]) -> Mapping[str, Ce
             if blocked:
                 found |= keep_search(space, by_id[name], CertificateStatus.UNTESTED, blocked, place)
                 continue
-            certified = certify_trial(space, scorer, by_id[name], place)
+            try:
+                certified = certify_trial(space, scorer, by_id[name], place)
+            except BackendError as error:
+                if scorer.broken:
+                    raise
+                failures[name] = str(error)
+                continue
             found[name] = certified
             space.progress.say(describe(by_id[name], certified.certificate))
             if certified.certificate.status is not CertificateStatus.CERTIFIED:
                 named = name_candidate(by_id[name].candidate)
                 blocked = f"{named}, which is safer on the search items, was not certified"
-    return found
+    return found, failures
 
 
 def certify_trial(space: Workspace, reference: ItemScorer, trial: Trial, place: int) -> Certified:

@@ -127,8 +127,8 @@ def test_an_untested_one_whose_search_loss_is_beyond_the_tolerance_holds_nothing
 
 
 def test_without_an_interval_the_loss_on_the_search_items_orders() -> None:
-    risky = make_any(INT8, 4.0, plan=FAST)
-    safe = make_any(BF16, 6.0)
-    trials = [make_reference(), risky, safe]
-    assert order_tests(REQUIREMENTS, trials, {risky.id: 0.01, safe.id: 0.001}).order == (safe.id, risky.id)
-    assert order_tests(REQUIREMENTS, trials, {risky.id: 0.0, safe.id: 0.001}).order == (risky.id,)
+    """Too few items for an interval: the bounds are all that the metric can be."""
+    safe, risky = (make_trial(4.0, loss, 100 - loss, plan=FAST) for loss in (0.0, 1.0))
+    half = make_trial(6.0, 0.5, 99.5, precision=BF16)
+    assert order_tests(REQUIREMENTS, [make_reference(), risky, half]).order == (half.id, risky.id)
+    assert order_tests(REQUIREMENTS, [make_reference(), safe, half]).order == (safe.id,)

@@ -33,6 +33,11 @@ NEAREST, FARTHEST = math.log(1e-12), math.log(1e6)
 HALVINGS = 26
 
 
+TOO_FEW = "none: too few items for an interval"
+WIDEST = 1e9
+"""Bound of a difference that has none: stored numbers are finite."""
+
+
 def compare_functional(metric: Metric, reference: Scores, variant: Scores, confidence: float) -> Quality:
     """Compare a variant with the reference by a functional of the items.
 
@@ -79,6 +84,37 @@ def compare_functional(metric: Metric, reference: Scores, variant: Scores, confi
         flips_won=won,
         agreement=float(np.mean(agrees)),
         method=JACKKNIFE if functional.groups else INFLUENCE,
+        asymptotic=True,
+    )
+
+
+def describe_functional(metric: Metric, reference: Scores, variant: Scores, confidence: float) -> Quality:
+    """Both values of a functional where the items are too few for an interval: bounds that are always true.
+
+    Raises:
+        RequestError: the record was not kept, or a library is missing.
+    """
+    functional = load_functional(metric.functional)
+    before, after = (_read_records(metric, scores) for scores in (reference, variant))
+    old, new = functional.value(before), functional.value(after)
+    # Without an interval no influence is asked for, since that may take more items.
+    lost, won = _count_flips(functional, before, after, np.zeros(0))
+    agrees = (reference.predictions == variant.predictions) & (reference.predictions >= 0)
+    span = min(functional.span, WIDEST)
+    return Quality(
+        metric=metric.name,
+        higher_is_better=metric.higher_is_better,
+        reference=old,
+        value=new,
+        difference=new - old,
+        low=-span,
+        high=span,
+        confidence=confidence,
+        n=len(before),
+        flips_lost=lost,
+        flips_won=won,
+        agreement=float(np.mean(agrees)),
+        method=TOO_FEW,
         asymptotic=True,
     )
 
