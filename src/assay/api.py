@@ -101,7 +101,8 @@ class StudyOptions(TypedDict, total=False):
         batch: items per call at which latency is measured.
         threads: compute threads of the deployment.
         latency_seconds: budget of the latency measurement.
-        trial_seconds: limit of a build or a first run.
+        trial_seconds: what gives no answer for longer fails its trial.
+        trial_memory: what takes more memory fails its trial, such as ``4GiB``.
         title: heading of the report.
     """
 
@@ -124,6 +125,7 @@ class StudyOptions(TypedDict, total=False):
     threads: int
     latency_seconds: float
     trial_seconds: float
+    trial_memory: str
     title: str
 
 

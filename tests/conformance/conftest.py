@@ -11,7 +11,7 @@ import pytest
 
 from assay.backends.backend import Backend
 from assay.backends.onnxruntime.adapter import OnnxRuntimeBackend
-from assay.backends.table import BACKENDS, load_backend
+from assay.backends.table import list_backends, load_backend
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.session import Session
@@ -27,7 +27,7 @@ def make_backend(name: str) -> Backend:
     return load_backend(name)
 
 
-@pytest.fixture(params=[*BACKENDS, EXACT])
+@pytest.fixture(params=[*list_backends(), EXACT])
 def backend(request: pytest.FixtureRequest) -> Backend:
     found = make_backend(request.param)
     availability = found.probe()

@@ -1,18 +1,35 @@
-"""Every runtime that Assay knows: name -> ``module:class``, imported only when asked for."""
+"""Every runtime that Assay knows: name -> ``module:class``, imported only when asked for.
+
+An installed package adds one by an entry point of the group ``assay.backends``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import cast
 
 from assay.backends.backend import Backend
-from assay.core.errors import RequestError
+from assay.core.errors import BackendUnavailable, RequestError
 
+GROUP = "assay.backends"
 BACKENDS = {
     "onnxruntime": "assay.backends.onnxruntime.adapter:OnnxRuntimeBackend",
     "openvino": "assay.backends.openvino.adapter:OpenVinoBackend",
     "reference": "assay.backends.reference.adapter:ReferenceBackend",
 }
+"""Those that come with Assay; nobody else's may take their names."""
+
+
+def find_backends() -> Mapping[str, str]:
+    """Name -> ``module:class`` of every runtime: Assay's own, then those of installed packages."""
+    return {**{entry.name: entry.value for entry in entry_points(group=GROUP)}, **BACKENDS}
+
+
+def list_backends() -> tuple[str, ...]:
+    """Names of all runtimes: Assay's own, then those of installed packages."""
+    return (*BACKENDS, *sorted(set(find_backends()) - set(BACKENDS)))
 
 
 def load_backend(name: str) -> Backend:
@@ -20,9 +37,17 @@ def load_backend(name: str) -> Backend:
 
     Raises:
         RequestError: no runtime has this name.
+        BackendUnavailable: the package that adds it cannot be imported.
     """
-    path = BACKENDS.get(name)
+    path = BACKENDS.get(name) or find_backends().get(name)
     if path is None:
-        raise RequestError(f"runtime {name!r} is unknown", f"runtimes are {', '.join(BACKENDS)}")
+        raise RequestError(f"runtime {name!r} is unknown", f"runtimes are {', '.join(list_backends())}")
     module, _, attribute = path.partition(":")
-    return cast("Backend", getattr(import_module(module), attribute)())
+    try:
+        return cast("Backend", getattr(import_module(module), attribute)())
+    except (ImportError, AttributeError) as error:
+        if name in BACKENDS:
+            raise
+        raise BackendUnavailable(
+            f"the adapter of {name}, {path}, cannot be loaded: {error}", "mend its package"
+        ) from error

@@ -54,6 +54,26 @@ def read_memory_limit(root: Path) -> int | None:
     return min(limits) if limits else None
 
 
+def read_memory_room(root: Path) -> int | None:
+    """Bytes that the groups still grant: the least of limit minus use; None where none of them limits them.
+
+    What the system keeps of files only because nobody needs the memory (``inactive_file``) counts as free.
+
+    Args:
+        root: of the file system that ``proc`` and ``sys`` stand in.
+    """
+    rooms: list[int] = []
+    for folder in _folders(root, "memory"):
+        limit = _read(folder / "memory.max") or _read(folder / "memory.limit_in_bytes")
+        used = _read(folder / "memory.current") or _read(folder / "memory.usage_in_bytes")
+        if not limit.isdigit() or not used.isdigit() or int(limit) >= UNLIMITED_BYTES:
+            continue
+        facts = dict(line.split()[:2] for line in _read(folder / "memory.stat").splitlines() if len(line.split()) > 1)
+        kept = facts.get("total_inactive_file", facts.get("inactive_file", "0"))
+        rooms.append(max(0, int(limit) - int(used) + (int(kept) if kept.isdigit() else 0)))
+    return min(rooms) if rooms else None
+
+
 def _folders(root: Path, controller: str) -> Iterator[Path]:
     """Folders of the groups that this process is in, from its own up to the top, for both versions."""
     for line in _read(root / "proc/self/cgroup").splitlines():

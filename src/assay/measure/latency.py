@@ -85,6 +85,7 @@ def measure_latency(  # noqa: PLR0913 - all but two are settings with defaults
     clock: Clock = time.perf_counter_ns,
     cpu_clock: Clock = time.process_time_ns,
     on_round: Callable[[int], None] | None = None,
+    on_visit: Callable[[str], None] | None = None,
 ) -> Mapping[str, LatencySamples]:
     """Time sessions against each other.
 
@@ -98,6 +99,7 @@ def measure_latency(  # noqa: PLR0913 - all but two are settings with defaults
         clock: wall time.
         cpu_clock: CPU time of the process, all threads.
         on_round: told how many rounds are done, after each.
+        on_visit: told whose calls come next, before its untimed ones.
 
     Raises:
         MeasurementError: there is nothing to time, or a clock runs backwards or stands still.
@@ -106,7 +108,10 @@ def measure_latency(  # noqa: PLR0913 - all but two are settings with defaults
     if not sessions or rounds < 1:
         raise MeasurementError(f"nothing to time: {len(sessions)} sessions, {rounds} rounds", "give one of each")
     started = clock()
-    expected = {name: _warm_up(name, session, feeds, max(warmup, 1), clock) for name, session in sessions.items()}
+    tell = on_visit or _ignore
+    expected = {
+        name: _warm_up(name, session, feeds, max(warmup, 1), (clock, tell)) for name, session in sessions.items()
+    }
     calls = plan_calls(expected, budget_s, rounds, needed)
     walls: dict[str, list[list[int]]] = {name: [] for name in sessions}
     cpus: dict[str, list[float]] = {name: [] for name in sessions}
@@ -115,6 +120,7 @@ def measure_latency(  # noqa: PLR0913 - all but two are settings with defaults
             if done >= LEAST_ROUNDS and clock() - started > budget_s * NS_PER_S:
                 break
             for name in order_round(tuple(sessions), done):
+                tell(name)
                 wall, cpu = _visit(name, sessions[name], feeds, calls[name], (clock, cpu_clock))
                 walls[name].append(wall)
                 cpus[name].append(cpu)
@@ -199,8 +205,14 @@ def estimate_speedup(reference: LatencySamples, variant: LatencySamples, confide
     return estimate_ratio(reference.per_round_ns, variant.per_round_ns, confidence)
 
 
-def _warm_up(name: str, session: Session, feeds: Feeds, calls: int, clock: Clock) -> int:
+def _ignore(_name: str) -> None:
+    """Tell nobody."""
+
+
+def _warm_up(name: str, session: Session, feeds: Feeds, calls: int, tools: tuple[Clock, Callable[[str], None]]) -> int:
     """Run some calls; the shortest time of one."""
+    clock, tell = tools
+    tell(name)
     with naming_failures(repr(name)):
         return min(_time_call(session, feeds, clock) for _ in range(calls))
 

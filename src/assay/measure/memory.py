@@ -1,4 +1,4 @@
-"""Resident memory of this process.
+"""Resident memory of processes, and what the machine has left.
 
 A peak means what it says only in a process that did nothing else before: run what is measured in a fresh one.
 """
@@ -6,9 +6,13 @@ A peak means what it says only in a process that did nothing else before: run wh
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+from assay.measure.cgroup import read_memory_room
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -19,6 +23,34 @@ RESET_PEAK = "5"
 def read_current_bytes() -> int:
     """Resident set of this process now."""
     return int(psutil.Process().memory_info().rss)
+
+
+def read_available_bytes(root: Path = Path("/")) -> int:
+    """Memory that can be taken before the machine, or the control group of this process, has none left.
+
+    Args:
+        root: of the file system that the groups' files stand in.
+    """
+    free = int(psutil.virtual_memory().available)
+    room = read_memory_room(root)
+    return free if room is None else min(free, room)
+
+
+def list_family(process: psutil.Process) -> tuple[psutil.Process, ...]:
+    """A process and all that came from it, as far as they still run; the process itself first."""
+    try:
+        return (process, *process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return (process,)
+
+
+def sum_resident_bytes(family: Iterable[psutil.Process]) -> int:
+    """Resident sets of processes together; pages that two of them share count twice, one that ended counts nothing."""
+    total = 0
+    for process in family:
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            total += int(process.memory_info().rss)
+    return total
 
 
 def read_peak_bytes(status: Path = STATUS) -> int:

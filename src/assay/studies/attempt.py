@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx_ir as ir
 
 from assay.calibrate.ranges import solve_ranges
-from assay.core.errors import BackendError, UnsupportedPlan
+from assay.core.errors import BackendError, BuildFailed, UnsupportedPlan
+from assay.core.fault import Fault
 from assay.core.plan import Candidate, Plan
+from assay.core.precision import Precision
 from assay.core.trial import TrialStatus
 from assay.graph.realise import realise
 from assay.graph.save import save_model
 from assay.studies.building import Built, build_artifact, probe_artifact
+from assay.studies.isolation import Limits
 from assay.studies.scoring import ItemScorer, name_scores
 from assay.studies.worker import Probe
 from assay.studies.workspace import Workspace
@@ -29,6 +32,8 @@ class Attempt:
         reason: why it failed or is unsupported.
         address: of the artifact in the store, empty where nothing was built.
         probe: what the first opening showed.
+        limits: that it failed under; more may be enough.
+        faults: outputs that are broken whatever the metric says; an attempt with one has failed.
     """
 
     candidate: Candidate
@@ -37,6 +42,8 @@ class Attempt:
     address: str = ""
     probe: Probe | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits | None = None
+    faults: tuple[Fault, ...] = ()
 
 
 def attempt_candidate(space: Workspace, candidate: Candidate) -> Attempt:
@@ -45,7 +52,7 @@ def attempt_candidate(space: Workspace, candidate: Candidate) -> Attempt:
     Raises:
         StoreError: the store cannot be written; nothing that was finished is lost.
     """
-    stored = space.store.read(f"trials/{candidate.id}", Attempt)
+    stored = read_attempt(space, candidate)
     if stored is not None and is_whole(space, stored):
         space.progress.say(f"{candidate.id}: known from an earlier run")
         return stored
@@ -54,13 +61,20 @@ def attempt_candidate(space: Workspace, candidate: Candidate) -> Attempt:
     except UnsupportedPlan as error:
         attempt = Attempt(candidate, TrialStatus.UNSUPPORTED, str(error))
     except BackendError as error:
-        attempt = Attempt(candidate, TrialStatus.FAILED, str(error))
+        attempt = Attempt(candidate, TrialStatus.FAILED, str(error), limits=space.request.limits)
     space.store.write(f"trials/{candidate.id}", attempt)
     return attempt
 
 
+def read_attempt(space: Workspace, candidate: Candidate) -> Attempt | None:
+    """What is stored of a candidate."""
+    return space.store.read(f"trials/{candidate.id}", Attempt)
+
+
 def is_whole(space: Workspace, attempt: Attempt) -> bool:
-    """Whether everything that a stored attempt stands on is still there."""
+    """Whether everything that a stored attempt stands on is still there; a failure stands on its limits."""
+    if attempt.status is TrialStatus.FAILED:
+        return attempt.limits == space.request.limits
     if attempt.status is not TrialStatus.OK:
         return True
     scores = space.store.read_arrays(name_scores(attempt.candidate))
@@ -79,7 +93,7 @@ def make_attempt(space: Workspace, candidate: Candidate) -> Attempt:
     if not support.supported:
         raise UnsupportedPlan(support.reason)
     built = build_candidate(space, candidate)
-    probe = probe_artifact(built, space.sample, target, space.request.trial_seconds)
+    probe = probe_artifact(built, space.sample, target, space.request.limits)
     score_candidate(space, candidate, built.folder)
     versions = dict(backend.versions()) | dict(space.versions)
     return Attempt(candidate, TrialStatus.OK, "", built.address, probe, versions)
@@ -97,7 +111,7 @@ def build_candidate(space: Workspace, candidate: Candidate) -> Built:
     with tempfile.TemporaryDirectory(prefix=".realised.", dir=space.store.measurements) as name:
         path = Path(name, "model.onnx")
         save_model(realised, path)
-        return build_artifact(space.store, path, candidate, target, backend.versions(), space.request.trial_seconds)
+        return build_artifact(space.store, path, candidate, target, backend.versions(), space.request.limits)
 
 
 def realise_plan(space: Workspace, plan: Plan) -> ir.Model:
@@ -131,3 +145,29 @@ def score_candidate(space: Workspace, candidate: Candidate, built: Path) -> None
             scorer.score(space.split.search)
         finally:
             space.progress.finish()
+
+
+def fail_attempt(space: Workspace, attempt: Attempt, reason: str) -> Attempt:
+    """An attempt that went well so far and has failed now; stored, so that the next run knows.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    failed = replace(attempt, status=TrialStatus.FAILED, reason=reason, probe=None, limits=space.request.limits)
+    space.store.write(f"trials/{attempt.candidate.id}", failed)
+    space.progress.say(f"{attempt.candidate.id}: {failed.status}: {reason}")
+    return failed
+
+
+def check_reference(attempts: Sequence[Attempt]) -> None:
+    """Refuse to go on when no runtime runs the FP32 model.
+
+    Raises:
+        BuildFailed: with the reason of the first runtime.
+    """
+    full = [a for a in attempts if a.candidate.plan.precision is Precision.FP32]
+    if not any(a.status is TrialStatus.OK for a in full):
+        reasons = "; ".join(f"{a.candidate.runtime}: {a.reason}" for a in full)
+        raise BuildFailed(
+            f"no runtime can run the FP32 model, so there is no reference: {reasons}", "see `assay doctor`"
+        )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from assay.core.plan import Candidate
 from assay.core.target import Target
 from assay.core.tensor import Feeds
 from assay.studies.files import hash_file, new_folder, store_errors
+from assay.studies.isolation import Doing, Limits, WatchedProcess, run_to_end
 from assay.studies.store import StudyStore, address_of
 from assay.studies.worker import BuildJob, Probe, ProbeJob, Reply
 
@@ -29,37 +28,21 @@ class Built:
     folder: Path
 
 
-def run_worker(job: BuildJob | ProbeJob, seconds: float) -> Reply:
+def run_worker(job: BuildJob | ProbeJob, limits: Limits) -> Reply:
     """Do a job in a fresh process.
 
     Raises:
-        BackendError: the process crashed, hung past ``seconds`` or ate the machine's memory.
+        BackendError: the process crashed, hung or took too much memory.
     """
-    action = "building" if isinstance(job, BuildJob) else "opening and running"
-    failure: type[BackendError] = BuildFailed if isinstance(job, BuildJob) else RunFailed
+    building = isinstance(job, BuildJob)
+    action, failure = ("building", BuildFailed) if building else ("opening and running", RunFailed)
+    doing = Doing(job.target.runtime, action, failure)
     with tempfile.TemporaryDirectory(prefix="assay-") as name:
         ask, answer = Path(name, "job.json"), Path(name, "reply.json")
-        ask.write_bytes(msgspec.json.encode(job))
-        command = [sys.executable, "-m", "assay.studies.worker", str(ask), str(answer)]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)  # noqa: S603 - our own module
-        except subprocess.TimeoutExpired as error:
-            hint = "raise trial_seconds if the model is only slow"
-            raise failure(f"{job.target.runtime}: {action} took more than {seconds:g} s", hint) from error
-        if not answer.exists():
-            raise failure(
-                f"{job.target.runtime}: the process died while {action} ({describe_exit(done.returncode)})",
-                (done.stderr or done.stdout).decode(errors="replace").strip()[-400:],
-            )
-        return msgspec.json.decode(answer.read_bytes(), type=Reply)
-
-
-def describe_exit(status: int) -> str:
-    """An exit status in words; negative ones are signals."""
-    if status >= 0:
-        return f"exit status {status}"
-    signals = {-6: "SIGABRT", -9: "SIGKILL, probably out of memory", -11: "SIGSEGV", -4: "SIGILL", -8: "SIGFPE"}
-    return f"signal {signals.get(status, str(-status))}"
+        with store_errors(ask, "write"):
+            ask.write_bytes(msgspec.json.encode(job))
+        with WatchedProcess("assay.studies.worker", (str(ask), str(answer)), doing, limits) as process:
+            return msgspec.json.decode(run_to_end(process, answer, limits.seconds), type=Reply)
 
 
 def raise_reply(reply: Reply, otherwise: type[BackendError]) -> None:
@@ -77,7 +60,7 @@ def raise_reply(reply: Reply, otherwise: type[BackendError]) -> None:
 
 
 def build_artifact(
-    store: StudyStore, model: Path, candidate: Candidate, target: Target, versions: Mapping[str, str], seconds: float
+    store: StudyStore, model: Path, candidate: Candidate, target: Target, versions: Mapping[str, str], limits: Limits
 ) -> Built:
     """Build a realised model, or find that it has been built.
 
@@ -87,10 +70,10 @@ def build_artifact(
         candidate: whose plan the file realises.
         target: runtime and device.
         versions: of the runtime: another version builds anew.
-        seconds: limit.
+        limits: of the process that builds it.
 
     Raises:
-        BackendError: the runtime refused, crashed or hung.
+        BackendError: the runtime refused, crashed, hung or took too much memory.
         StoreError: the folder cannot be written.
     """
     with store_errors(model, "read"):
@@ -101,7 +84,7 @@ def build_artifact(
         return Built(address, folder)
     with new_folder(folder) as temporary:
         job = BuildJob(model=str(model.resolve()), into=str(temporary.resolve()), plan=candidate.plan, target=target)
-        raise_reply(run_worker(job, seconds), BuildFailed)
+        raise_reply(run_worker(job, limits), BuildFailed)
     return Built(address, folder)
 
 
@@ -110,18 +93,18 @@ def hash_model(model: Path) -> str:
     return "".join(hash_file(path) for path in sorted(model.parent.glob(f"{model.name}*")))
 
 
-def probe_artifact(built: Built, feeds: Feeds, target: Target, seconds: float) -> Probe:
+def probe_artifact(built: Built, feeds: Feeds, target: Target, limits: Limits) -> Probe:
     """Open an artifact in a fresh process, run it, and hear what it executed.
 
     Raises:
-        BackendError: it crashed, hung or failed.
+        BackendError: it crashed, hung, took too much memory or failed.
     """
     with tempfile.TemporaryDirectory(prefix="assay-") as name:
         path = Path(name, "feeds.npz")
         with store_errors(path, "write"):
             np.savez(path, allow_pickle=False, **dict(feeds))
         job = ProbeJob(built=str(built.folder.resolve()), feeds=str(path), target=target)
-        reply = run_worker(job, seconds)
+        reply = run_worker(job, limits)
     raise_reply(reply, RunFailed)
     if reply.probe is None:
         raise RunFailed(f"{target.runtime}: the first run gave no figures")

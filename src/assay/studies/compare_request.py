@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay.backends.table import BACKENDS
+from assay.backends.table import list_backends
 from assay.core.errors import RequestError
 from assay.core.requirements import LEAST_CONFIDENCE, SliceRule, Tolerance
 from assay.data.source import DataSource
@@ -57,7 +57,7 @@ class CompareRequest:
         if not 1 <= self.threads <= cores:
             raise RequestError(f"threads = {self.threads}, but this machine has {cores}", f"give 1 to {cores}")
         for runtime in self.runtimes:
-            choose_names("runtime", () if runtime is None else (runtime,), tuple(BACKENDS))
+            choose_names("runtime", () if runtime is None else (runtime,), list_backends())
 
 
 def compose_compare_request(  # noqa: PLR0913 - one argument per option

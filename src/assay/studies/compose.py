@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
@@ -11,10 +12,19 @@ from typing import TypeVar
 
 import msgspec
 
-from assay.backends.table import BACKENDS
+from assay.backends.table import list_backends
 from assay.core.errors import RequestError
 from assay.core.precision import Precision, RangeMethod, Repair
-from assay.core.requirements import CLASS_COLUMN, Constraint, Objective, Requirements, SliceRule, Tolerance
+from assay.core.requirements import (
+    CLASS_COLUMN,
+    UNITS,
+    Bounded,
+    Constraint,
+    Objective,
+    Requirements,
+    SliceRule,
+    Tolerance,
+)
 from assay.data.source import DataSource, Preprocess
 from assay.studies.config import DataSection, PreprocessSection, StudyFile
 from assay.studies.prices import find_price
@@ -42,6 +52,7 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         "threads": keys.threads,
         "latency_seconds": keys.latency_seconds,
         "trial_seconds": keys.trial_seconds,
+        "trial_memory": None if keys.trial_memory is None else parse_bytes("trial_memory", keys.trial_memory),
         "calibration_items": keys.calibration.items if keys.calibration else None,
         "accept_unfit": keys.accept_unfit,
         "accept_unresolvable": keys.accept_unresolvable,
@@ -55,13 +66,26 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         evaluation=replace(evaluation, columns=columns),
         requirements=replace(compose_requirements(keys), slices=rules),
         calibration=compose_source("calibration", keys.calibration, keys.preprocess),
-        runtimes=choose_names("runtime", keys.runtimes, tuple(BACKENDS)) or DEFAULT_RUNTIMES,
+        runtimes=choose_names("runtime", keys.runtimes, list_backends()) or DEFAULT_RUNTIMES,
         precisions=choose("precision", keys.precisions, Precision) or tuple(Precision),
         repairs=choose_repairs(keys.repairs),
         production=compose_source("production", keys.production, keys.preprocess),
         ranges=choose("range method", keys.ranges, RangeMethod) or DEFAULT_RANGES,
         **{key: value for key, value in given.items() if value is not None},  # type: ignore[arg-type] # checked by the struct
     )
+
+
+def parse_bytes(key: str, text: str) -> int:
+    """A size in words, such as ``4GiB``.
+
+    Raises:
+        RequestError: it is none.
+    """
+    units = UNITS[Bounded.MEMORY]
+    match = re.fullmatch(r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]+)\s*", text)
+    if match is None or match["unit"] not in units:
+        raise RequestError(f"{key} = {text!r} is no size", f"write for example '4GiB'; units are {', '.join(units)}")
+    return int(float(match["number"]) * units[match["unit"]])
 
 
 def require(value: str | None, key: str, what: str) -> str:

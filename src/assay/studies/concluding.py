@@ -14,9 +14,9 @@ from assay.core.trial import Evidence, Footprint, Quality, Trial, TrialStatus
 from assay.measure.certification import Certified
 from assay.measure.machine import describe_machine
 from assay.measure.statistics.paired import compare
-from assay.studies.attempt import Attempt
+from assay.studies.attempt import Attempt, fail_attempt
 from assay.studies.certifying import certify_trials, compare_search
-from assay.studies.confirming import confirm_choice
+from assay.studies.confirming import confirm_choice, withdraw
 from assay.studies.files import measure_folder
 from assay.studies.record import RECORD_SCHEMA, DataProvenance, StudyRecord
 from assay.studies.scoring import count_nonfinite, read_scores
@@ -33,8 +33,7 @@ def conclude_study(
 ) -> StudyRecord:
     """The record of a study whose candidates are all tried and timed."""
     request = space.request
-    searched = search_trials(space, attempts, timings)
-    certified = certify_trials(space, searched)
+    searched, certified = certify_searched(space, attempts, timings)
     trials = tuple(finish_trial(space, describe_reference(space, trial), certified.get(trial.id)) for trial in searched)
     decision, trials, fresh = confirm_choice(space, attempts, trials)
     timings = {**timings, **fresh}
@@ -74,6 +73,19 @@ def conclude_study(
 def find_reference(attempts: Sequence[Attempt]) -> Attempt:
     """The FP32 model on the first runtime that runs it: what every variant is compared with."""
     return next(a for a in attempts if a.candidate.plan == Plan(Precision.FP32) and a.status is TrialStatus.OK)
+
+
+def certify_searched(
+    space: Workspace, attempts: Sequence[Attempt], timings: Mapping[str, Timing]
+) -> tuple[tuple[Trial, ...], Mapping[str, Certified]]:
+    """All trials, without evidence of those that failed on a certification item, and certificates by trial id."""
+    searched = search_trials(space, attempts, timings)
+    certified, failures = certify_trials(space, searched)
+    trials = tuple(
+        withdraw(trial, fail_attempt(space, attempt, failures[trial.id])) if trial.id in failures else trial
+        for trial, attempt in zip(searched, attempts, strict=True)
+    )
+    return trials, certified
 
 
 def search_trials(space: Workspace, attempts: Sequence[Attempt], timings: Mapping[str, Timing]) -> tuple[Trial, ...]:

@@ -68,6 +68,7 @@ class StudyFile(Section, frozen=True):
     threads: int | None = None
     latency_seconds: float | None = None
     trial_seconds: float | None = None
+    trial_memory: str | None = None
     accept_unfit: bool | None = None
     accept_unresolvable: bool | None = None
     sequential: bool | None = None

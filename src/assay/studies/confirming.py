@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from assay.core.decision import Decision
+from assay.core.errors import RunFailed
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.trial import Trial
 from assay.decide.conclude import conclude
-from assay.studies.attempt import Attempt
+from assay.studies.attempt import Attempt, fail_attempt
 from assay.studies.showing import plan_items
 from assay.studies.timing import Timing, describe_anew, suffices, time_group
+from assay.studies.timing_apart import Culprit
 from assay.studies.workspace import Workspace
 
 MOST_CHOICES = 3
@@ -32,8 +34,10 @@ def confirm_choice(
     Returns:
         Decision, trials, and the timings that were taken anew, by trial id.
 
+    A choice that fails in them fails its trial, and the next one takes its place.
+
     Raises:
-        BackendError: an artifact that has run before fails now.
+        BackendError: the FP32 reference fails now.
         MeasurementError: the clock is unstable.
     """
     requirements = space.request.requirements
@@ -41,8 +45,12 @@ def confirm_choice(
     decision = conclude(requirements, trials, plan_items)
     while len(fresh) < MOST_CHOICES and is_new_choice(decision, trials, fresh):
         name = str(decision.chosen)
-        fresh[name] = time_anew(space, attempts, name)
-        trials = tuple(retime(trial, fresh[name]) if trial.id == name else trial for trial in trials)
+        timing = time_anew(space, attempts, name)
+        if isinstance(timing, Culprit):
+            trials = fail_culprit(space, attempts, trials, timing)
+        else:
+            fresh[name] = timing
+            trials = tuple(retime(trial, timing) if trial.id == name else trial for trial in trials)
         decision = conclude(requirements, trials, plan_items)
     return decision, trials, fresh
 
@@ -53,15 +61,38 @@ def is_new_choice(decision: Decision, trials: Sequence[Trial], fresh: Mapping[st
     return chosen is not None and chosen.candidate.plan != Plan(Precision.FP32) and chosen.id not in fresh
 
 
-def time_anew(space: Workspace, attempts: Sequence[Attempt], name: str) -> Timing:
-    """Fresh calls of one artifact beside the reference, or what an earlier run took of them."""
+def fail_culprit(
+    space: Workspace, attempts: Sequence[Attempt], trials: tuple[Trial, ...], culprit: Culprit
+) -> tuple[Trial, ...]:
+    """The trials without what was known of the one that failed.
+
+    Raises:
+        RunFailed: it is the reference; the next run compares with another one.
+    """
+    failed = fail_attempt(space, next(a for a in attempts if a.candidate.id == culprit.name), culprit.reason)
+    if any(trial.reference and trial.id == culprit.name for trial in trials):
+        hint = "run the same command again: it compares with the next runtime that runs FP32"
+        raise RunFailed(f"the FP32 reference {culprit.name} failed: {culprit.reason}", hint)
+    return tuple(withdraw(trial, failed) if trial.id == culprit.name else trial for trial in trials)
+
+
+def withdraw(trial: Trial, failed: Attempt) -> Trial:
+    """A trial that has failed after all."""
+    return replace(trial, status=failed.status, reason=failed.reason, evidence=None)
+
+
+def time_anew(space: Workspace, attempts: Sequence[Attempt], name: str) -> Timing | Culprit:
+    """Fresh calls of one artifact beside the reference, or what an earlier run took of them; or who failed in them."""
     chosen = next(attempt for attempt in attempts if attempt.candidate.id == name)
     requirements, batch = space.request.requirements, space.request.batch
     stored = space.store.read(f"timings-{name}", Timing)
     if stored is not None and suffices({name: stored}, [chosen], requirements):
         return describe_anew(stored, requirements, batch)
     reference = next(a for a in attempts if a.candidate.plan == Plan(Precision.FP32) and a.probe is not None)
-    timing = time_group(space, (reference, chosen), reference, SHARE)[name]
+    found = time_group(space, (reference, chosen), reference, SHARE)
+    if isinstance(found, Culprit):
+        return found
+    timing = found[name]
     space.store.write(f"timings-{name}", timing)
     return timing
 

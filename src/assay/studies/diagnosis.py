@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from assay.backends.backend import Backend
-from assay.backends.table import BACKENDS, load_backend
+from assay.backends.table import list_backends, load_backend
+from assay.core.errors import BackendUnavailable
 from assay.core.plan import Plan, Scheme
 from assay.core.precision import Placement, Precision, RangeMethod
 from assay.core.target import Target
@@ -97,7 +98,7 @@ def diagnose() -> Diagnosis:
     return Diagnosis(
         machine=machine.facts(),
         units=tuple(UnitState(unit, unit in machine.units, use) for unit, use in find_uses(machine).items()),
-        runtimes=tuple(examine_runtime(name) for name in BACKENDS),
+        runtimes=tuple(examine_runtime(name) for name in list_backends()),
         extras=tuple(find_extra(*extra) for extra in EXTRAS),
     )
 
@@ -109,7 +110,12 @@ def find_uses(machine: Machine) -> Mapping[MatrixUnit, str]:
 
 def examine_runtime(name: str) -> RuntimeState:
     """One runtime."""
-    backend = load_backend(name)
+    try:
+        backend = load_backend(name)
+    except BackendUnavailable as error:
+        return RuntimeState(
+            name, available=False, version="", devices=(), formats=(), missing=error.message, remedy=error.hint
+        )
     here = backend.probe()
     target = Target(runtime=name)
     formats = tuple(examine_format(backend, precision, target) for precision in Precision) if here.available else ()

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from assay.core.errors import BuildFailed
 from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
-from assay.core.trial import TrialStatus
+from assay.core.trial import Trial, TrialStatus
 from assay.decide.propose import Capabilities, Screened, propose
 from assay.measure.certification import losses_of
 from assay.studies.asked import keep_request
-from assay.studies.attempt import Attempt, attempt_candidate
+from assay.studies.attempt import Attempt, attempt_candidate, check_reference, is_whole, read_attempt
 from assay.studies.certifying import compare_search
 from assay.studies.concluding import conclude_study, find_reference
 from assay.studies.opening import open_workspace
@@ -48,7 +47,7 @@ def run_study(request: StudyRequest, progress: Progress) -> StudyRecord:
             space.store.finish(known)
             return known
         attempts = try_candidates(space)
-        timings = time_attempts(space, attempts)
+        attempts, timings = time_attempts(space, attempts)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         record = conclude_study(space, attempts, timings, created, time.monotonic() - started)
         space.store.write("finished", record)
@@ -61,11 +60,22 @@ def find_finished(space: Workspace) -> StudyRecord | None:
     known = space.store.read("finished", StudyRecord)
     if known is None or not all(space.store.artifact(t.artifact).is_dir() for t in known.trials if t.artifact):
         return None
+    if not all(is_settled(space, trial) for trial in known.trials):
+        space.progress.say("what failed under other limits is tried again")
+        return None
     asked = (space.request.requirements, space.title, space.request.sequential)
     if (known.requirements, known.title, known.sequential) == asked:
         return known
     space.progress.say("all is measured: deciding anew for the new requirements")
     return None
+
+
+def is_settled(space: Workspace, trial: Trial) -> bool:
+    """Whether a trial has no reason to be tried again: it did not fail, or did so under the limits that are asked."""
+    if trial.status is not TrialStatus.FAILED:
+        return True
+    stored = read_attempt(space, trial.candidate)
+    return stored is not None and is_whole(space, stored)
 
 
 def try_candidates(space: Workspace) -> tuple[Attempt, ...]:
@@ -88,20 +98,6 @@ def try_candidates(space: Workspace) -> tuple[Attempt, ...]:
             space.progress.say(describe_attempt(attempt))
         check_reference(attempts)
     return tuple(attempts)
-
-
-def check_reference(attempts: list[Attempt]) -> None:
-    """Refuse to go on when no runtime runs the FP32 model.
-
-    Raises:
-        BuildFailed: with the reason of the first runtime.
-    """
-    full = [a for a in attempts if a.candidate.plan.precision is Precision.FP32]
-    if not any(a.status is TrialStatus.OK for a in full):
-        reasons = "; ".join(f"{a.candidate.runtime}: {a.reason}" for a in full)
-        raise BuildFailed(
-            f"no runtime can run the FP32 model, so there is no reference: {reasons}", "see `assay doctor`"
-        )
 
 
 def lack(runtime: str, reason: str) -> Attempt:
@@ -135,8 +131,6 @@ def screen(space: Workspace, attempt: Attempt, attempts: Sequence[Attempt]) -> S
 def is_strained(space: Workspace, attempt: Attempt, reference: Attempt) -> bool:
     """Whether the loss on the search items takes more than half of the tolerance."""
     quality = compare_search(space, reference.candidate, attempt.candidate)
-    if quality is None:
-        return False
     return losses_of(quality)[0] > STRAINED * space.request.requirements.tolerance.margin(quality.reference)
 
 

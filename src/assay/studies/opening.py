@@ -148,7 +148,11 @@ def find_backends(names: tuple[str, ...]) -> tuple[Mapping[str, Backend], Mappin
     backends: dict[str, Backend] = {}
     missing: dict[str, str] = {}
     for name in names:
-        backend = load_backend(name)
+        try:
+            backend = load_backend(name)
+        except BackendUnavailable as error:
+            missing[name] = f"{error.message}; {error.hint}"
+            continue
         availability = backend.probe()
         if availability.available:
             backends[name] = backend

@@ -13,8 +13,10 @@ from assay.core.errors import RequestError
 from assay.core.precision import Precision, RangeMethod, Repair
 from assay.core.requirements import Requirements
 from assay.data.source import DataSource
+from assay.studies.isolation import Limits
 
 DEFAULT_RUNTIMES = ("onnxruntime", "openvino")
+LEAST_MEMORY = 64 << 20
 DEFAULT_RANGES = (RangeMethod.MSE, RangeMethod.MIN_MAX)
 
 
@@ -40,7 +42,8 @@ class StudyRequest:
         sequential: certify only until the items tell; all items where False.
         accept_unresolvable: go on with too few items for the tolerance.
         latency_seconds: budget of the interleaved latency measurement.
-        trial_seconds: a build or a first run that takes longer fails its trial.
+        trial_seconds: what gives no answer for longer, building or running, fails its trial.
+        trial_memory: bytes that the process of a trial may take; None for a safe share of what is free.
     """
 
     model: Path
@@ -62,6 +65,7 @@ class StudyRequest:
     accept_unresolvable: bool = False
     latency_seconds: float = 60.0
     trial_seconds: float = 600.0
+    trial_memory: int | None = None
     title: str = ""
 
     def __post_init__(self) -> None:
@@ -80,6 +84,9 @@ class StudyRequest:
         for key, seconds in (("latency_seconds", self.latency_seconds), ("trial_seconds", self.trial_seconds)):
             if not seconds > 0:
                 raise RequestError(f"{key} = {seconds} is not positive", "give a number of seconds")
+        if self.trial_memory is not None and self.trial_memory < LEAST_MEMORY:
+            message = f"trial_memory = {self.trial_memory} bytes is less than a runtime takes to open"
+            raise RequestError(message, "give 256MiB or more, or leave it out")
         if not self.runtimes:
             raise RequestError("no runtime is named", "name one or more, such as --runtimes onnxruntime,openvino")
         if len(set(self.runtimes)) < len(self.runtimes):
@@ -87,6 +94,11 @@ class StudyRequest:
         if Precision.INT8 in self.precisions and self.calibration is None:
             hint = "give --calibration, or leave int8 out of --precisions"
             raise RequestError("INT8 needs calibration data and none is named", hint)
+
+    @property
+    def limits(self) -> Limits:
+        """What a process of a trial may take."""
+        return Limits(self.trial_seconds, self.trial_memory)
 
     def measurement_key(self, model_sha256: str, calibration: str, evaluation: str, environment: str) -> str:
         """Content address of all that the measurements depend on; requirements are not part of it.

@@ -10,12 +10,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.core.errors import StoreError
+from assay.core.errors import BackendError, StoreError
 from assay.core.plan import Candidate
 from assay.core.session import Scores, Session
 from assay.data.subset import every
 from assay.measure.guards import GuardSummary, OutputGuard
 from assay.measure.quality import ScoredDataset, score_dataset
+from assay.studies.remote_session import RemoteSession
 from assay.studies.score_arrays import NONFINITE, pack_scores, unpack_scores
 from assay.studies.workspace import Workspace
 
@@ -23,7 +24,7 @@ from assay.studies.workspace import Workspace
 class ItemScorer:
     """Scores one artifact, as far as it is asked to; a context manager.
 
-    What an earlier run has scored is read; the artifact is opened only when more is wanted.
+    What an earlier run has scored is read; the artifact is opened only when more is wanted, in a process of its own.
 
     Args:
         space: the study.
@@ -32,6 +33,7 @@ class ItemScorer:
 
     Attributes:
         nonfinite: output values that were NaN or infinite so far.
+        broken: the runtime failed.
     """
 
     def __init__(self, space: Workspace, candidate: Candidate, folder: Path) -> None:
@@ -40,6 +42,7 @@ class ItemScorer:
         self._session: Session | None = None
         arrays = space.store.read_arrays(name_scores(candidate))
         self._scores: Scores | None = None if arrays is None else unpack_scores(arrays)
+        self.broken = False
         self.nonfinite = 0 if arrays is None else int(arrays[NONFINITE][0])
         self._guard = None if arrays is None else GuardSummary.unpack(arrays)
 
@@ -59,7 +62,11 @@ class ItemScorer:
             positions = self._space.split.order[known:count]
             # Guards look at the first items alone, so that all artifacts are held beside the reference on the same.
             guard = OutputGuard() if self._scores is None else None
-            scored = self._run(positions, guard)
+            try:
+                scored = self._run(positions, guard)
+            except BackendError:
+                self.broken = True
+                raise
             self._guard = self._guard if guard is None else guard.summarise()
             # The items were read in the order of the data; the test wants them in the order that was drawn.
             fresh = scored.scores.select(np.argsort(np.argsort(positions)).astype(np.int64))
@@ -90,7 +97,7 @@ class ItemScorer:
         """Scores of the items at these positions, in rising order of the positions."""
         space, runtime = self._space, self._candidate.runtime
         if self._session is None:
-            session = space.backends[runtime].open(self._folder, space.scoring_target(runtime))
+            session = RemoteSession(self._folder, space.scoring_target(runtime), space.request.limits, "scoring")
             self._session = self._stack.enter_context(session)
         items = every(space.evaluation, np.sort(positions).tolist())
         return score_dataset(self._session, items, space.task, space.scoring_batch, space.progress.advance, guard)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from assay.core.estimate import Estimate
 from assay.core.requirements import Constraint, Objective, Requirements
-from assay.measure.scenarios.find_rate import find_rate
 from assay.studies.attempt import Attempt
-from assay.studies.opened import open_attempt
 from assay.studies.store import address_of
+from assay.studies.timing_apart import Culprit, name_entry, run_timing
+from assay.studies.timing_worker import RateJob
 from assay.studies.workspace import Workspace
 
 SERVE_SECONDS = 12.0
 """For each artifact; no more than the whole latency measurement may take."""
+PATIENCE = 4
+"""The search may take so many times the asked time, where calls are slow."""
 SEED = 20
 
 
@@ -41,11 +41,11 @@ def find_bound(requirements: Requirements) -> Constraint | None:
     return max(bounds, key=lambda pair: pair[0])[1] if bounds else None
 
 
-def serve_attempts(space: Workspace, attempts: Sequence[Attempt]) -> Mapping[str, ServedRate]:
+def serve_attempts(space: Workspace, attempts: Sequence[Attempt]) -> Mapping[str, ServedRate] | Culprit:
     """The rate of every artifact that ran, or what an earlier run found; nothing where no rate is asked for.
 
-    Raises:
-        BackendError: an artifact that has run before fails now.
+    Returns:
+        The rates by trial id, or the artifact that failed.
     """
     requirements = space.request.requirements
     bound = find_bound(requirements)
@@ -58,22 +58,22 @@ def serve_attempts(space: Workspace, attempts: Sequence[Attempt]) -> Mapping[str
     space.progress.start(f"finding the rates that keep {bound.text}", len(attempts))
     found: dict[str, ServedRate] = {}
     for attempt in attempts:
-        found[attempt.candidate.id] = serve_attempt(space, attempt, bound)
+        served = serve_attempt(space, attempt, bound)
+        if isinstance(served, Culprit):
+            return served
+        found[attempt.candidate.id] = served
         space.progress.advance()
     space.progress.finish()
     space.store.write(name, found)
     return found
 
 
-def serve_attempt(space: Workspace, attempt: Attempt, bound: Constraint) -> ServedRate:
+def serve_attempt(space: Workspace, attempt: Attempt, bound: Constraint) -> ServedRate | Culprit:
     """The rate of one artifact, one call at a time."""
-    with open_attempt(space, attempt) as session:
-        found = find_rate(
-            (session,),
-            (space.sample,),
-            bound,
-            confidence=space.request.requirements.confidence,
-            seconds=min(SERVE_SECONDS, space.request.latency_seconds),
-            rng=np.random.default_rng(SEED),
-        )
-    return ServedRate(found.estimate, found.reason)
+    request = space.request
+    seconds = min(SERVE_SECONDS, request.latency_seconds)
+    job = RateJob(name_entry(space, attempt), bound, request.requirements.confidence, seconds, SEED)
+    # One mark is all there is before the answer: the search itself may take its time.
+    patience_s = request.trial_seconds + PATIENCE * seconds
+    reply = run_timing(job, space.sample, request.limits, patience_s, lambda _steps: None)
+    return reply if isinstance(reply, Culprit) else ServedRate(reply.rate, reply.rate_note)

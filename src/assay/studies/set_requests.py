@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from assay.backends.table import BACKENDS
+from assay.backends.table import list_backends
 from assay.core.errors import RequestError
 from assay.data.calibration_set import SelectionMethod
 from assay.data.source import DataSource
@@ -95,7 +95,7 @@ def find_runtimes(keys: StudyFile) -> tuple[str, ...]:
     Raises:
         RequestError: a name is unknown.
     """
-    return choose_names("runtime", keys.runtimes, tuple(BACKENDS)) or DEFAULT_RUNTIMES
+    return choose_names("runtime", keys.runtimes, list_backends()) or DEFAULT_RUNTIMES
 
 
 def parse_items(text: str | None, declared: int | None) -> int | None:

@@ -26,7 +26,8 @@ repairs = ["equalise", "outliers", "smooth", "bias", "round"]   # what may be do
 batch = 1                       # items per call at which latency is measured
 threads = 1                     # compute threads of the deployment
 # latency_seconds = 60          # budget of the interleaved latency measurement
-# trial_seconds = 600           # a build or a first run that takes longer fails its trial
+# trial_seconds = 600           # what gives no answer for longer, building or running, fails its trial
+# trial_memory = "4GiB"         # what takes more fails its trial; left out, 80% of what is free when it starts
 
 # accept_unfit = true           # go on with calibration items that are judged unfit
 # accept_unresolvable = true    # go on with too few items for the tolerance

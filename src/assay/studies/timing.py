@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
-import psutil
 
 from assay.core.estimate import Estimate
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.requirements import Requirements
 from assay.core.stability import Stability, Symptom, SymptomKind
-from assay.core.target import ServingMode
 from assay.core.trial import Latency, TrialStatus
-from assay.measure.energy import find_energy_meter, measure_energy
-from assay.measure.interference import find_interference, watch_machine
+from assay.measure.interference import find_interference
 from assay.measure.latency import (
     ROUNDS,
     LatencySamples,
     describe_calls,
     estimate_cpu_seconds,
     estimate_speedup,
-    measure_latency,
     summarise,
 )
+from assay.measure.memory import read_available_bytes
 from assay.measure.stability import FALSE_ALARMS, judge_stability
 from assay.measure.statistics.quantile import count_needed
-from assay.measure.throughput import measure_throughput
-from assay.studies.attempt import Attempt
-from assay.studies.opened import open_attempt
+from assay.studies.attempt import Attempt, check_reference, fail_attempt
+from assay.studies.isolation import Limits
 from assay.studies.serving import ServedRate, serve_attempts
+from assay.studies.timing_apart import Culprit, name_entry, run_timing
+from assay.studies.timing_worker import TimingJob
 from assay.studies.workspace import Workspace
 
 MEMORY_SHARE = 0.5
 """Share of the free memory that artifacts opened together may take."""
 
 THROUGHPUT_SECONDS = 1.5
+FURTHER_STEPS = 4
+"""Of each artifact besides the rounds: opened twice, warmed up, and loaded."""
 MOST_ALIKE = 2
 """Artifacts with the same finding that are named one by one; of more, only the worst is."""
 P99 = 0.99
@@ -69,16 +68,36 @@ class Timing:
     served_note: str = ""
 
 
-def time_attempts(space: Workspace, attempts: Sequence[Attempt]) -> Mapping[str, Timing]:
+def time_attempts(space: Workspace, attempts: Sequence[Attempt]) -> tuple[tuple[Attempt, ...], Mapping[str, Timing]]:
     """Latency, throughput and CPU time of every artifact, or what an earlier run measured of the same ones.
 
+    An artifact that brings the measurement down fails its trial; the others are timed without it.
+
+    Returns:
+        The attempts, some of them failed now, and the timings by trial id.
+
     Raises:
-        BackendError: an artifact that has run before fails now.
+        BackendError: no FP32 model is left to compare with.
         MeasurementError: the clock is unstable.
     """
-    running = [attempt for attempt in attempts if attempt.status is TrialStatus.OK]
+    while True:
+        check_reference(attempts)
+        running = [attempt for attempt in attempts if attempt.status is TrialStatus.OK]
+        found = time_running(space, running)
+        if not isinstance(found, Culprit):
+            return tuple(attempts), found
+        attempts = [
+            fail_attempt(space, attempt, found.reason) if attempt.candidate.id == found.name else attempt
+            for attempt in attempts
+        ]
+
+
+def time_running(space: Workspace, running: Sequence[Attempt]) -> Mapping[str, Timing] | Culprit:
+    """Timings of artifacts that run, or the one that brought it down."""
     requirements, batch = space.request.requirements, space.request.batch
     rates = serve_attempts(space, running)
+    if isinstance(rates, Culprit):
+        return rates
     stored = space.store.read("timings", dict[str, Timing])
     if stored is not None and suffices(stored, running, requirements):
         anew = {name: describe_anew(timing, requirements, batch) for name, timing in stored.items()}
@@ -87,7 +106,10 @@ def time_attempts(space: Workspace, attempts: Sequence[Attempt]) -> Mapping[str,
     groups = tuple(group_by_memory(running, reference))
     timings: dict[str, Timing] = {}
     for group in groups:
-        timings = {**time_group(space, group, reference, len(groups)), **timings}
+        found = time_group(space, group, reference, len(groups))
+        if isinstance(found, Culprit):
+            return found
+        timings = {**found, **timings}
     space.store.write("timings", timings)
     return add_rates(timings, rates)
 
@@ -167,7 +189,7 @@ def summarise_alike(alike: Sequence[tuple[str, Symptom]]) -> list[str]:
 
 def group_by_memory(attempts: Sequence[Attempt], reference: Attempt) -> Iterator[list[Attempt]]:
     """Artifacts that fit into memory together; the reference is in every group, so that ratios stay paired."""
-    room = psutil.virtual_memory().available * MEMORY_SHARE - need(reference)
+    room = read_available_bytes() * MEMORY_SHARE - need(reference)
     group, used = [reference], 0.0
     for attempt in attempts:
         if attempt is reference:
@@ -185,54 +207,43 @@ def need(attempt: Attempt) -> float:
     return float(attempt.probe.model_memory_bytes) if attempt.probe else 0.0
 
 
-def time_group(space: Workspace, group: Sequence[Attempt], reference: Attempt, groups: int) -> Mapping[str, Timing]:
-    """Time the artifacts of one group in interleaved rounds, then each one's throughput."""
-    requirements = space.request.requirements
+def time_group(
+    space: Workspace, group: Sequence[Attempt], reference: Attempt, groups: int
+) -> Mapping[str, Timing] | Culprit:
+    """Time the artifacts of one group in interleaved rounds, then each one's throughput; or say who made it fail."""
+    requirements, request = space.request.requirements, space.request
     confidence, wanted = requirements.confidence, count_wanted(requirements)
-    batch = space.request.batch
-    space.progress.start(f"timing {len(group)} artifacts in rounds", ROUNDS)
-    with ExitStack() as stack:
-        sessions = {a.candidate.id: stack.enter_context(open_attempt(space, a)) for a in group}
-        with watch_machine() as watch:
-            samples = measure_latency(
-                sessions,
-                space.sample,
-                budget_s=space.request.latency_seconds / groups,
-                needed=wanted,
-                on_round=lambda _done: space.progress.advance(),
-            )
+    job = TimingJob(
+        entries=tuple(name_entry(space, attempt) for attempt in group),
+        budget_s=request.latency_seconds / groups,
+        needed=wanted,
+        confidence=confidence,
+        throughput_s=THROUGHPUT_SECONDS,
+    )
+    memory = None if request.trial_memory is None else request.trial_memory * len(group)
+    space.progress.start(f"timing {len(group)} artifacts in rounds", len(group) * (ROUNDS + FURTHER_STEPS))
+    limits = Limits(request.trial_seconds, memory)
+    reply = run_timing(job, space.sample, limits, request.trial_seconds, space.progress.advance)
     space.progress.finish()
-    space.progress.start("measuring throughput", len(group))
-    timings: dict[str, Timing] = {}
-    for attempt in group:
-        name = attempt.candidate.id
-        throughput, energy, note = load_attempt(space, attempt)
-        timings[name] = Timing(
-            latency=summarise(samples[name], batch, confidence, list_asked(requirements)),
-            throughput=throughput,
+    if isinstance(reply, Culprit):
+        return reply
+    samples = {name: timed.samples for name, timed in reply.timed.items()}
+    return {
+        name: Timing(
+            latency=summarise(samples[name], request.batch, confidence, list_asked(requirements)),
+            throughput=timed.throughput,
             speedup=estimate_speedup(samples[reference.candidate.id], samples[name], confidence),
-            cpu_seconds=estimate_cpu_seconds(samples[name], batch, confidence),
+            cpu_seconds=estimate_cpu_seconds(samples[name], request.batch, confidence),
             samples_ms=keep_samples(samples[name]),
-            energy=energy,
-            energy_note=note,
-            stability=judge_stability(samples[name].calls_ms, watch.read(), false_alarms=FALSE_ALARMS / len(group)),
+            energy=timed.energy,
+            energy_note=timed.energy_note,
+            stability=judge_stability(
+                samples[name].calls_ms, reply.interference, false_alarms=FALSE_ALARMS / len(group)
+            ),
             wanted=wanted,
         )
-        space.progress.advance()
-    space.progress.finish()
-    return timings
-
-
-def load_attempt(space: Workspace, attempt: Attempt) -> tuple[Estimate, Estimate | None, str]:
-    """Throughput in the runtime's throughput mode, and energy per item or why there is none."""
-    confidence = space.request.requirements.confidence
-    meter, note = find_energy_meter(space.target(attempt.candidate.runtime).device)
-    with open_attempt(space, attempt, ServingMode.THROUGHPUT) as session:
-        throughput = measure_throughput(session, space.sample, seconds=THROUGHPUT_SECONDS, confidence=confidence)
-        if meter is None:
-            return throughput, None, note
-        energy = measure_energy(meter, session, space.sample, seconds=THROUGHPUT_SECONDS, confidence=confidence)
-        return throughput, energy, ""
+        for name, timed in reply.timed.items()
+    }
 
 
 def keep_samples(samples: LatencySamples) -> tuple[float, ...]:

@@ -1,7 +1,7 @@
 """A process of its own for what may crash, hang or eat memory: building an artifact, and opening it the first time.
 
-Run as ``python -m assay.studies.worker JOB.json REPLY.json``. It imports one runtime and nothing of the study's other
-parts, so the memory that it reports is what serving the artifact takes.
+Run as ``python -m assay.studies.worker PARENT JOB.json REPLY.json``. It imports one runtime and nothing of the
+study's other parts, so the memory that it reports is what serving the artifact takes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from assay.core.session import Session
 from assay.core.target import Target
 from assay.core.tensor import Feeds
 from assay.measure.memory import read_current_bytes, read_peak_bytes
+from assay.studies.following import follow
 
 QUICK_RUNS = 15
 QUICK_SECONDS = 2.0
@@ -128,8 +129,9 @@ def work(job: BuildJob | ProbeJob) -> Reply:
         return Reply(error=str(error), kind=type(error).__name__, unsupported=isinstance(error, UnsupportedPlan))
 
 
-def main(job_path: str, reply_path: str) -> int:
+def main(parent: str, job_path: str, reply_path: str) -> int:
     """Read the job, do it, write the reply; the exit status is 0 when a reply stands."""
+    follow(int(parent))
     job = msgspec.json.decode(Path(job_path).read_bytes(), type=BuildJob | ProbeJob)
     try:
         reply = work(job)
@@ -137,8 +139,15 @@ def main(job_path: str, reply_path: str) -> int:
         reply = Reply(error=str(error), kind=type(error).__name__)
     except MemoryError:
         reply = Reply(error="the machine's memory is used up", kind="MemoryError")
-    Path(reply_path).write_bytes(msgspec.json.encode(reply))
+    write_reply(Path(reply_path), reply)
     return 0
+
+
+def write_reply(path: Path, reply: object) -> None:
+    """Write a reply so that it is whole where it is."""
+    part = path.with_suffix(".part")
+    part.write_bytes(msgspec.json.encode(reply))
+    part.replace(path)
 
 
 if __name__ == "__main__":

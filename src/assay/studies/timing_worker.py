@@ -1,0 +1,194 @@
+"""A process that times artifacts for a study: what crashes or hangs there is known by the mark it left.
+
+Run as ``python -m assay.studies.timing_worker PARENT JOB.json REPLY.json MARK``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from assay.backends.table import load_backend
+from assay.core.errors import AssayError, BackendError
+from assay.core.estimate import Estimate
+from assay.core.requirements import Constraint
+from assay.core.session import Session
+from assay.core.stability import Interference
+from assay.core.target import ServingMode, Target
+from assay.core.tensor import Feeds
+from assay.measure.energy import find_energy_meter, measure_energy
+from assay.measure.interference import watch_machine
+from assay.measure.latency import LatencySamples, measure_latency
+from assay.measure.scenarios.find_rate import find_rate
+from assay.measure.throughput import measure_throughput
+from assay.studies.following import follow
+from assay.studies.marking import Marker
+from assay.studies.worker import write_reply
+
+OPENING, TIMING, THROUGHPUT, RATE = "opening", "running in rounds", "measuring throughput", "finding the rate"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One artifact: its trial's id, its folder, and what to open it for."""
+
+    name: str
+    built: str
+    target: Target
+
+
+class TimingJob(msgspec.Struct, tag="timing", frozen=True):
+    """Time artifacts in interleaved rounds, then the throughput of each.
+
+    Attributes:
+        feeds: file of the arrays of every call.
+        budget_s: of all rounds.
+        needed: calls of each artifact that are wanted.
+        throughput_s: of each artifact.
+    """
+
+    entries: tuple[Entry, ...]
+    budget_s: float
+    needed: int
+    confidence: float
+    throughput_s: float
+    feeds: str = ""
+
+
+class RateJob(msgspec.Struct, tag="rate", frozen=True):
+    """Find the rate at which one artifact keeps a constraint."""
+
+    entry: Entry
+    bound: Constraint
+    confidence: float
+    seconds: float
+    seed: int
+    feeds: str = ""
+
+
+class Timed(msgspec.Struct, frozen=True):
+    """What timing showed of one artifact.
+
+    Attributes:
+        calls_ns: wall time of every timed call, by rounds.
+        cpu_ns: CPU time of a call, by rounds.
+        energy: joules per item, None where the machine cannot tell; ``energy_note`` says why.
+    """
+
+    calls_ns: tuple[tuple[int, ...], ...]
+    cpu_ns: tuple[float, ...]
+    throughput: Estimate
+    energy: Estimate | None
+    energy_note: str
+
+    @property
+    def samples(self) -> LatencySamples:
+        """The times as arrays."""
+        return LatencySamples(np.array(self.calls_ns, np.int64), np.array(self.cpu_ns))
+
+
+class TimingReply(msgspec.Struct, frozen=True):
+    """What the worker has to say.
+
+    Attributes:
+        timed: trial id -> what timing showed.
+        interference: what else the machine did during the rounds.
+        rate: of a search for a rate; ``rate_note`` says why there is none.
+        error: message and hint where a measurement failed, else empty.
+        failed: a runtime did, and not the measuring itself.
+    """
+
+    timed: Mapping[str, Timed] = {}
+    interference: Interference | None = None
+    rate: Estimate | None = None
+    rate_note: str = ""
+    error: str = ""
+    failed: bool = False
+
+
+def read_feeds(path: str) -> Feeds:
+    """The arrays of a call."""
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def open_entry(entry: Entry, marker: Marker, mode: ServingMode = ServingMode.LATENCY) -> Session:
+    """Open an artifact; the mark says so before."""
+    marker.mark(OPENING, entry.name)
+    return load_backend(entry.target.runtime).open(Path(entry.built), replace(entry.target, mode=mode))
+
+
+def time_entries(job: TimingJob, marker: Marker) -> TimingReply:
+    """Time all artifacts of a job against each other, then each one alone."""
+    feeds = read_feeds(job.feeds)
+    with ExitStack() as stack:
+        sessions = {entry.name: stack.enter_context(open_entry(entry, marker)) for entry in job.entries}
+        with watch_machine() as watch:
+            samples = measure_latency(
+                sessions,
+                feeds,
+                budget_s=job.budget_s,
+                needed=job.needed,
+                on_visit=lambda name: marker.mark(TIMING, name),
+            )
+    timed: dict[str, Timed] = {}
+    for entry in job.entries:
+        throughput, energy, note = load_entry(entry, feeds, job, marker)
+        found = samples[entry.name]
+        calls = tuple(tuple(row) for row in found.calls_ns.tolist())
+        timed[entry.name] = Timed(calls, tuple(found.cpu_ns.tolist()), throughput, energy, note)
+    return TimingReply(timed, watch.read())
+
+
+def load_entry(entry: Entry, feeds: Feeds, job: TimingJob, marker: Marker) -> tuple[Estimate, Estimate | None, str]:
+    """Throughput in the runtime's throughput mode, and energy per item or why there is none."""
+    meter, note = find_energy_meter(entry.target.device)
+    with open_entry(entry, marker, ServingMode.THROUGHPUT) as session:
+        marker.mark(THROUGHPUT, entry.name)
+        throughput = measure_throughput(session, feeds, seconds=job.throughput_s, confidence=job.confidence)
+        if meter is None:
+            return throughput, None, note
+        energy = measure_energy(meter, session, feeds, seconds=job.throughput_s, confidence=job.confidence)
+        return throughput, energy, ""
+
+
+def find_entry_rate(job: RateJob, marker: Marker) -> TimingReply:
+    """The rate of one artifact, one call at a time."""
+    with open_entry(job.entry, marker) as session:
+        marker.mark(RATE, job.entry.name)
+        found = find_rate(
+            (session,),
+            (read_feeds(job.feeds),),
+            job.bound,
+            confidence=job.confidence,
+            seconds=job.seconds,
+            rng=np.random.default_rng(job.seed),
+        )
+    return TimingReply(rate=found.estimate, rate_note=found.reason)
+
+
+def work(job: TimingJob | RateJob, marker: Marker) -> TimingReply:
+    """Do a job; what fails becomes the reply."""
+    try:
+        return time_entries(job, marker) if isinstance(job, TimingJob) else find_entry_rate(job, marker)
+    except AssayError as error:
+        return TimingReply(error=str(error), failed=isinstance(error, BackendError))
+
+
+def main(parent: str, job_path: str, reply_path: str, mark_path: str) -> int:
+    """Read the job, do it, write the reply; the exit status is 0 when a reply stands."""
+    follow(int(parent))
+    job = msgspec.json.decode(Path(job_path).read_bytes(), type=TimingJob | RateJob)
+    with Marker(Path(mark_path)) as marker:
+        reply = work(job, marker)
+    write_reply(Path(reply_path), reply)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))
