@@ -109,8 +109,7 @@ def open_study(pair: Pair, folder: Path) -> tuple[Workspace, tuple[Attempt, ...]
         accept_unresolvable=True,
     )
     space = open_workspace(request, Silent())
-    attempts = try_candidates(space)
-    return space, attempts, time_attempts(space, attempts)
+    return space, *time_attempts(space, try_candidates(space))
 
 
 def decide_sequentially(
@@ -118,7 +117,7 @@ def decide_sequentially(
 ) -> tuple[Decision, tuple[Trial, ...], Mapping[str, Certified]]:
     """As a study does it."""
     searched = search_trials(space, attempts, timings)
-    certified = certify_trials(space, searched)
+    certified, _ = certify_trials(space, searched)
     trials = tuple(finish_trial(space, describe_reference(space, t), certified.get(t.id)) for t in searched)
     return conclude(space.request.requirements, trials), trials, certified
 
