@@ -68,12 +68,11 @@ class Plan:
     @property
     def name(self) -> str:
         """Short text that tells plans apart in one study, such as ``int8-u8s8-chain-mse-bf16``."""
-        if self.scheme is None:
-            return str(self.precision)
-        scheme = self.scheme
-        parts = [str(self.precision), scheme.dialect.name, str(scheme.placement), str(scheme.ranges).replace("-", "")]
-        parts += [str(repair) for repair in scheme.repairs]
-        if self.rest is not Precision.FP32:
+        parts, scheme = [str(self.precision)], self.scheme
+        if scheme is not None:
+            parts += [scheme.dialect.name, str(scheme.placement), str(scheme.ranges).replace("-", "")]
+            parts += [str(repair) for repair in scheme.repairs]
+        if scheme is not None and self.rest is not Precision.FP32:
             parts.append(str(self.rest))
         if self.overrides:
             parts.append(f"{len(self.overrides)}kept")

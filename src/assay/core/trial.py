@@ -10,6 +10,7 @@ from enum import StrEnum
 from assay.core.audit import ExecutionAudit
 from assay.core.certificate import Certificate
 from assay.core.estimate import Estimate
+from assay.core.fault import Fault
 from assay.core.plan import Candidate
 
 
@@ -161,6 +162,7 @@ class Trial:
         artifact: content address of the built files, empty where nothing was built.
         versions: name -> version of the tools that built and ran it.
         reference: this trial is the FP32 model that the others are compared with.
+        faults: outputs that are broken whatever the metric says; a trial with one has failed.
     """
 
     candidate: Candidate
@@ -170,6 +172,7 @@ class Trial:
     artifact: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     reference: bool = False
+    faults: tuple[Fault, ...] = ()
 
     @property
     def id(self) -> str:

@@ -14,6 +14,8 @@ from assay.core.plan import Candidate, IntegerDialect, Plan, Scheme
 from assay.core.precision import CastStyle, Placement, Precision, RangeMethod, Repair
 
 HALF_PRECISIONS = (Precision.FP16, Precision.BF16)
+MOST_MENDS = 3
+"""Times that guilty nodes are taken out of a form: a fault may hide another one behind it."""
 STANDARD_REPAIRS = (Repair.BIAS,)
 """Part of every INT8 form: it needs no inference beyond the calibration."""
 
@@ -70,11 +72,13 @@ class Screened:
     Attributes:
         latency_ms: of one call, or None where it could not be built or run.
         strained: the loss seen takes more than half of the tolerance.
+        guilty: nodes at which a fault of its outputs begins, and those around them.
     """
 
     candidate: Candidate
     latency_ms: float | None
     strained: bool = False
+    guilty: tuple[str, ...] = ()
 
 
 def propose(
@@ -89,7 +93,7 @@ def propose(
     The first round has, for each runtime, FP32, FP16, BF16, and INT8 in every dialect with the rest that is expected
     fastest. Later rounds take each runtime's fastest INT8 form and vary the range method and the rest, and, where it
     is the fastest of all runtimes, the placement, until nothing new follows; where that form strains the tolerance,
-    all repairs together are tried on it.
+    all repairs together are tried on it. A form with broken outputs is tried again with the guilty nodes in floats.
 
     Args:
         capabilities: one per runtime, in the order of the trials.
@@ -102,10 +106,12 @@ def propose(
     allowed = frozenset(precisions) | {Precision.FP32}
     first = [c for runtime in capabilities for c in _opening(runtime, traits, allowed, ranges)]
     fresh = _unseen(first, known)
-    if fresh or not ranges or Precision.INT8 not in allowed:
+    if fresh:
         return fresh
+    later = [candidate for screened in tried for candidate in _mended(screened, tried)]
+    if not ranges or Precision.INT8 not in allowed:
+        return _unseen(later, known)
     fastest = _fastest(tried)
-    later: list[Candidate] = []
     for runtime in capabilities:
         rests = tuple(rest for rest in runtime.rests if rest in allowed)
         later += _neighbours([c for c in first if c.runtime == runtime.name], rests, ranges, tried, fastest)
@@ -193,6 +199,16 @@ def _repaired(runtime: str, traits: ModelTraits, tried: Sequence[Screened]) -> I
         return
     if any(screened.strained for screened in tried if screened.candidate == start):
         yield replace(start, plan=replace(start.plan, scheme=replace(start.plan.scheme, repairs=traits.repairs)))
+
+
+def _mended(screened: Screened, tried: Sequence[Screened]) -> Iterator[Candidate]:
+    """A form whose outputs are broken with the guilty nodes left in floats as well, a few times over."""
+    plan = screened.candidate.plan
+    plain = replace(screened.candidate, plan=replace(plan, overrides=()))
+    mends = [one for one in tried if replace(one.candidate, plan=replace(one.candidate.plan, overrides=())) == plain]
+    kept = dict(plan.overrides) | dict.fromkeys(screened.guilty, plan.rest)
+    if plan.precision is not plan.rest and len(kept) > len(plan.overrides) and len(mends) <= MOST_MENDS:
+        yield replace(screened.candidate, plan=replace(plan, overrides=tuple(sorted(kept.items()))))
 
 
 def _vary(candidate: Candidate, *, placement: Placement | None = None, ranges: RangeMethod | None = None) -> Candidate:

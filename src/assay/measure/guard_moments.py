@@ -96,9 +96,12 @@ class ChannelMoments:
     @property
     def still(self) -> Flags:
         """``[C]`` whether every feature stands still over the sound items, of which there is at least one."""
-        with np.errstate(invalid="ignore"):
-            still = self.high - self.low <= STILL * np.maximum(np.abs(self.high), np.abs(self.low))
-        return np.asarray(still.all(axis=0) & (self.values > 0))
+        return np.asarray(~self._moving.any(axis=0) & (self.values > 0))
+
+    @property
+    def _moving(self) -> Flags:
+        """``[3, C]`` whether a feature differs between items."""
+        return np.asarray(self.high - self.low > STILL * np.maximum(np.abs(self.high), np.abs(self.low)))
 
     @property
     def live(self) -> Floats:
@@ -112,8 +115,15 @@ class ChannelMoments:
             second = two - one**2
             fourth = four - 4 * one * three + 6 * one**2 * two - 3 * one**4
             spread = count * second**2 / fourth
-        moving = self.high - self.low > STILL * np.maximum(np.abs(self.high), np.abs(self.low))
-        return np.asarray(np.where(moving & np.isfinite(spread), spread, 0.0).max(axis=0).clip(0, count))
+        return np.asarray(np.where(self._moving & np.isfinite(spread), spread, 0.0).max(axis=0).clip(0, count))
+
+    @property
+    def deviation(self) -> Floats:
+        """``[3, C]`` standard deviation of every feature over the sound items; 0 for those that stand still."""
+        with np.errstate(all="ignore"):
+            one, two = self.sums[:2] / np.maximum(self.items - self.broken, 1)
+            deviation = np.sqrt(np.maximum(two - one**2, 0))
+        return np.asarray(np.where(self._moving, deviation, 0.0))
 
     @property
     def top(self) -> Floats:

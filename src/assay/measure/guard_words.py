@@ -25,24 +25,24 @@ def describe_fault(fault: Fault, places: Sequence[int], before: ChannelMoments, 
     """
     rows = list(places)
     total = int(after.items[rows].max())
-    where = name_channels(fault)
     low, high = float(before.bottom[rows].min()), float(before.top[rows].max())
-    theirs = (
-        f"the FP32 reference lies between {low:.4g} and {high:.4g}" if low < high else f"the reference is {low:.4g}"
-    )
+    theirs = f"the reference lies between {low:.4g} and {high:.4g}" if low < high else f"the reference is {low:.4g}"
+    many = len(fault.channels) > 1
     if fault.kind is FaultKind.NONFINITE:
-        words = (
-            f"{where} has NaN or infinite values in {fault.items:,} of {total:,} items, where the reference has none"
-        )
+        seen = f"{'have' if many else 'has'} NaN or infinite values in {fault.items:,} of {total:,} items"
+        theirs = "the reference has none"
     elif fault.kind is FaultKind.ALL_ZERO:
-        words = f"{where} is zero in all of {total:,} items, where {theirs}"
-    elif fault.kind is FaultKind.CONSTANT:
+        seen = f"{'are' if many else 'is'} zero in all of {total:,} items"
+    elif fault.kind is FaultKind.CONSTANT and bool(after.still[rows].all()):
         value = f" ({float(after.top[rows[0]]):.4g})" if _is_flat(rows, after) else ""
-        words = f"{where} is the same{value} in all of {total:,} items, where {theirs}"
+        seen = f"{'are' if many else 'is'} the same{value} in all of {total:,} items"
+    elif fault.kind is FaultKind.CONSTANT:
+        seen = f"hardly {'vary' if many else 'varies'} over {total:,} items"
     else:
         share = np.maximum(after.at_top, after.at_bottom)[rows] / np.maximum(after.values[rows], 1)
-        words = f"{where} stands at an extreme value in {float(share.max()):.0%} of its values, where {theirs}"
-    return replace(fault, words=words)
+        often = f"{'up to ' if many else ''}{float(share.max()):.0%}"
+        seen = f"{'stand' if many else 'stands'} at an extreme value {often} of the time, over {total:,} items"
+    return replace(fault, words=f"{name_channels(fault)} {seen}, where {theirs}")
 
 
 def name_channels(fault: Fault) -> str:

@@ -31,6 +31,8 @@ CHUNK_VALUES = 1 << 22
 LEAST_LIVE = 8.0
 """Items that the reference's variation must be spread over before its absence is a fault."""
 LEAST_ITEMS = 16
+FLAT = 1 / 16
+"""Part of the reference's standard deviation at which a channel that still varies is as good as constant."""
 NOTICEABLE = 1 / 8
 """A channel counts whose reach is at least this part of its peers': rounding can silence smaller ones."""
 LEAST_SHARE = 0.2
@@ -144,9 +146,11 @@ def find_faults(reference: GuardSummary, variant: GuardSummary) -> tuple[Fault, 
 
     - non-finite: an item with NaN or infinity where the reference has none in that channel.
     - constant, all zero: over at least 16 items, though the reference's channel varies there, spread over 8 items or
-      more, by at least an eighth of what its peers vary by; or though the reference is far from zero in every item.
+      more, by at least an eighth of what its peers vary by; or zero though the reference is far from it in every item.
+      A sixteenth of the reference's standard deviation, or less, is as good as constant.
     - saturated: a fifth of the values and more stand at one extreme, four times the reference's share, and either the
-      reference goes on beyond it and its mean lies beyond, or the mean has been pushed towards that end.
+      reference goes on beyond it and its mean lies beyond, or the mean has been pushed towards that end; or half as
+      many stand at each end, beyond both of which the reference goes on.
 
     Peers are all channels along the axis, and their reach is the median. Among channels whose values lie within 0 and
     1, as probabilities do, it is the largest: a class that never shows may well round to zero.
@@ -210,15 +214,21 @@ def _judge(before: ChannelMoments, after: ChannelMoments, *, rounded: bool) -> M
     size = np.maximum(np.abs(before.top), np.abs(before.bottom))
     never_zero = ((before.low[0] > 0) | (before.high[1] < 0)) & _stands_out(before, size)
     zero = after.still & (after.top == 0) & (after.bottom == 0)
-    dead = enough & ~broken & after.still & lively
+    dead = enough & ~broken & (after.still | _is_flat(before, after)) & lively
     empty = enough & ~broken & zero & (lively | never_zero)
-    stuck = enough & ~broken & ~after.still & lively & _is_stuck(before, after)
+    stuck = enough & ~broken & ~dead & lively & _is_stuck(before, after)
     return {
         FaultKind.NONFINITE: broken,
         FaultKind.ALL_ZERO: empty,
         FaultKind.CONSTANT: dead & ~zero,
         FaultKind.SATURATED: stuck & (not rounded),
     }
+
+
+def _is_flat(before: ChannelMoments, after: ChannelMoments) -> Flags:
+    """Whether hardly anything is left of how a channel varies."""
+    theirs = before.deviation
+    return np.asarray((after.deviation <= FLAT * theirs).all(axis=0) & (theirs > 0).any(axis=0))
 
 
 def _stands_out(moments: ChannelMoments, reach: Floats) -> Flags:
@@ -242,8 +252,11 @@ def _is_stuck(before: ChannelMoments, after: ChannelMoments) -> Flags:
             (after.at_top, before.at_top, (before.top - after.top) / reach, moved),
             (after.at_bottom, before.at_bottom, (after.bottom - before.bottom) / reach, -moved),
         )
+    both = np.ones(len(reach), np.bool_)
     for mine, theirs, cut, outwards in rails:
         share = mine / np.maximum(after.values, 1)
-        often = (share >= LEAST_SHARE) & (share >= TIMES * theirs / np.maximum(before.values, 1))
-        stuck |= often & (((cut >= CUT) & (outwards <= -MOVED)) | (outwards >= PUSHED))
-    return stuck
+        often = share >= TIMES * theirs / np.maximum(before.values, 1)
+        one_sided = ((cut >= CUT) & (outwards <= -MOVED)) | (outwards >= PUSHED)
+        stuck |= often & (share >= LEAST_SHARE) & one_sided
+        both &= often & (share >= LEAST_SHARE / 2) & (cut >= CUT)
+    return stuck | both

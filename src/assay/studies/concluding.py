@@ -18,6 +18,7 @@ from assay.studies.attempt import Attempt, fail_attempt
 from assay.studies.certifying import certify_trials, compare_search
 from assay.studies.confirming import confirm_choice, withdraw
 from assay.studies.files import measure_folder
+from assay.studies.guarding import guard_trial
 from assay.studies.record import RECORD_SCHEMA, DataProvenance, StudyRecord
 from assay.studies.scoring import count_nonfinite, read_scores
 from assay.studies.showing import collect_flips, pick_shown, plan_record
@@ -35,6 +36,7 @@ def conclude_study(
     request = space.request
     searched, certified = certify_searched(space, attempts, timings)
     trials = tuple(finish_trial(space, describe_reference(space, trial), certified.get(trial.id)) for trial in searched)
+    trials = tuple(guard_trial(space, trial, find_reference(attempts).candidate) for trial in trials)
     decision, trials, fresh = confirm_choice(space, attempts, trials)
     timings = {**timings, **fresh}
     base = next(trial for trial in trials if trial.reference)
@@ -123,7 +125,14 @@ def make_trial(space: Workspace, attempt: Attempt, timing: Timing | None, refere
     """A trial with its evidence so far, or with the reason why it has none."""
     candidate, probe = attempt.candidate, attempt.probe
     if probe is None or timing is None:
-        return Trial(candidate, attempt.status, attempt.reason, versions=attempt.versions, artifact=attempt.address)
+        return Trial(
+            candidate,
+            attempt.status,
+            attempt.reason,
+            versions=attempt.versions,
+            artifact=attempt.address,
+            faults=attempt.faults,
+        )
     quality = compare_search(space, reference.candidate, candidate)
     evidence = Evidence(
         quality=quality,

@@ -16,6 +16,7 @@ from assay.studies.asked import keep_request
 from assay.studies.attempt import Attempt, attempt_candidate, check_reference, is_whole, read_attempt
 from assay.studies.certifying import compare_search
 from assay.studies.concluding import conclude_study, find_reference
+from assay.studies.guarding import guard_attempt, list_guilty
 from assay.studies.opening import open_workspace
 from assay.studies.progress import Progress
 from assay.studies.record import StudyRecord
@@ -93,7 +94,7 @@ def try_candidates(space: Workspace) -> tuple[Attempt, ...]:
         capabilities, traits, request.precisions, request.ranges, [screen(space, a, attempts) for a in attempts]
     ):
         for candidate in sorted(fresh, key=lambda c: c.plan.precision is not Precision.FP32):
-            attempt = attempt_candidate(space, candidate)
+            attempt = guard_attempt(space, attempt_candidate(space, candidate), attempts)
             attempts.append(attempt)
             space.progress.say(describe_attempt(attempt))
         check_reference(attempts)
@@ -123,6 +124,8 @@ def usable_rests(rests: tuple[Precision, ...], wanted: tuple[Precision, ...]) ->
 
 def screen(space: Workspace, attempt: Attempt, attempts: Sequence[Attempt]) -> Screened:
     """What the proposer is told of an attempt."""
+    if attempt.faults:
+        return Screened(attempt.candidate, None, guilty=list_guilty(space, attempt))
     if attempt.probe is None or attempt.candidate.plan.scheme is None:
         return Screened(attempt.candidate, attempt.probe.quick_ms if attempt.probe else None)
     return Screened(attempt.candidate, attempt.probe.quick_ms, is_strained(space, attempt, find_reference(attempts)))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from trial_samples import S8S8, U8S8
 
@@ -152,3 +154,28 @@ def test_a_repaired_form_is_no_start_of_further_forms() -> None:
     whole = [c for c in (s.candidate for s in tried) if c.plan.scheme and c.plan.scheme.repairs == REPAIRABLE.repairs]
     assert {c.runtime for c in whole} == {"openvino", "onnxruntime"}
     assert len(whole) == 2
+
+
+def test_a_form_with_broken_outputs_is_tried_again_without_the_guilty_nodes() -> None:
+    tried = [replace(one, guilty=()) for one in screen(propose([OPENVINO], CONVNET, ALL, RANGES, ()), {})]
+    broken = next(one for one in tried if one.candidate.id == "openvino.int8-u8s8-chain-mse-bf16")
+    tried = [one for one in tried if one is not broken]
+    seen = [replace(broken, latency_ms=None, guilty=("head", "pool"))]
+    for count in (2, 3, 4):
+        (mended,) = (c for c in propose([OPENVINO], CONVNET, ALL, RANGES, [*tried, *seen]) if c.plan.overrides)
+        assert len(mended.plan.overrides) == count
+        assert {precision for _, precision in mended.plan.overrides} == {Precision.BF16}
+        assert replace(mended.plan, overrides=()) == broken.candidate.plan
+        seen.append(Screened(mended, None, guilty=("head", f"neck{count}")))
+    assert not [c for c in propose([OPENVINO], CONVNET, ALL, RANGES, [*tried, *seen]) if c.plan.overrides]
+
+
+def test_a_broken_fp16_form_is_mended_where_int8_is_not_allowed() -> None:
+    allowed = (Precision.FP32, Precision.FP16)
+    tried = screen(propose([ONNXRUNTIME], CONVNET, allowed, RANGES, ()), {})
+    assert not propose([ONNXRUNTIME], CONVNET, allowed, RANGES, tried)
+    tried = [replace(one, guilty=("head",) if one.candidate.plan.cast else ()) for one in tried]
+    (mended,) = propose([ONNXRUNTIME], CONVNET, allowed, RANGES, tried)
+    assert mended.plan.overrides == (("head", Precision.FP32),)
+    seen = [*tried, Screened(mended, None, guilty=("head",))]
+    assert not propose([ONNXRUNTIME], CONVNET, allowed, RANGES, seen)

@@ -102,7 +102,11 @@ def push_up(values: Floats) -> Floats:
     return np.where(values > -0.5, values.max(), values)
 
 
-@pytest.mark.parametrize("spoil", [stop_above, stop_below, push_up])
+def stop_both(values: Floats) -> Floats:
+    return np.clip(values, -0.8, 0.8)
+
+
+@pytest.mark.parametrize("spoil", [stop_above, stop_below, stop_both, push_up])
 def test_a_rail_that_the_reference_does_not_know_is_saturation(spoil: Callable[[Floats], Floats]) -> None:
     healthy = draw(ITEMS, 10)
     (fault,) = compare(healthy, spoil(healthy))
@@ -111,6 +115,17 @@ def test_a_rail_that_the_reference_does_not_know_is_saturation(spoil: Callable[[
     spoiled[:, 4] = spoil(healthy)[:, 4]
     (fault,) = compare(healthy, spoiled)
     assert (fault.kind, fault.channels) == (FaultKind.SATURATED, (4,))
+
+
+def test_a_channel_that_hardly_varies_is_as_good_as_constant() -> None:
+    healthy = draw(ITEMS, 10)
+    faint = healthy.copy()
+    faint[:, 4] = 3 + 0.05 * healthy[:, 4]
+    (fault,) = compare(healthy, faint)
+    assert (fault.kind, fault.channels) == (FaultKind.CONSTANT, (4,))
+    assert "hardly varies over" in fault.words
+    faint[:, 4] = 3 + 0.2 * healthy[:, 4]
+    assert not compare(healthy, faint)
 
 
 def test_scores_lost_beside_large_boxes_are_dead() -> None:
