@@ -36,12 +36,15 @@ def test_dead_forms_fail_and_fp32_is_chosen(tmp_path: Path) -> None:
         (fault,) = trial.faults
         assert (fault.tensor, fault.whole) == ("logits", True)
         assert "output 'logits' is zero in all of 60 items" in record.decision.reasons[trial.id]
-        assert f"it begins at node '{fault.node}'" in record.decision.reasons[trial.id]
+        assert f"it begins at node '{fault.nodes[0]}'" in record.decision.reasons[trial.id]
     first = [trial for trial in broken if not trial.candidate.plan.overrides]
-    assert {trial.faults[0].node for trial in first} == {"gate"}
+    assert {trial.faults[0].nodes for trial in first} == {("gate",)}
     shown = json.loads(run_assay("show", tmp_path / "STUDY", "--json").out)
     told = {trial["id"]: trial["reason"] for trial in shown["trials"]}
     assert "it begins at node 'gate' (Mul)" in told[first[0].id]
+    again = run_assay(*study_arguments(files, tmp_path / "STUDY"), *QUICK)
+    assert "nothing to do" in again.err
+    assert load_record(tmp_path / "STUDY") == record
 
 
 def test_the_next_plan_keeps_the_guilty_nodes_in_floats(tmp_path: Path) -> None:

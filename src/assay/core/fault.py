@@ -26,7 +26,7 @@ class Fault:
         of: channels along the axis.
         items: over how many items it was seen.
         words: the fault in words, with what the reference does there.
-        node: the first node of the model whose result has the fault; empty where it was not found.
+        nodes: those of the model at which the fault begins, in the graph's order; empty where none was found.
     """
 
     kind: FaultKind
@@ -36,7 +36,7 @@ class Fault:
     of: int
     items: int
     words: str
-    node: str = ""
+    nodes: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:

@@ -47,8 +47,8 @@ def find_read(value: ir.Value) -> ir.Value:
     return value
 
 
-def find_source(prepared: ir.Model, faults: Mapping[str, Fault], output: str) -> ir.Node | None:
-    """The first node whose result has the fault of an output, found by going back along faulty tensors.
+def find_sources(prepared: ir.Model, faults: Mapping[str, Fault], output: str) -> tuple[ir.Node, ...]:
+    """The nodes at which the fault of an output begins, found by going back along faulty tensors on every branch.
 
     Through arithmetic, which mixes channels, only a fault of a whole tensor is followed; NaN always is.
 
@@ -58,36 +58,37 @@ def find_source(prepared: ir.Model, faults: Mapping[str, Fault], output: str) ->
         output: name of a faulty output.
 
     Returns:
-        None where the output has no fault here, or no node computes it.
+        In the graph's order; empty where the output has no fault here, or no node computes it.
     """
-    place = {node: index for index, node in enumerate(prepared.graph)}
-    value = next((value for value in prepared.graph.outputs if value.name == output), None)
-    found: ir.Node | None = None
-    while value is not None and str(value.name) in faults:
+    found: set[ir.Node] = set()
+    waiting = [value for value in prepared.graph.outputs if value.name == output and value.name in faults]
+    seen = set(waiting)
+    while waiting:
+        value = waiting.pop()
         node = value.producer()
         if node is None:
-            return found
-        found, fault = node, faults[str(value.name)]
-        guilty = [
+            continue
+        causes = [
             operand
             for operand in node.inputs
-            if operand is not None and str(operand.name) in faults and explains(faults[str(operand.name)], fault, node)
+            if operand is not None
+            and str(operand.name) in faults
+            and explains(faults[str(operand.name)], value, faults)
         ]
-        value = min(guilty, key=lambda one: _find_place(one, place), default=None)
-    return found
+        if not any(cause.producer() for cause in causes):
+            found.add(node)
+        waiting += [cause for cause in causes if cause not in seen]
+        seen.update(causes)
+    return tuple(node for node in prepared.graph if node in found)
 
 
-def _find_place(value: ir.Value, place: Mapping[ir.Node, int]) -> int:
-    """Place of a tensor's producer; inputs come first."""
-    producer = value.producer()
-    return -1 if producer is None else place.get(producer, -1)
-
-
-def explains(cause: Fault, fault: Fault, node: ir.Node) -> bool:
-    """Whether the fault of an operand can be why a node's result has one."""
+def explains(cause: Fault, value: ir.Value, faults: Mapping[str, Fault]) -> bool:
+    """Whether the fault of an operand can be why the value that a node computes from it has one."""
+    fault, node = faults[str(value.name)], value.producer()
     if FaultKind.NONFINITE in (cause.kind, fault.kind):
         return cause.kind is FaultKind.NONFINITE
-    return cause.whole or (not fault.whole and node.op_type not in ARITHMETIC)
+    mixes = node is not None and node.op_type in ARITHMETIC
+    return cause.whole or (not fault.whole and not mixes)
 
 
 def list_fused(prepared: ir.Model, name: str) -> tuple[str, ...]:

@@ -168,9 +168,12 @@ def find_faults(reference: GuardSummary, variant: GuardSummary) -> tuple[Fault, 
         faults: list[Fault] = []
         for axis in sorted(views.keys() & reference.tensors.get(name, {}).keys()):
             before, after = reference.tensors[name][axis], views[axis]
-            if before.items.shape == after.items.shape:
-                judged = _judge(before, after, rounded=rounded).items()
-                faults += [_make_fault(kind, name, axis, bad, before, after) for kind, bad in judged if bad.any()]
+            if before.items.shape != after.items.shape:
+                continue
+            for kind, guilty in _judge(before, after, rounded=rounded).items():
+                # A dead tensor is told as a whole; what else there is shows in its channels, where it has any.
+                if guilty.any() and (axis != WHOLE or kind in DEAD or len(views) == 1):
+                    faults.append(_make_fault(kind, name, axis, guilty, before, after))
         found += _choose_faults(faults)
     return tuple(found)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 
+from assay.backends.backend import Backend
 from assay.core.errors import BackendError, InputError
 from assay.core.fault import Fault, FaultKind
 from assay.core.plan import Candidate, Plan
@@ -15,7 +17,7 @@ from assay.core.precision import Precision
 from assay.core.session import Dataset
 from assay.core.trial import Trial, TrialStatus
 from assay.data.subset import every
-from assay.graph.fault_source import find_source, list_fused, pair_tensors
+from assay.graph.fault_source import find_sources, list_fused, pair_tensors
 from assay.measure.guards import GuardSummary, OutputGuard, find_faults
 from assay.studies.attempt import Attempt, realise_plan
 from assay.studies.exposing import fit_batch, open_exposed, take_whole_batches
@@ -24,10 +26,12 @@ from assay.studies.workspace import Workspace
 
 TRACED_ITEMS = 64
 """Items on which inner tensors are looked at."""
+MOST_NAMED = 4
+"""Nodes that are told one by one."""
 MOSTLY = 0.5
 """Part of a tensor's channels from which a fault of them is one of what is computed from all of them."""
-EXACT = "onnxruntime"
-"""Runs realised graphs as they stand, where it is available; else the first runtime does."""
+TRACER = "onnxruntime"
+"""Runs float and realised graphs with their tensors exposed, where it is available; else the first runtime does."""
 
 
 def guard_attempt(space: Workspace, attempt: Attempt, attempts: Sequence[Attempt]) -> Attempt:
@@ -75,7 +79,7 @@ def guard_trial(space: Workspace, trial: Trial, reference: Candidate) -> Trial:
 
 def list_guilty(space: Workspace, attempt: Attempt) -> tuple[str, ...]:
     """Nodes that the next plan is to leave in floats: where the faults begin, with what runs together with them."""
-    names = dict.fromkeys(fault.node for fault in attempt.faults if fault.node)
+    names = dict.fromkeys(name for fault in attempt.faults for name in fault.nodes)
     kept = [node for name in names for node in list_fused(space.subject.prepared, name)]
     return tuple(dict.fromkeys(kept))
 
@@ -92,12 +96,13 @@ def name_sources(space: Workspace, candidate: Candidate, faults: Sequence[Fault]
 
 
 def name_source(model: ir.Model, inner: Mapping[str, Fault], fault: Fault) -> Fault:
-    """A fault with the node where it begins."""
-    node = find_source(model, inner, fault.tensor)
-    if node is not None:
-        return replace(
-            fault, node=str(node.name), words=f"{fault.words}; it begins at node '{node.name}' ({node.op_type})"
-        )
+    """A fault with the nodes where it begins."""
+    nodes = find_sources(model, inner, fault.tensor)
+    if nodes:
+        told = ", ".join(f"'{node.name}' ({node.op_type})" for node in nodes[:MOST_NAMED])
+        told += f" and {len(nodes) - MOST_NAMED} more" if len(nodes) > MOST_NAMED else ""
+        words = f"{fault.words}; it begins at node{'s' if len(nodes) > 1 else ''} {told}"
+        return replace(fault, nodes=tuple(str(node.name) for node in nodes), words=words)
     if fault.kind is FaultKind.NONFINITE:
         return fault
     return replace(fault, words=f"{fault.words}; the graph that was built does not show it, so it is the runtime's")
@@ -114,12 +119,40 @@ def trace(space: Workspace, plan: Plan) -> tuple[ir.Model, Mapping[str, Fault]]:
     model = space.subject.prepared
     if space.calibrator is not None:
         model = space.calibrator.observe(() if plan.scheme is None else plan.scheme.repairs).model
-    pairs = pair_tensors(model, realised)
     positions = np.sort(space.split.order[: min(TRACED_ITEMS, space.split.search)])
-    items = every(space.evaluation, positions.tolist())
-    before = watch(space, model, {name: name for name in pairs}, items)
-    after = watch(space, realised, pairs, items)
-    return model, join_faults(find_faults(before, after))
+    items, fixed = every(space.evaluation, positions.tolist()), space.subject.fixed_batch
+    items = items if fixed is None else take_whole_batches(items, fixed)
+    backend = space.backends.get(TRACER) or next(iter(space.backends.values()))
+    return model, find_inner_faults((model, realised), items, fixed, backend, space.store.measurements)
+
+
+def find_inner_faults(
+    models: tuple[ir.Model, ir.Model], items: Dataset, fixed: int | None, backend: Backend, scratch: Path
+) -> Mapping[str, Fault]:
+    """Faults of the tensors that a realised model has in place of the float model's, by the float model's names.
+
+    Args:
+        models: float and realised.
+        items: that both are run on.
+        fixed: items of a call, where the model fixes that.
+        backend: runs both.
+        scratch: an existing folder.
+
+    Raises:
+        BackendError: the runtime cannot run one of the two with its tensors exposed.
+        ModelError: a tensor cannot be exposed.
+    """
+    pairs = pair_tensors(*models)
+    seen: list[GuardSummary] = []
+    for model, names in zip(models, ({name: name for name in pairs}, pairs), strict=True):
+        guard, inputs = OutputGuard(), {value.name for value in model.graph.inputs}
+        with open_exposed(model, tuple(names.values()), backend, scratch) as session:
+            for batch in items.batches(fixed or fit_batch(session, items)):
+                outputs = {**batch.feeds, **session.run(batch.feeds)}
+                own = {name: value for name, value in outputs.items() if name not in inputs}
+                guard.add({**own, **{name: outputs[here] for name, here in names.items()}}, batch.size)
+        seen.append(guard.summarise())
+    return join_faults(find_faults(*seen))
 
 
 def join_faults(faults: Sequence[Fault]) -> Mapping[str, Fault]:
@@ -133,29 +166,3 @@ def join_faults(faults: Sequence[Fault]) -> Mapping[str, Fault]:
         if known is None or (widened.whole and not known.whole):
             joined[fault.tensor] = widened
     return joined
-
-
-def watch(space: Workspace, model: ir.Model, tensors: Mapping[str, str], items: Dataset) -> GuardSummary:
-    """What a guard sees of a model's outputs and inner tensors, under the names of the float model's.
-
-    Args:
-        space: the study.
-        model: float or realised.
-        tensors: name in the float model -> name here.
-        items: to run.
-
-    Raises:
-        BackendError: the runtime cannot run the model with its tensors exposed.
-        InputError: there are fewer items than a fixed batch, or a tensor cannot be exposed.
-    """
-    backend = space.backends.get(EXACT) or next(iter(space.backends.values()))
-    fixed, guard = space.subject.fixed_batch, OutputGuard()
-    if fixed is not None:
-        items = take_whole_batches(items, fixed)
-    inputs = {value.name for value in model.graph.inputs}
-    with open_exposed(model, tuple(tensors.values()), backend, space.store.measurements) as session:
-        for batch in items.batches(fixed or fit_batch(session, items)):
-            outputs = {**batch.feeds, **session.run(batch.feeds)}
-            own = {name: value for name, value in outputs.items() if name not in inputs}
-            guard.add({**own, **{name: outputs[here] for name, here in tensors.items()}}, batch.size)
-    return guard.summarise()
