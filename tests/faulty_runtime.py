@@ -20,7 +20,10 @@ import numpy as np
 import pytest
 
 from assay.backends.backend import Availability, Support
+from assay.backends.model_files import MODEL_FILE
 from assay.backends.onnxruntime.adapter import OnnxRuntimeBackend
+from assay.backends.onnxruntime.options import SETTINGS_FILE, Settings
+from assay.backends.onnxruntime.session import OnnxRuntimeSession
 from assay.core.audit import ExecutionAudit
 from assay.core.plan import IntegerDialect, Plan
 from assay.core.precision import CastStyle, Precision
@@ -134,9 +137,12 @@ class FaultyBackend:
         if self._stage == "build":
             FAIL[self._fault]()
         self._inner.build(model, into, plan, target)
+        # Smaller than what ONNX Runtime keeps, and so chosen before it where size counts.
+        (into / SETTINGS_FILE).unlink()
 
     def open(self, built: Path, target: Target) -> Session:
-        return FaultySession(self._inner.open(built, target), self._fault, self._stage, target)
+        session = OnnxRuntimeSession(built / MODEL_FILE, target, Settings())
+        return FaultySession(session, self._fault, self._stage, target)
 
     def versions(self) -> Mapping[str, str]:
         return {self.name: "1"}

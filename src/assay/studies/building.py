@@ -14,7 +14,7 @@ from assay.core.errors import BackendError, BuildFailed, RunFailed, StoreError, 
 from assay.core.plan import Candidate
 from assay.core.target import Target
 from assay.core.tensor import Feeds
-from assay.studies.files import hash_file, new_folder, store_errors
+from assay.studies.files import SCRATCH, hash_file, new_folder, store_errors
 from assay.studies.isolation import Doing, Limits, WatchedProcess, run_to_end
 from assay.studies.store import StudyStore, address_of
 from assay.studies.worker import BuildJob, Probe, ProbeJob, Reply
@@ -35,9 +35,10 @@ def run_worker(job: BuildJob | ProbeJob, limits: Limits) -> Reply:
         BackendError: the process crashed, hung or took too much memory.
     """
     building = isinstance(job, BuildJob)
+    beside = Path(job.into if isinstance(job, BuildJob) else job.built).parent
     action, failure = ("building", BuildFailed) if building else ("opening and running", RunFailed)
     doing = Doing(job.target.runtime, action, failure)
-    with tempfile.TemporaryDirectory(prefix="assay-") as name:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=beside) as name:
         ask, answer = Path(name, "job.json"), Path(name, "reply.json")
         with store_errors(ask, "write"):
             ask.write_bytes(msgspec.json.encode(job))
@@ -99,7 +100,7 @@ def probe_artifact(built: Built, feeds: Feeds, target: Target, limits: Limits) -
     Raises:
         BackendError: it crashed, hung, took too much memory or failed.
     """
-    with tempfile.TemporaryDirectory(prefix="assay-") as name:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=built.folder.parent) as name:
         path = Path(name, "feeds.npz")
         with store_errors(path, "write"):
             np.savez(path, allow_pickle=False, **dict(feeds))

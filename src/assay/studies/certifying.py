@@ -50,25 +50,34 @@ def certify_trials(space: Workspace, trials: Sequence[Trial]) -> tuple[Mapping[s
     """Certificates of the candidates, by trial id; FP32 needs none, and what has no quality gets none.
 
     A candidate that crashes, hangs or fails on a certification item can no longer be chosen: nothing is claimed of it,
-    so it leaves the sequence, and the next one is tested as if it had never stood there.
+    so it leaves the sequence, and the others are tested as if it had never stood there.
 
     Args:
         space: the study.
         trials: all of them, with their quality on the search items.
 
     Returns:
-        Certificates, and why candidates failed on the certification items, by trial id.
+        Certificates, and why candidates, or the reference, failed on the certification items, by trial id.
 
     Raises:
-        BackendError: the FP32 reference fails on an item.
         MeasurementError: too few items for the metric's method.
     """
+    reference = next(trial for trial in trials if trial.reference)
+    failures: dict[str, str] = {}
+    while True:
+        found, failed = certify_sequence(space, [trial for trial in trials if trial.id not in failures])
+        failures |= failed
+        if not failed or reference.id in failed:
+            return found, failures
+
+
+def certify_sequence(space: Workspace, trials: Sequence[Trial]) -> tuple[Mapping[str, Certified], Mapping[str, str]]:
+    """Certificates as far as nothing fails on an item, and what did with its reason: a candidate or the reference."""
     by_id = {trial.id: trial for trial in trials}
     reference = next(trial for trial in trials if trial.reference)
     measured = [trial for trial in trials if trial.evidence is not None]
     tests = order_tests(space.request.requirements, measured)
     found: dict[str, Certified] = {}
-    failures: dict[str, str] = {}
     for reasons, status in ((tests.worse, CertificateStatus.WORSE), (tests.untested, CertificateStatus.UNTESTED)):
         for name, reason in reasons.items():
             found |= keep_search(space, by_id[name], status, reason)
@@ -82,16 +91,13 @@ def certify_trials(space: Workspace, trials: Sequence[Trial]) -> tuple[Mapping[s
             try:
                 certified = certify_trial(space, scorer, by_id[name], place)
             except BackendError as error:
-                if scorer.broken:
-                    raise
-                failures[name] = str(error)
-                continue
+                return found, {reference.id if scorer.broken else name: str(error)}
             found[name] = certified
             space.progress.say(describe(by_id[name], certified.certificate))
             if certified.certificate.status is not CertificateStatus.CERTIFIED:
                 named = name_candidate(by_id[name].candidate)
                 blocked = f"{named}, which is safer on the search items, was not certified"
-    return found, failures
+    return found, {}
 
 
 def certify_trial(space: Workspace, reference: ItemScorer, trial: Trial, place: int) -> Certified:

@@ -14,9 +14,9 @@ from assay.core.trial import Evidence, Footprint, Quality, Trial, TrialStatus
 from assay.measure.certification import Certified
 from assay.measure.machine import describe_machine
 from assay.measure.statistics.paired import compare
-from assay.studies.attempt import Attempt, fail_attempt
+from assay.studies.attempt import Attempt
 from assay.studies.certifying import certify_trials, compare_search
-from assay.studies.confirming import confirm_choice, withdraw
+from assay.studies.confirming import confirm_choice, fail_trial
 from assay.studies.files import measure_folder
 from assay.studies.guarding import guard_trial
 from assay.studies.record import RECORD_SCHEMA, DataProvenance, StudyRecord
@@ -80,13 +80,15 @@ def find_reference(attempts: Sequence[Attempt]) -> Attempt:
 def certify_searched(
     space: Workspace, attempts: Sequence[Attempt], timings: Mapping[str, Timing]
 ) -> tuple[tuple[Trial, ...], Mapping[str, Certified]]:
-    """All trials, without evidence of those that failed on a certification item, and certificates by trial id."""
-    searched = search_trials(space, attempts, timings)
-    certified, failures = certify_trials(space, searched)
-    trials = tuple(
-        withdraw(trial, fail_attempt(space, attempt, failures[trial.id])) if trial.id in failures else trial
-        for trial, attempt in zip(searched, attempts, strict=True)
-    )
+    """All trials, without evidence of those that failed on a certification item, and certificates by trial id.
+
+    Raises:
+        RunFailed: the reference failed.
+    """
+    trials = search_trials(space, attempts, timings)
+    certified, failures = certify_trials(space, trials)
+    for name, reason in failures.items():
+        trials = fail_trial(space, attempts, trials, name, reason)
     return trials, certified
 
 

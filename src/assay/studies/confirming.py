@@ -47,7 +47,7 @@ def confirm_choice(
         name = str(decision.chosen)
         timing = time_anew(space, attempts, name)
         if isinstance(timing, Culprit):
-            trials = fail_culprit(space, attempts, trials, timing)
+            trials = fail_trial(space, attempts, trials, timing.name, timing.reason)
         else:
             fresh[name] = timing
             trials = tuple(retime(trial, timing) if trial.id == name else trial for trial in trials)
@@ -61,19 +61,19 @@ def is_new_choice(decision: Decision, trials: Sequence[Trial], fresh: Mapping[st
     return chosen is not None and chosen.candidate.plan != Plan(Precision.FP32) and chosen.id not in fresh
 
 
-def fail_culprit(
-    space: Workspace, attempts: Sequence[Attempt], trials: tuple[Trial, ...], culprit: Culprit
+def fail_trial(
+    space: Workspace, attempts: Sequence[Attempt], trials: tuple[Trial, ...], name: str, reason: str
 ) -> tuple[Trial, ...]:
-    """The trials without what was known of the one that failed.
+    """The trials without what was known of one that has failed after all.
 
     Raises:
         RunFailed: it is the reference; the next run compares with another one.
     """
-    failed = fail_attempt(space, next(a for a in attempts if a.candidate.id == culprit.name), culprit.reason)
-    if any(trial.reference and trial.id == culprit.name for trial in trials):
+    failed = fail_attempt(space, next(a for a in attempts if a.candidate.id == name), reason)
+    if any(trial.reference and trial.id == name for trial in trials):
         hint = "run the same command again: it compares with the next runtime that runs FP32"
-        raise RunFailed(f"the FP32 reference {culprit.name} failed: {culprit.reason}", hint)
-    return tuple(withdraw(trial, failed) if trial.id == culprit.name else trial for trial in trials)
+        raise RunFailed(f"the FP32 reference {name} failed: {reason}", hint)
+    return tuple(withdraw(trial, failed) if trial.id == name else trial for trial in trials)
 
 
 def withdraw(trial: Trial, failed: Attempt) -> Trial:

@@ -19,6 +19,8 @@ from assay.core.errors import StoreError
 from assay.core.tensor import Array
 
 CHUNK_BYTES = 1 << 20
+SCRATCH = ".scratch."
+"""How the names of folders begin that are of no use to the next run, which removes them."""
 
 
 def explain_os_error(error: OSError, path: Path, action: str) -> StoreError:

@@ -20,7 +20,7 @@ from assay.measure.machine import describe_machine
 from assay.measure.tasks.table import load_task
 from assay.studies.calibrating import Calibrator, Pool
 from assay.studies.judging import judge_study, refuse_unfit
-from assay.studies.original import check_original
+from assay.studies.original import Check, find_running
 from assay.studies.progress import Progress
 from assay.studies.request import StudyRequest
 from assay.studies.sample import take_sample
@@ -56,11 +56,9 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     environment = describe_environment(backends)
     key = request.measurement_key(subject.provenance.sha256, observed, evaluation.fingerprint, environment)
     store = StudyStore(request.output, key)
-    reference = next(iter(backends.values()))
+    check = Check(evaluation, task, metric, store.measurements, request.limits)
+    reference = backends[choose_reference(request, subject, tuple(backends), check, store, progress)]
     progress.finish()
-    if store.read("checked", bool) is None:
-        check_original(request.model, subject, reference, evaluation, task, metric)
-        store.write("checked", value=True)
     refuse_hopeless(request, len(evaluation), metric)
     calibrator = fitness = None
     if pool is not None and set(OBSERVED) & set(request.precisions):
@@ -83,6 +81,23 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
         sample=take_sample(evaluation, request.batch),
         versions=find_versions(),
     )
+
+
+def choose_reference(
+    request: StudyRequest, subject: Subject, names: tuple[str, ...], check: Check, store: StudyStore, progress: Progress
+) -> str:
+    """The runtime that observes the model: the first that runs it, or the one that an earlier run found.
+
+    Raises:
+        InputError: the model and the data do not fit each other or the task.
+        BackendError: no runtime runs the model.
+    """
+    known = store.read("reference", str)
+    if known is not None:
+        return known
+    found = find_running(names, request.model, subject, check, progress)
+    store.write("reference", found)
+    return found
 
 
 def check_batch(request: StudyRequest, subject: Subject) -> None:

@@ -19,6 +19,8 @@ from assay.core.tensor import Feeds, Outputs, Signature
 from assay.studies.isolation import POLL_SECONDS, Doing, Limits, WatchedProcess
 from assay.studies.wire import Message, Wire, Word
 
+BUFFER_BYTES = 4 << 20
+"""Asked for each way, so that a batch crosses in few turns; the system may grant less."""
 FAILURES: tuple[type[BackendError], ...] = (BackendUnavailable, UnsupportedPlan, BuildFailed, RunFailed)
 
 
@@ -40,6 +42,8 @@ class RemoteSession:
         self._stack = ExitStack()
         self._moved = time.monotonic()
         ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         with ExitStack() as stack:
             self._wire = Wire(stack.enter_context(ours), POLL_SECONDS, self._watch)
             with theirs:

@@ -19,7 +19,7 @@ import msgspec
 
 from assay.core.errors import StoreError
 from assay.core.tensor import Array
-from assay.studies.files import make_folder, read_arrays, store_errors, write_arrays, write_bytes
+from assay.studies.files import SCRATCH, make_folder, read_arrays, store_errors, write_arrays, write_bytes
 from assay.studies.record import RECORD_SCHEMA, StudyRecord
 
 Value = TypeVar("Value")
@@ -93,7 +93,7 @@ class StudyStore:
 
 def sweep(root: Path) -> None:
     """Remove what a killed run left half-written; only the holder of the lock may call this."""
-    for pattern in (".*.part", ".realised.*", ".exposed.*"):
+    for pattern in (".*.part", ".realised.*", ".exposed.*", f"{SCRATCH}*"):
         for path in tuple(root.rglob(pattern)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

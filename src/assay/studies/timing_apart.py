@@ -14,7 +14,7 @@ import numpy as np
 from assay.core.errors import BackendError, MeasurementError, RunFailed
 from assay.core.tensor import Feeds
 from assay.studies.attempt import Attempt
-from assay.studies.files import store_errors
+from assay.studies.files import SCRATCH, store_errors
 from assay.studies.isolation import Doing, Limits, WatchedProcess
 from assay.studies.marking import Mark, read_mark
 from assay.studies.timing_worker import Entry, RateJob, TimingJob, TimingReply
@@ -60,7 +60,7 @@ def run_timing(
         MeasurementError: the clock is unstable, or there are too few calls.
         BackendError: the process failed before any artifact was opened.
     """
-    with tempfile.TemporaryDirectory(prefix="assay-") as name:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=find_beside(job)) as name:
         ask, answer, path = (Path(name, part) for part in ("job.json", "reply.json", "mark"))
         with store_errors(ask, "write"):
             arrays = Path(name, "feeds.npz")
@@ -81,6 +81,12 @@ def run_timing(
         if reply.error:
             raise MeasurementError(reply.error)
         return reply
+
+
+def find_beside(job: TimingJob | RateJob) -> Path:
+    """The folder that the artifacts of a job are in."""
+    entry = job.entries[0] if isinstance(job, TimingJob) else job.entry
+    return Path(entry.built).parent
 
 
 def find_culprit(mark: Mark | None, reason: str, error: BackendError) -> Culprit:

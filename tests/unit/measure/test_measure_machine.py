@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.measure.cgroup import read_cpu_quota, read_memory_limit
+from assay.measure.cgroup import read_cpu_quota, read_memory_limit, read_memory_room
 from assay.measure.cuda import CudaDevice, find_cuda_devices, parse_devices
 from assay.measure.machine import MatrixUnit, describe_machine, read_memory_bytes
 
@@ -120,6 +120,29 @@ def test_memory_is_the_smaller_of_machine_and_group(tmp_path: Path) -> None:
     write(tmp_path / "proc/self/cgroup", "0::/\n")
     write(tmp_path / "sys/fs/cgroup/memory.max", f"{2**30}\n")
     assert read_memory_bytes(tmp_path) == 2**30
+
+
+def test_the_room_of_a_group_is_what_no_group_above_has_used(tmp_path: Path) -> None:
+    write(tmp_path / "proc/self/cgroup", "0::/pod/container\n")
+    pod, container = tmp_path / "sys/fs/cgroup/pod", tmp_path / "sys/fs/cgroup/pod/container"
+    assert read_memory_room(tmp_path) is None
+    write(container / "memory.max", f"{2**30}\n")
+    write(container / "memory.current", f"{2**29}\n")
+    assert read_memory_room(tmp_path) == 2**29
+    write(container / "memory.stat", "anon 5\ninactive_file 1024\n")
+    assert read_memory_room(tmp_path) == 2**29 + 1024
+    write(pod / "memory.max", f"{2**28}\n")
+    write(pod / "memory.current", f"{2**29}\n")
+    assert read_memory_room(tmp_path) == 0
+
+
+def test_the_room_of_version_one(tmp_path: Path) -> None:
+    write(tmp_path / "proc/self/cgroup", "4:memory:/job\n")
+    group = tmp_path / "sys/fs/cgroup/memory/job"
+    write(group / "memory.limit_in_bytes", "1000\n")
+    write(group / "memory.usage_in_bytes", "700\n")
+    write(group / "memory.stat", "inactive_file 1\ntotal_inactive_file 50\n")
+    assert read_memory_room(tmp_path) == 350
 
 
 def test_a_listing_of_devices_is_read() -> None:
