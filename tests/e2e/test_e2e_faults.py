@@ -61,3 +61,9 @@ def test_the_next_plan_keeps_the_guilty_nodes_in_floats(tmp_path: Path) -> None:
         assert trial.evidence.quality is not None
         assert trial.evidence.quality.value > 0.9
         assert {"gate", "flatten"} & {name for name, _ in trial.candidate.plan.overrides}
+
+
+def test_healthy_forms_have_no_fault(finished: Path) -> None:
+    trials = load_record(finished).trials
+    assert len([trial for trial in trials if trial.evidence is not None]) > 4
+    assert not [trial.id for trial in trials if trial.faults]

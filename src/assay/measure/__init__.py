@@ -1,6 +1,6 @@
 """Tasks and item scores, paired statistics, load generation, memory, energy, the machine.
 
 Must not know: how an artifact was made.
-Public: ``tasks.table``, ``statistics.*``, ``quality``, ``latency``, ``throughput``,
+Public: ``tasks.table``, ``statistics.*``, ``quality``, ``guards``, ``latency``, ``throughput``,
 ``stability``, ``interference``, ``scenarios.*``, ``memory``, ``energy``, ``machine``
 """
