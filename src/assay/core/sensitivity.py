@@ -118,7 +118,8 @@ class TensorFacts:
         high: largest.
         clip_rate: share of the items' values other than zero that lie outside the limits.
         clipping: noise power of what is clipped, relative to the tensor's power.
-        rounding: noise power of rounding, relative to the tensor's power.
+        rounding: noise power of rounding, relative to the tensor's power; where channels were observed, the mean over
+            those that are not zero of the noise relative to each one's own power.
         outlying: share of channels that reach far beyond the others; None where channels were not observed.
         dead: share of channels that are zero throughout; None likewise.
     """
@@ -163,6 +164,7 @@ class Blame:
     Attributes:
         rank: 1 for the worst.
         share: of the sum over all groups alone, of the loss where the task gives one, else of the noise.
+        kept: all groups but this one are quantized; None where that was not measured.
         activations: that the group reads or writes as integers, the noisiest first.
         weights: of the group, the noisiest first.
         proposals: what may mend it, the likeliest first.
@@ -171,6 +173,7 @@ class Blame:
     rank: int
     share: float
     sensitivity: Sensitivity
+    kept: Damage | None
     activations: tuple[TensorFacts, ...]
     weights: tuple[WeightFacts, ...]
     proposals: tuple[Proposal, ...]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from assay.core.plan import Scheme
 from assay.core.precision import Precision, RangeMethod, Repair
@@ -42,34 +42,60 @@ class Offered:
     floats: tuple[Precision, ...]
 
 
-def rank_blames(
-    found: Sensitivities,
-    activations: Mapping[str, Sequence[TensorFacts]],
-    weights: Mapping[str, Sequence[WeightFacts]],
-    offered: Offered,
-) -> tuple[Blame, ...]:
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A group's place among the others.
+
+    Attributes:
+        rank: 1 for the worst.
+        share: of the sum over all groups alone.
+    """
+
+    rank: int
+    share: float
+    sensitivity: Sensitivity
+    guilty: bool
+
+
+def rank_groups(found: Sensitivities) -> tuple[Suspect, ...]:
     """All groups, the worst first: by the loss that each causes alone where the task tells one, else by its noise.
 
-    A mend is proposed for the groups that cause more than their equal share.
-
-    Args:
-        found: sensitivities of all groups.
-        activations: group -> its activations.
-        weights: group -> its weights.
-        offered: what can be proposed.
+    Guilty are those that cause at least an equal share.
     """
     by_loss = all(one.alone.loss is not None for one in found.groups) and any(one.alone.loss for one in found.groups)
     ordered = sorted(found.groups, key=lambda one: _weigh(one.alone, by_loss=by_loss), reverse=True)
-    total = sum(_weigh(one.alone, by_loss=by_loss)[0] for one in ordered)
-    blames = []
-    for rank, one in enumerate(ordered, 1):
-        share = _find_share(_weigh(one.alone, by_loss=by_loss)[0], total)
-        tensors = tuple(sorted(activations.get(one.group.name, ()), key=lambda fact: -fact.noise))
-        constants = tuple(sorted(weights.get(one.group.name, ()), key=lambda fact: -fact.noise))
-        guilty = share * len(ordered) >= 1 and one.alone.noise > 0
-        proposals = propose_mends(one, share, tensors, constants, offered) if guilty else ()
-        blames.append(Blame(rank, share, one, tensors, constants, proposals))
-    return tuple(blames)
+    weights = [_weigh(one.alone, by_loss=by_loss)[0] for one in ordered]
+    shares = [_find_share(weight, sum(weights)) for weight in weights]
+    return tuple(
+        Suspect(rank, share, one, guilty=share * len(ordered) >= 1 and one.alone.noise > 0)
+        for rank, (share, one) in enumerate(zip(shares, ordered, strict=True), 1)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What is known around a group.
+
+    Attributes:
+        together: all groups are quantized.
+        kept: all groups but this one; None where that was not measured.
+        activations: of the group.
+        weights: of the group.
+    """
+
+    together: Damage
+    kept: Damage | None
+    activations: Sequence[TensorFacts]
+    weights: Sequence[WeightFacts]
+
+
+def blame_group(suspect: Suspect, around: Circumstances, offered: Offered) -> Blame:
+    """A group with its facts, the noisiest first, and, where it is guilty, what may mend it."""
+    tensors = tuple(sorted(around.activations, key=lambda fact: -fact.noise))
+    weights = tuple(sorted(around.weights, key=lambda fact: -fact.noise))
+    ordered = replace(around, activations=tensors, weights=weights)
+    proposals = propose_mends(suspect, ordered, offered) if suspect.guilty else ()
+    return Blame(suspect.rank, suspect.share, suspect.sensitivity, around.kept, tensors, weights, proposals)
 
 
 def _weigh(damage: Damage, *, by_loss: bool) -> tuple[float, float]:
@@ -84,29 +110,21 @@ def _find_share(value: float, total: float) -> float:
     return value / total if total > 0 else 0.0
 
 
-def propose_mends(
-    one: Sensitivity,
-    share: float,
-    activations: Sequence[TensorFacts],
-    weights: Sequence[WeightFacts],
-    offered: Offered,
-) -> tuple[Proposal, ...]:
+def propose_mends(suspect: Suspect, around: Circumstances, offered: Offered) -> tuple[Proposal, ...]:
     """What may mend a group: first what speaks to the larger of its own errors, at last to keep it in floats.
 
     Args:
-        one: the group.
-        share: of the sum over all groups.
-        activations: its activations, the noisiest first.
-        weights: its weights, the noisiest first.
+        suspect: the group.
+        around: its facts, the noisiest first.
         offered: what can be proposed.
     """
-    tensor, weight = next(iter(activations), None), next(iter(weights), None)
-    outlier = next((fact for fact in activations if fact.outlying), None)
+    tensor, weight = next(iter(around.activations), None), next(iter(around.weights), None)
+    outlier = next((fact for fact in around.activations if fact.outlying), None)
     by_weight = () if weight is None else _mend_weight(weight, offered)
-    by_tensor = () if tensor is None else _mend_activation(tensor, outlier, one, offered)
+    by_tensor = () if tensor is None else _mend_activation(tensor, outlier, suspect.sensitivity, offered)
     first = weight is not None and (tensor is None or weight.noise >= tensor.noise)
     mends = (*by_weight, *by_tensor) if first else (*by_tensor, *by_weight)
-    return (*mends, _keep(one, share, offered))
+    return (*mends, _keep(suspect, around, offered))
 
 
 def _mend_weight(weight: WeightFacts, offered: Offered) -> tuple[Proposal, ...]:
@@ -163,12 +181,24 @@ def _choose_repair(one: Sensitivity, offered: Offered) -> Repair | None:
     return next((repair for repair in fitting if repair in _untried(offered)), None)
 
 
-def _keep(one: Sensitivity, share: float, offered: Offered) -> Proposal:
-    """To leave the group in floats."""
+def _keep(suspect: Suspect, around: Circumstances, offered: Offered) -> Proposal:
+    """To leave the group in floats, with its neighbours where that alone was seen to gain nothing."""
     formats = " or ".join(str(precision).upper() for precision in offered.floats)
-    cost = "quantizing it alone gives values that are not finite" if math.isinf(one.alone.noise) else ""
-    reason = cost or f"quantized alone it leaves {_db(one.alone.noise)}, and causes {share:.0%} of what all groups do"
-    return Proposal(Mend.KEEP, f"keep it in {formats}", reason)
+    alone = suspect.sensitivity.alone.noise
+    reason = f"quantized alone it leaves {_db(alone)}, and causes {suspect.share:.0%} of what all groups do"
+    if math.isinf(alone):
+        reason = "quantized alone it gives values that are not finite"
+    if around.kept is None:
+        return Proposal(Mend.KEEP, f"keep it in {formats}", reason)
+    kept, together = _db(around.kept.noise), _db(around.together.noise)
+    reason += f"; with all others quantized the model has {kept}, against {together}"
+    if around.kept.noise < around.together.noise:
+        return Proposal(Mend.KEEP, f"keep it in {formats}", reason)
+    return Proposal(
+        Mend.KEEP,
+        f"keep it in {formats} together with its neighbours",
+        f"{reason}: what it shares with them stays rounded",
+    )
 
 
 def _untried(offered: Offered) -> tuple[Repair, ...]:
@@ -178,4 +208,6 @@ def _untried(offered: Offered) -> tuple[Repair, ...]:
 
 def _db(noise: float) -> str:
     """A relative noise power in words."""
-    return f"{Damage(noise, None).sqnr_db:.1f} dB of signal to noise"
+    if math.isinf(noise):
+        return "values that are not finite"
+    return f"{Damage(noise, None).sqnr_db:.1f} dB" if noise else "no noise"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -18,16 +19,37 @@ WEIGHT = 1
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 
 
-def measure_channels(channels: ChannelStatistics) -> tuple[float, float]:
-    """Share of channels that reach far beyond the others, and of those that are zero throughout.
+@dataclass(frozen=True, slots=True)
+class ChannelFacts:
+    """What one scale for all channels of a tensor means for them.
+
+    Attributes:
+        outlying: share of channels that reach far beyond the others.
+        dead: share of channels that are zero throughout.
+        rounding: noise power of rounding relative to a channel's own, 1 at most, mean over channels that are not zero.
+    """
+
+    outlying: float
+    dead: float
+    rounding: float
+
+
+def measure_channels(channels: ChannelStatistics, step: float) -> ChannelFacts:
+    """Hold the channels of a tensor against each other and against the step between codes.
 
     Args:
         channels: at least one.
+        step: between neighbouring codes; rounding to it has an error of power ``step**2 / 12``.
     """
     reach = np.maximum(-channels.low, channels.high)
     fence = find_fence(reach)
-    outlying = 0.0 if fence is None else float(np.mean(reach > fence))
-    return outlying, float(np.mean(reach == 0))
+    power = (channels.total_squares / np.maximum(channels.count, 1))[reach > 0]
+    noise = np.minimum(step**2 / 12, power) / power
+    return ChannelFacts(
+        outlying=0.0 if fence is None else float(np.mean(reach > fence)),
+        dead=float(np.mean(reach == 0)),
+        rounding=float(noise.mean()) if noise.size else 0.0,
+    )
 
 
 def measure_weights(

@@ -48,6 +48,7 @@ def _show_blame(blame: Blame) -> dict[str, object]:
         ],
         "alone": _show_damage(one.alone),
         "cumulative": _show_damage(one.cumulative),
+        "kept": None if blame.kept is None else _show_damage(blame.kept),
         "activations": [_show_tensor(fact) for fact in blame.activations],
         "weights": [_show_weight(fact) for fact in blame.weights],
         "proposals": [

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 
 from assay.backends.table import load_backend
@@ -23,7 +24,7 @@ from assay.core.target import Target
 from assay.core.trial import Trial
 from assay.data.open import open_dataset
 from assay.data.subset import every
-from assay.decide.blame import Offered, rank_blames
+from assay.decide.blame import Circumstances, Offered, blame_group, rank_groups
 from assay.graph.group_facts import measure_channels, measure_weights
 from assay.graph.groups import Grouping, find_groups
 from assay.graph.realise import list_kept, list_nonfinite, realise
@@ -37,7 +38,7 @@ from assay.studies.opening import find_backends, open_pool
 from assay.studies.progress import Progress
 from assay.studies.record import StudyRecord
 from assay.studies.request import StudyRequest
-from assay.studies.sensitivities import Questions, measure_sensitivities
+from assay.studies.sensitivities import Questions, measure_sensitivities, measure_settings, open_passes
 from assay.studies.set_statistics import ObservedModel, observe_model
 from assay.studies.split import split_items
 from assay.studies.store import StudyStore, load_record, locked
@@ -111,7 +112,8 @@ def explain_study(folder: Path, name: str, items: int, progress: Progress) -> Ex
         evaluation = open_same_data(request, subject, record)
         split = split_items(len(evaluation))
         chosen = sorted(split.order[: min(items, split.search)].tolist())
-        return explain_trial(folder, trial, request, subject, every(evaluation, chosen), progress)
+        store = StudyStore(folder, find_measurements(folder).name)
+        return explain_trial(store, trial, request, subject, every(evaluation, chosen), progress)
 
 
 def pick_trial(record: StudyRecord, name: str, folder: Path) -> Candidate:
@@ -168,9 +170,17 @@ def open_same_data(request: StudyRequest, subject: Subject, record: StudyRecord)
 
 
 def explain_trial(
-    folder: Path, trial: Candidate, request: StudyRequest, subject: Subject, items: Dataset, progress: Progress
+    store: StudyStore, trial: Candidate, request: StudyRequest, subject: Subject, items: Dataset, progress: Progress
 ) -> Explanation:
     """Explain one trial of an opened study.
+
+    Args:
+        store: holds the statistics of the study; what is missing is observed and kept there.
+        trial: in INT8.
+        request: of the study.
+        subject: its model.
+        items: to measure on.
+        progress: is told of every step.
 
     Raises:
         BackendError: the model cannot be run.
@@ -178,24 +188,34 @@ def explain_trial(
     """
     backends, _ = find_backends(request.runtimes)
     model = ObservedModel(request.model.name, subject.prepared, next(iter(backends.values())), subject.fixed_batch)
-    form = realise_again(folder, trial.plan, request, subject, model, progress)
+    form = realise_again(store, trial.plan, request, subject, model, progress)
     metric = find_metric(load_task(request.task), request.requirements.tolerance.metric)
     questions = Questions(items, load_task(request.task), metric, subject.fixed_batch)
-    float_model, groups = form.observed.model, form.grouping.groups
-    with tempfile.TemporaryDirectory(prefix="assay-") as scratch:
-        simulated = simulate(float_model, form.model, form.grouping)
-        found = measure_sensitivities(simulated, questions, Path(scratch), progress)
     few = subject.fixed_batch is not None and len(items) < subject.fixed_batch
-    seen = form.observed.calibration if few else observe_model(replace(model, prepared=float_model), items, progress)
+    observed = replace(model, prepared=form.observed.model)
+    seen = form.observed.calibration if few else observe_model(observed, items, progress)
+    with (
+        tempfile.TemporaryDirectory(prefix="assay-") as scratch,
+        open_passes(simulate(form.observed.model, form.model, form.grouping), Path(scratch)) as passes,
+    ):
+        found = measure_sensitivities(passes, questions, progress)
+        suspects = rank_groups(found)
+        guilty = [suspect.sensitivity.group.name for suspect in suspects if suspect.guilty]
+        settings = [np.array([group.name != name for group in passes.groups]) for name in guilty]
+        kept = dict(zip(guilty, measure_settings(passes, questions, settings, progress), strict=True))
+    weights = measure_weights(form.observed.model, form.model, form.grouping.groups)
     offered = Offered(form.scheme, subject.traits.repairs, find_floats(trial.runtime))
-    weights = measure_weights(float_model, form.model, groups)
-    activations = {group.name: describe_tensors(group, form, seen) for group in groups}
-    blames = rank_blames(found, activations, weights, offered)
-    return Explanation(trial.id, form.scheme, metric.name, blames, found)
+    blames = []
+    for suspect in suspects:
+        group = suspect.sensitivity.group
+        tensors = describe_tensors(group, form, seen)
+        around = Circumstances(found.together, kept.get(group.name), tensors, weights[group.name])
+        blames.append(blame_group(suspect, around, offered))
+    return Explanation(trial.id, form.scheme, metric.name, tuple(blames), found)
 
 
 def realise_again(
-    folder: Path, plan: Plan, request: StudyRequest, subject: Subject, model: ObservedModel, progress: Progress
+    store: StudyStore, plan: Plan, request: StudyRequest, subject: Subject, model: ObservedModel, progress: Progress
 ) -> Realised:
     """The plan of a trial as it was realised, from the stored statistics.
 
@@ -205,8 +225,8 @@ def realise_again(
     """
     pool = open_pool(request, subject)
     if plan.scheme is None or pool is None:
-        raise RequestError(f"{folder} has no calibration items for {plan.name}", "name an INT8 trial")
-    calibrator = Calibrator(model, pool, StudyStore(folder, find_measurements(folder).name), progress)
+        raise RequestError(f"{store.root} has no calibration items for {plan.name}", "name an INT8 trial")
+    calibrator = Calibrator(model, pool, store, progress)
     observed = calibrator.observe(plan.scheme.repairs)
     ranges = solve_ranges(observed.calibration, plan.scheme)
     realised = realise(observed.model, plan, observed.calibration, ranges, calibrator.observe_moments(plan))
@@ -241,7 +261,7 @@ def describe_tensors(group: NodeGroup, form: Realised, seen: Calibration) -> lis
         low, high = (step * (code - encoding.zero_point) for code in (coding.lowest, coding.highest))
         cost = measure_clipping(statistics, low, high, step)
         channels = None if calibrated is None else calibrated.channels
-        outlying, dead = (None, None) if channels is None else measure_channels(channels)
+        spread = None if channels is None else measure_channels(channels, step)
         facts.append(
             TensorFacts(
                 name=name,
@@ -250,9 +270,9 @@ def describe_tensors(group: NodeGroup, form: Realised, seen: Calibration) -> lis
                 high=statistics.high,
                 clip_rate=cost.rate,
                 clipping=cost.clipping,
-                rounding=cost.rounding,
-                outlying=outlying,
-                dead=dead,
+                rounding=cost.rounding if spread is None else spread.rounding,
+                outlying=None if spread is None else spread.outlying,
+                dead=None if spread is None else spread.dead,
             )
         )
     return facts

@@ -52,15 +52,12 @@ class Questions:
     fixed_batch: int | None = None
 
 
-def measure_sensitivities(
-    simulated: SimulatedModel, questions: Questions, scratch: Path, progress: Progress
-) -> Sensitivities:
+def measure_sensitivities(passes: Passes, questions: Questions, progress: Progress) -> Sensitivities:
     """Switch every group on alone, and with all before it, and compare with the float model.
 
     Args:
-        simulated: of the plan.
+        passes: of the plan's simulated model.
         questions: items, task and metric.
-        scratch: an existing folder for the files that the model is opened from.
         progress: is told of every batch.
 
     Raises:
@@ -68,29 +65,63 @@ def measure_sensitivities(
         DataError: an item cannot be read.
         MeasurementError: no output has a signal.
     """
-    count = len(simulated.groups)
-    alone, cumulative = ([_Record() for _ in range(count)] for _ in range(2))
+    groups = passes.groups
+    alone, cumulative = ([_Record() for _ in groups] for _ in range(2))
     reference: list[Scores] = []
-    chunks = split_chunks(simulated, max(1, min(MOST_CHUNKS, count // GROUPS_A_CHUNK)))
-    with open_chunks(simulated, chunks, scratch) as passes:
-        began = time.perf_counter()
-        progress.start("measuring groups", len(questions.items))
-        for batch in questions.items.batches(questions.fixed_batch or BATCH):
-            judge = _Judge(questions, batch)
-            plain, states = passes.run_floats(judge.feeds)
-            reference.append(judge.score(plain))
-            for group, single, so_far in passes.run_groups(judge.feeds, states):
-                judge.add(alone[group], plain, single)
-                judge.add(cumulative[group], plain, so_far)
-            progress.advance(batch.size)
-        progress.finish()
-        seconds = time.perf_counter() - began
-    known = Scores.join(reference)
+    began, count = time.perf_counter(), passes.count
+    for judge in _ask(questions, progress, "measuring groups"):
+        plain, states = passes.run_floats(judge.feeds)
+        reference.append(judge.score(plain))
+        for group, single, so_far in passes.run_groups(judge.feeds, states):
+            judge.add(alone[group], plain, single)
+            judge.add(cumulative[group], plain, so_far)
+    known, metric = Scores.join(reference), questions.metric
     found = tuple(
-        Sensitivity(group, single.sum_up(known, questions.metric), so_far.sum_up(known, questions.metric))
-        for group, single, so_far in zip(simulated.groups, alone, cumulative, strict=True)
+        Sensitivity(group, single.sum_up(known, metric), so_far.sum_up(known, metric))
+        for group, single, so_far in zip(groups, alone, cumulative, strict=True)
     )
-    return Sensitivities(found, found[-1].cumulative, len(known), round(passes.count / len(reference)), seconds)
+    return Sensitivities(
+        groups=found,
+        together=found[-1].cumulative,
+        items=len(known),
+        passes=round((passes.count - count) / len(reference)),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def measure_settings(
+    passes: Passes, questions: Questions, settings: Sequence[NDArray[np.bool_]], progress: Progress
+) -> tuple[Damage, ...]:
+    """Switch given groups on together, and compare with the float model: what a mixed plan does, without building it.
+
+    Args:
+        passes: of the plan's simulated model.
+        questions: items, task and metric.
+        settings: each ``[groups] bool``, True where a group is quantized.
+        progress: is told of every batch.
+
+    Raises:
+        BackendError: the simulator cannot run the model.
+        DataError: an item cannot be read.
+        MeasurementError: no output has a signal.
+    """
+    records = [_Record() for _ in settings]
+    reference: list[Scores] = []
+    for judge in _ask(questions, progress, "measuring mixed plans") if settings else ():
+        plain, states = passes.run_floats(judge.feeds)
+        reference.append(judge.score(plain))
+        for record, switches in zip(records, settings, strict=True):
+            judge.add(record, plain, passes.run_setting(judge.feeds, states, switches))
+    return tuple(record.sum_up(Scores.join(reference), questions.metric) for record in records)
+
+
+def _ask(questions: Questions, progress: Progress, doing: str) -> Iterator[_Judge]:
+    """Batch after batch, with the progress told."""
+    progress.start(doing, len(questions.items))
+    for batch in questions.items.batches(questions.fixed_batch or BATCH):
+        yield _Judge(questions, batch)
+        progress.advance(batch.size)
+    progress.finish()
 
 
 class _Record:
@@ -125,14 +156,19 @@ class _Judge:
 
 
 @contextmanager
-def open_chunks(simulated: SimulatedModel, chunks: Sequence[Chunk], scratch: Path) -> Iterator[Passes]:
-    """Sessions of all chunks of a simulated model, on all cores.
+def open_passes(simulated: SimulatedModel, scratch: Path) -> Iterator[Passes]:
+    """Open a simulated model, on all cores.
+
+    Args:
+        simulated: of a plan.
+        scratch: an existing folder for the files that it is opened from.
 
     Raises:
-        BackendError: the simulator cannot run one.
+        BackendError: the simulator cannot run the model.
     """
     backend = load_simulator()
     target = Target(runtime=backend.name, threads=count_cores())
+    chunks = split_chunks(simulated, max(1, min(MOST_CHUNKS, len(simulated.groups) // GROUPS_A_CHUNK)))
     with ExitStack() as stack:
         sessions: list[Session] = []
         for chunk in chunks:
@@ -154,18 +190,19 @@ class Passes:
         sessions: of the chunks.
 
     Attributes:
+        groups: in the order of the switches.
         count: passes so far, in runs of all chunks.
     """
 
     def __init__(self, simulated: SimulatedModel, chunks: Sequence[Chunk], sessions: Sequence[Session]) -> None:
         self._chunks, self._sessions, self._switch = chunks, sessions, simulated.switch
         self._outputs = tuple(str(value.name) for value in simulated.model.graph.outputs)
-        self._groups = len(simulated.groups)
+        self.groups = simulated.groups
         self.count = 0.0
 
     def run_floats(self, feeds: Feeds) -> tuple[Outputs, list[State]]:
         """The float model's outputs, and what is known before each chunk and at the end."""
-        off = np.zeros(self._groups, np.bool_)
+        off = np.zeros(len(self.groups), np.bool_)
         states: list[State] = [{}]
         for index in range(len(self._chunks)):
             states.append(self._run(index, feeds, states[-1], off))
@@ -181,12 +218,24 @@ class Passes:
         before: State = {}
         for index, chunk in enumerate(self._chunks):
             for group in range(chunk.first, chunk.last):
-                one, all_before = np.zeros(self._groups, np.bool_), np.zeros(self._groups, np.bool_)
+                one, all_before = np.zeros(len(self.groups), np.bool_), np.zeros(len(self.groups), np.bool_)
                 one[group], all_before[: group + 1] = True, True
                 single = self._finish(index, feeds, states[index], one)
                 yield group, single, self._finish(index, feeds, before, all_before) if group else single
             if index + 1 < len(self._chunks):
-                before = self._run(index, feeds, before, np.arange(self._groups) < chunk.last)
+                before = self._run(index, feeds, before, np.arange(len(self.groups)) < chunk.last)
+
+    def run_setting(self, feeds: Feeds, states: Sequence[State], switches: NDArray[np.bool_]) -> Outputs:
+        """The outputs with some groups quantized.
+
+        Args:
+            feeds: one batch.
+            states: of the same batch, from ``run_floats``.
+            switches: ``[groups] bool``, True where a group is quantized.
+        """
+        changed = (index for index, chunk in enumerate(self._chunks) if switches[chunk.first : chunk.last].any())
+        start = next(changed, len(self._chunks))
+        return self._finish(start, feeds, states[start], switches)
 
     def _finish(self, index: int, feeds: Feeds, state: State, switches: NDArray[np.bool_]) -> Outputs:
         """Outputs from a chunk on."""
