@@ -15,9 +15,11 @@ SCHEMA = 1
 QUIET = 4
 """Log nothing but fatal messages: every error comes as an exception already, and warnings are not for the user."""
 
-FLOAT_FUSIONS = "MatMulAddFusion"
-"""Rewrites that come before the integer ones and get in their way: a MatMul with an Add behind it becomes a Gemm, which
-needs an integer bias and an integer result to run on integers, where the MatMul alone does not (seen in 1.31)."""
+UNWANTED_REWRITES = "MatMulAddFusion;WeightBiasQuantization"
+"""Rewrites that are off where a graph holds quantize/dequantize pairs (seen in 1.31). MatMulAddFusion comes before the
+integer rewrites and gets in their way: a MatMul with an Add behind it becomes a Gemm, which needs an integer bias and an
+integer result to run on integers, where the MatMul alone does not. WeightBiasQuantization rounds the weights of layers
+that the plan keeps in floats, to one scale for the whole tensor, wherever pairs stand on both sides of them."""
 
 PROVIDERS = {"cpu": "CPUExecutionProvider"}
 """Device kind -> execution provider. A further device is one entry here and its dialects in ``capabilities``."""
@@ -87,7 +89,7 @@ def make_options(target: Target, settings: Settings) -> ort.SessionOptions:
     # Workers that spin after a call has ended would take their cores from the next session's call.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if settings.quantized:
-        options.add_session_config_entry("optimization.disable_specified_optimizers", FLOAT_FUSIONS)
+        options.add_session_config_entry("optimization.disable_specified_optimizers", UNWANTED_REWRITES)
     if not settings.integers:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     if not settings.optimise:
