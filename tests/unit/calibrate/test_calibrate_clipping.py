@@ -8,7 +8,7 @@ from assay.core.errors import MeasurementError
 
 def test_it_agrees_with_rounding_and_clipping_the_values_themselves() -> None:
     values = np.random.default_rng(0).standard_normal(100_000).astype(np.float32)
-    low, high, step = -2.0, 2.0, 4 / 255
+    low, high, step = -2.0, 2.0, 4 / 254
     found = measure_clipping(observe_array(values), low, high, step)
     clipped = np.clip(values, low, high)
     power = np.square(values, dtype=np.float64).sum()

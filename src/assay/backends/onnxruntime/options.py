@@ -17,9 +17,9 @@ QUIET = 4
 
 UNWANTED_REWRITES = "MatMulAddFusion;WeightBiasQuantization"
 """Rewrites that are off where a graph holds quantize/dequantize pairs (seen in 1.31). MatMulAddFusion comes before the
-integer rewrites and gets in their way: a MatMul with an Add behind it becomes a Gemm, which needs an integer bias and an
-integer result to run on integers, where the MatMul alone does not. WeightBiasQuantization rounds the weights of layers
-that the plan keeps in floats, to one scale for the whole tensor, wherever pairs stand on both sides of them."""
+integer rewrites and gets in their way: a MatMul with an Add behind it becomes a Gemm, which needs an integer bias and
+an integer result to run on integers, where the MatMul alone does not. WeightBiasQuantization rounds the weights of
+layers that the plan keeps in floats, to one scale for the whole tensor, wherever pairs stand on both sides of them."""
 
 PROVIDERS = {"cpu": "CPUExecutionProvider"}
 """Device kind -> execution provider. A further device is one entry here and its dialects in ``capabilities``."""
