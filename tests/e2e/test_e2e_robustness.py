@@ -120,6 +120,7 @@ def test_a_reference_that_crashes_gives_way_in_the_next_run(files: Files, tmp_pa
     assert trials["onnxruntime.fp16"]["status"] == "ok"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("faulty")
 def test_higher_limits_try_what_failed_again(files: Files, tmp_path: Path) -> None:
     more = ["--runtimes", "onnxruntime,eat-build", "--precisions", "fp32", "--trial-memory"]
@@ -174,6 +175,7 @@ def read_decision(ran: Ran) -> tuple[object, object]:
     return decision["status"], decision["chosen"]
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on(files: Files, tmp_path: Path) -> None:
     whole = run_assay(*ask(files, tmp_path / "whole", *QUICK, "--json"))
     assert whole.status == 0, whole.err

@@ -61,7 +61,11 @@ def test_it_gives_what_a_session_here_gives(built: Path) -> None:
                 np.testing.assert_array_equal(before["logits"], after["logits"])
         feeds = next(make_feeds(1))
         np.testing.assert_array_equal(here.run(feeds)["logits"], there.run(feeds)["logits"])
-        assert there.executed(feeds) == here.executed(feeds)
+        # The runtime's optimizer names and orders some nodes differently from one process to the next.
+        ran, expected = (
+            sorted((n.operator, n.precision, n.macs) for n in one.executed(feeds).nodes) for one in (there, here)
+        )
+        assert ran == expected
 
 
 def test_every_type_and_empty_arrays_cross(tmp_path: Path) -> None:
