@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.core.errors import DataError, ModelError, RequestError, RunFailed
+from assay.core.requirements import CLASS_COLUMN
 from assay.core.session import Batch, Dataset, Metric, Scores, Session, Task
 from assay.core.tensor import Array, Feeds, Outputs, Signature
 from assay.measure.functionals.table import load_functional
 from assay.measure.guards import OutputGuard
-
-CLASS = "class"
-"""Name of the column of targets that are one integer per item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +159,7 @@ def _score(task: Task, signature: Signature, outputs: Outputs, batch: Batch) -> 
 
 def find_classes(targets: Array | None) -> dict[str, Array]:
     """The column ``class``, where the targets are one integer per item; it yields to a column of that name."""
-    return {CLASS: targets} if targets is not None and targets.ndim == 1 and targets.dtype.kind in "iub" else {}
+    return {CLASS_COLUMN: targets} if targets is not None and targets.ndim == 1 and targets.dtype.kind in "iub" else {}
 
 
 def _divide(outputs: Outputs, batch: Batch) -> Iterator[tuple[Batch, Outputs]]:

@@ -8,14 +8,11 @@ from pathlib import Path
 
 from assay.backends.table import list_backends
 from assay.core.errors import RequestError
-from assay.core.requirements import LEAST_CONFIDENCE, SliceRule, Tolerance
+from assay.core.requirements import CLASS_COLUMN, LEAST_CONFIDENCE, SliceRule, Tolerance
 from assay.data.source import DataSource
 from assay.studies.compose import choose_names, compose_source, require
 from assay.studies.config import DataSection, StudyFile, anchor, override, read_study_file
 from assay.studies.cores import count_cores
-
-CLASS = "class"
-"""The slice that is the target itself, not a column of the data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ def compose_compare_request(  # noqa: PLR0913 - one argument per option
     source = compose_source("evaluation", keys.evaluation, keys.preprocess)
     if source is None:
         raise RequestError("no evaluation data is named", "give --evaluation, or --config with [evaluation] path")
-    columns = dict.fromkeys((*source.columns, *(rule.column for rule in rules if rule.column != CLASS)))
+    columns = dict.fromkeys((*source.columns, *(rule.column for rule in rules if rule.column != CLASS_COLUMN)))
     return CompareRequest(
         first=first,
         second=second,

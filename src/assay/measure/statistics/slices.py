@@ -19,13 +19,12 @@ from collections.abc import Mapping, Sequence
 
 from assay.core.certificate import CertificateStatus, SliceCertificate
 from assay.core.errors import MeasurementError, RequestError
-from assay.core.requirements import SliceRule, ToleranceKind
+from assay.core.requirements import CLASS_COLUMN, SliceRule, ToleranceKind
 from assay.core.session import Metric, Scores
 from assay.core.tensor import Array
 from assay.measure.statistics.slice_parts import FlipPart, Part, divide
 from assay.measure.statistics.trinomial import GAMMA_SHARE
 
-CLASS = "class"
 DEAD_LOSS = 0.1
 """A class that loses more than this is dead, whatever the user asked for."""
 MOST_NAMED = 3
@@ -84,10 +83,10 @@ def find_dead_classes(
         RequestError: the metric was not scored.
         MeasurementError: the numbers of items differ, or scores are out of range.
     """
-    column = reference.columns.get(CLASS)
+    column = reference.columns.get(CLASS_COLUMN)
     if column is None or metric.functional:
         return ()
-    rule = SliceRule(CLASS, ToleranceKind.ABSOLUTE, margin, f"{CLASS}: {100 * margin:g}pp")
+    rule = SliceRule(CLASS_COLUMN, ToleranceKind.ABSOLUTE, margin, f"{CLASS_COLUMN}: {100 * margin:g}pp")
     parts = dict(divide(metric, reference, variant, column))
     worse = find_worse(parts, rule, 1 - confidence)
     found = [certify_part(parts[value], rule, (value, len(parts)), confidence, worse=True) for value in worse]
