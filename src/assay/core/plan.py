@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 from assay.core.precision import CastStyle, IntegerFormat, Placement, Precision, RangeMethod, Repair
@@ -75,8 +76,13 @@ class Plan:
         if scheme is not None and self.rest is not Precision.FP32:
             parts.append(str(self.rest))
         if self.overrides:
-            parts.append(f"{len(self.overrides)}kept")
+            parts += [f"{len(self.overrides)}kept", self._digest()]
         return "-".join(parts)
+
+    def _digest(self) -> str:
+        """Six characters that tell apart plans which keep equally many nodes."""
+        text = "\n".join(f"{name} {precision}" for name, precision in sorted(self.overrides))
+        return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 @dataclass(frozen=True, slots=True)

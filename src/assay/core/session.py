@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.core.audit import ExecutionAudit
+from assay.core.mixing import NodeTime
 from assay.core.tensor import Array, Feeds, Outputs, Signature
 
 
@@ -52,6 +53,19 @@ class Session(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close."""
+        ...
+
+
+@runtime_checkable
+class Profiled(Protocol):
+    """A session that can tell what its nodes take; not every runtime can."""
+
+    def profile(self, feeds: Feeds, calls: int) -> tuple[NodeTime, ...]:
+        """What each executed node takes, median over some calls with these feeds.
+
+        Raises:
+            RunFailed: the runtime refused the feeds or failed.
+        """
         ...
 
 

@@ -1,0 +1,59 @@
+"""What the search over mixed plans chooses among: the time of each group in each format, and of the ways between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from assay.core.precision import Precision
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTime:
+    """What one executed node of an artifact takes.
+
+    Attributes:
+        name: the runtime's name of the node.
+        origins: names of the model's own nodes that it computes, as far as the runtime tells.
+        milliseconds: of one call, median over the profiled calls.
+    """
+
+    name: str
+    origins: tuple[str, ...]
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """A tensor that groups hand on as integers where all of them are quantized.
+
+    Between a group in integers and one in floats it must be converted, which takes time.
+
+    Attributes:
+        writer: index of the group that writes it; None where no group does, so that it comes in floats.
+        readers: indices of the groups that read it, without the writer.
+        read_in_floats: something outside all groups reads it as well.
+        elements: of the tensor, at the batch of the study.
+    """
+
+    writer: int | None
+    readers: tuple[int, ...]
+    read_in_floats: bool
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class CostTable:
+    """Measured times of the groups of a plan on a target, per call.
+
+    Attributes:
+        groups: format -> milliseconds, for each group in the order in which they run.
+        boundaries: between them.
+        fixed_ms: what no group accounts for, whatever their formats.
+        crossing_ms: for one element of a boundary that is converted.
+    """
+
+    groups: tuple[Mapping[Precision, float], ...]
+    boundaries: tuple[Boundary, ...]
+    fixed_ms: float
+    crossing_ms: float
