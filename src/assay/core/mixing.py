@@ -57,3 +57,51 @@ class CostTable:
     boundaries: tuple[Boundary, ...]
     fixed_ms: float
     crossing_ms: float
+
+
+Mix = tuple[Precision, ...]
+"""The format of every group, in the order in which they run."""
+
+
+@dataclass(frozen=True, slots=True)
+class MixedPlan:
+    """A mixed plan that a search tried.
+
+    Attributes:
+        trial: its id.
+        kept: groups that it leaves in floats.
+        predicted_ms: of one call, from the measured times of its groups.
+        noise: relative power of the error that it brings to the outputs, simulated.
+        share: of the tolerance that its bound was predicted to take.
+    """
+
+    trial: str
+    kept: int
+    predicted_ms: float
+    noise: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class MixedSearch:
+    """What a search over mixed plans did with one INT8 form that strained the tolerance.
+
+    Attributes:
+        base: id of the form's trial.
+        groups: that it quantizes.
+        items: that their sensitivities were measured on.
+        passes: runs of these items that this took.
+        noise: of the form itself, as that of its mixed plans.
+        seconds: wall time of the measurement, without the plans' own trials.
+        plans: in the order in which they were tried.
+        stopped: why no further plan was tried.
+    """
+
+    base: str
+    groups: int
+    items: int
+    passes: int
+    noise: float
+    seconds: float
+    plans: tuple[MixedPlan, ...]
+    stopped: str

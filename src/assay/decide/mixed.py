@@ -1,0 +1,133 @@
+"""Which mixed plan a study tries next, when its fastest INT8 form strains the tolerance; pure.
+
+Small errors cost a model its answers in proportion to their size, that is to the square root of the noise: the more
+they move a score, the more scores pass a threshold. The constant of that proportion is learned from what the search
+items said of the plans tried so far, all together, since one plan alone flips few items. With it, a share of the
+tolerance becomes a budget of noise, and the knapsack fills that budget with the most time saved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assay.core.plan import Candidate
+from assay.core.precision import Precision
+
+SHARES = (0.75, 1.0, 0.5, 0.85, 0.35, 0.65, 1.2, 0.25)
+"""Parts of the tolerance that the bounds of a search's plans are aimed at, in order; the first is the likeliest to be
+certified, the next is faster, the third safer."""
+NEAR = 1.05
+"""INT8 forms within this ratio of the fastest one are as fast, and the one that loses least stands for them."""
+WORTH = 0.99
+"""A mixed plan is tried where its predicted time is below this part of the rival's."""
+STRAINED = 0.5
+"""Share of the tolerance from which a loss leaves too little room for its bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the search items said of a candidate that ran.
+
+    Attributes:
+        latency_ms: of one call.
+        loss: of the metric; positive is worse.
+        variance: of one item's loss; nothing where the metric's interval is not known.
+        margin: tolerated loss.
+    """
+
+    candidate: Candidate
+    latency_ms: float
+    loss: float
+    variance: float
+    margin: float
+
+    def bound(self, items: int, z: float) -> float:
+        """Upper bound of the loss that so many other items would be expected to give.
+
+        Args:
+            items: for certifying (>= 1).
+            z: quantile of the normal distribution at the one-sided confidence.
+        """
+        return self.loss + z * math.sqrt(self.variance / items)
+
+    def strains(self, items: int, z: float) -> bool:
+        """Whether the loss, or its expected bound, leaves the certificate little hope."""
+        return self.loss > STRAINED * self.margin or self.bound(items, z) > self.margin
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """How much there is to certify with.
+
+    Attributes:
+        items: for certifying.
+        z: quantile of the normal distribution at the one-sided confidence.
+    """
+
+    items: int
+    z: float
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A plan's noise with what it cost.
+
+    Attributes:
+        noise: relative power of the error of the outputs.
+    """
+
+    noise: float
+    seen: Seen
+
+
+def pick_bases(seen: Sequence[Seen], exam: Exam) -> tuple[Seen, ...]:
+    """The INT8 forms that are worth mixing, the fastest first: one for each runtime where that strains the tolerance.
+
+    A runtime whose INT8 form is no faster than a candidate that strains nothing has nothing to win.
+
+    Args:
+        seen: every candidate that ran.
+        exam: of the certificates.
+    """
+    safe = [one.latency_ms for one in seen if not one.strains(exam.items, exam.z)]
+    rival = min(safe, default=math.inf)
+    bases: list[Seen] = []
+    for runtime in dict.fromkeys(one.candidate.runtime for one in seen):
+        forms = [one for one in seen if one.candidate.runtime == runtime and one.candidate.plan.scheme is not None]
+        fastest = min((one.latency_ms for one in forms), default=math.inf)
+        near = [one for one in forms if one.latency_ms <= NEAR * fastest]
+        base = min(near, key=lambda one: (one.loss, one.latency_ms, one.candidate.id), default=None)
+        if base is not None and base.strains(exam.items, exam.z) and base.latency_ms < WORTH * rival:
+            bases.append(base)
+    return tuple(sorted(bases, key=lambda one: (one.latency_ms, one.candidate.id)))
+
+
+def find_budget(points: Sequence[Point], exam: Exam, share: float) -> float:
+    """The most noise at which the expected bound of the loss takes a share of the tolerance.
+
+    Infinite where nothing that was tried lost anything.
+
+    Args:
+        points: plans that were tried; at least one with a noise that is not zero.
+        exam: of the certificates.
+        share: of the tolerance.
+    """
+    sizes = sum(math.sqrt(point.noise) for point in points)
+    if sizes <= 0:
+        return math.inf
+    margin = share * points[0].seen.margin
+    slope = max(0.0, sum(point.seen.loss for point in points) / sizes)
+    spread = exam.z * math.sqrt(max(0.0, sum(point.seen.variance for point in points)) / sizes / exam.items)
+    # slope * t + spread * sqrt(t) = margin, for t the square root of the noise
+    if slope > 0:
+        root = (math.sqrt(spread**2 + 4 * slope * margin) - spread) / (2 * slope)
+    else:
+        root = margin / spread if spread > 0 else math.inf
+    return root**4
+
+
+def count_kept(mix: Sequence[Precision]) -> int:
+    """Groups that a mix leaves in floats."""
+    return sum(precision is not Precision.INT8 for precision in mix)
