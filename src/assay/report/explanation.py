@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from assay.core.explanation import Explanation
 from assay.core.sensitivity import Blame, Damage, TensorFacts, WeightFacts
-from assay.studies.explaining import Explanation
 
 EXPLANATION_SCHEMA = 1
 MOST_ROWS = 12

@@ -82,13 +82,25 @@ def find_measurements(study: Path) -> Path:
     Raises:
         StoreError: it is missing.
     """
+    found = find_finished(study)
+    if found is None:
+        raise StoreError(f"{study} lacks the measurements of its record", "run the study again")
+    return found
+
+
+def find_finished(study: Path) -> Path | None:
+    """The same; None where it is missing.
+
+    Raises:
+        StoreError: the study has no record, or a file cannot be read.
+    """
     path = study / RECORD_NAME
     with store_errors(path, "read"):
         content = path.read_bytes()
         for finished in sorted((study / "measurements").glob("*/finished.json")):
             if finished.read_bytes() == content:
                 return finished.parent
-    raise StoreError(f"{study} lacks the measurements of its record", "run the study again")
+    return None
 
 
 def read_trial_scores(measurements: Path, trial: Trial) -> Scores:

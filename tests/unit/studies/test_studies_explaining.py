@@ -8,13 +8,14 @@ from graph_samples import fill, write
 from onnx import numpy_helper
 from quantize_samples import HEADER, U8S8, U8S8_LOOSE
 
+from assay.core.explanation import Explanation
 from assay.core.plan import Candidate, IntegerDialect, Plan, Scheme
 from assay.core.precision import Placement, Precision, RangeMethod
 from assay.core.requirements import Objective, Requirements, Tolerance
 from assay.core.sensitivity import Mend
 from assay.data.open import open_dataset
 from assay.data.source import DataSource
-from assay.studies.explaining import Explanation, explain_trial
+from assay.studies.explaining import explain_trial
 from assay.studies.progress import Silent
 from assay.studies.request import StudyRequest
 from assay.studies.store import StudyStore
@@ -57,7 +58,7 @@ def write_network(folder: Path, written: str, read: str, factors: np.ndarray) ->
     return write(folder, model)
 
 
-def explain(folder: Path, model: Path, dialect: IntegerDialect) -> Explanation:
+def explain(folder: Path, model: Path, dialect: IntegerDialect, keep: tuple[str, ...] = ()) -> Explanation:
     rng = np.random.default_rng(4)
     images = rng.standard_normal((64, 3, 12, 12)).astype(np.float32)
     np.savez(folder / "items.npz", image=images, target=rng.integers(0, 6, 64))
@@ -72,7 +73,8 @@ def explain(folder: Path, model: Path, dialect: IntegerDialect) -> Explanation:
         calibration_items=48,
     )
     subject = load_subject(model)
-    plan = Plan(Precision.INT8, scheme=Scheme(dialect, Placement.CHAIN, RangeMethod.MIN_MAX))
+    scheme = Scheme(dialect, Placement.CHAIN, RangeMethod.MIN_MAX)
+    plan = Plan(Precision.INT8, scheme=scheme, overrides=tuple((name, Precision.FP32) for name in keep))
     items = open_dataset(source, subject.signature)
     store = StudyStore(folder / "STUDY", "0123456789abcdef")
     return explain_trial(store, Candidate("onnxruntime", plan), request, subject, items, Silent())
@@ -122,3 +124,18 @@ def test_shares_and_order_agree_with_what_was_measured(tmp_path: Path) -> None:
     assert 20 < together.sqnr_db < 60
     assert together.loss is not None
     assert 0 < together.loss < 0.2
+
+
+def test_the_groups_of_a_chain_are_linked_one_by_one(tmp_path: Path) -> None:
+    graph = explain(tmp_path, write_network(tmp_path, "3", "4", np.ones(16)), U8S8).graph
+    assert [group.name for group in graph.groups] == ["first", "depthwise", "mixing", "last", "head"]
+    assert graph.edges == ((0, 1), (1, 2), (2, 3), (3, 4))
+
+
+def test_a_kept_node_stays_on_the_graph_and_out_of_the_ranking(tmp_path: Path) -> None:
+    model = write_network(tmp_path, "3", "4", np.ones(16))
+    found = explain(tmp_path, model, U8S8, ("mixing",))
+    assert [group.name for group in found.graph.groups] == ["first", "depthwise", "mixing", "last", "head"]
+    assert found.graph.groups[2].quantized == ()
+    assert "mixing" not in {blame.sensitivity.group.name for blame in found.blames}
+    assert found.graph.edges == ((0, 1), (1, 2), (2, 3), (3, 4))
