@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from assay.core.errors import RequestError
 from assay.core.precision import Precision
 
 
@@ -32,14 +33,14 @@ class Boundary:
     Attributes:
         writer: index of the group that writes it; None where no group does, so that it comes in floats.
         readers: indices of the groups that read it, without the writer.
-        read_in_floats: something outside all groups reads it as well.
         elements: of the tensor, at the batch of the study.
+        read_in_floats: something outside all groups reads it as well.
     """
 
     writer: int | None
     readers: tuple[int, ...]
-    read_in_floats: bool
     elements: int
+    read_in_floats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,30 @@ class CostTable:
     boundaries: tuple[Boundary, ...]
     fixed_ms: float
     crossing_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class MixedBudget:
+    """What a search over mixed plans may take.
+
+    Attributes:
+        plans: most plans that are built for one INT8 form; none where 0.
+        seconds: wall time of one search, after which no further plan is begun.
+    """
+
+    plans: int = 4
+    seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no budget.
+
+        Raises:
+            RequestError: naming the key and its value.
+        """
+        if self.plans < 0:
+            raise RequestError(f"mixed_plans = {self.plans} is negative", "give 0 for none, or more")
+        if not self.seconds > 0:
+            raise RequestError(f"mixed_seconds = {self.seconds} is not positive", "give a number of seconds")
 
 
 Mix = tuple[Precision, ...]

@@ -104,20 +104,29 @@ def pick_bases(seen: Sequence[Seen], exam: Exam) -> tuple[Seen, ...]:
     return tuple(sorted(bases, key=lambda one: (one.latency_ms, one.candidate.id)))
 
 
-def find_budget(points: Sequence[Point], exam: Exam, share: float) -> float:
+def list_shares(plans: int) -> tuple[float, ...]:
+    """Shares of the tolerance to aim at, in order: the well-chosen ones, then others spread evenly between them."""
+    golden = (math.sqrt(5) - 1) / 2
+    low, high = min(SHARES), max(SHARES)
+    further = (low + (high - low) * (index * golden % 1) for index in range(1, 2 * plans + 1))
+    return (*SHARES, *further)
+
+
+def find_budget(points: Sequence[Point], exam: Exam, share: float, tolerated: float) -> float:
     """The most noise at which the expected bound of the loss takes a share of the tolerance.
 
     Infinite where nothing that was tried lost anything.
 
     Args:
-        points: plans that were tried; at least one with a noise that is not zero.
+        points: plans that were tried.
         exam: of the certificates.
         share: of the tolerance.
+        tolerated: loss.
     """
     sizes = sum(math.sqrt(point.noise) for point in points)
     if sizes <= 0:
         return math.inf
-    margin = share * points[0].seen.margin
+    margin = share * tolerated
     slope = max(0.0, sum(point.seen.loss for point in points) / sizes)
     spread = exam.z * math.sqrt(max(0.0, sum(point.seen.variance for point in points)) / sizes / exam.items)
     # slope * t + spread * sqrt(t) = margin, for t the square root of the noise

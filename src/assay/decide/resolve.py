@@ -33,7 +33,7 @@ def plan_items(quality: Quality, margin: float, confidence: float, power: float 
     # A measured gain counts as none: it must not make a small set look large enough.
     loss = max(0.0, -quality.difference if quality.higher_is_better else quality.difference)
     gap = abs(margin - loss)
-    deviation = _deviation(quality)
+    deviation = find_deviation(quality)
     if deviation is None or not math.isfinite(gap) or gap <= 0:
         return None
     normal = NormalDist()
@@ -60,7 +60,7 @@ def count_items_without_flips(margin: float, confidence: float) -> int:
     return math.ceil(math.log(1 - confidence) / math.log1p(-margin))
 
 
-def _deviation(quality: Quality) -> float | None:
+def find_deviation(quality: Quality) -> float | None:
     """Standard deviation of the paired item difference; None where the measurement does not give one."""
     n = quality.n
     if n < 1:

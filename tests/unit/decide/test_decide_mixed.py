@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from assay.core.plan import Candidate, IntegerDialect, Plan, Scheme
+from assay.core.precision import IntegerFormat, Placement, Precision, RangeMethod, Repair
+from assay.decide.mixed import SHARES, Exam, Point, Seen, find_budget, list_shares, pick_bases
+
+SCHEME = Scheme(IntegerDialect(IntegerFormat.U8, symmetric=False), Placement.CHAIN, RangeMethod.MSE)
+INT8 = Plan(Precision.INT8, scheme=SCHEME)
+REPAIRED = Plan(Precision.INT8, scheme=Scheme(SCHEME.dialect, SCHEME.placement, SCHEME.ranges, (Repair.ROUND,)))
+FP32 = Plan(Precision.FP32)
+EXAM = Exam(items=1000, z=1.645)
+TOLERATED = 0.01
+
+
+def saw(plan: Plan, latency_ms: float, loss: float, variance: float = 0.0, runtime: str = "openvino") -> Seen:
+    return Seen(Candidate(runtime, plan), latency_ms, loss, variance, TOLERATED)
+
+
+def test_the_form_that_loses_least_stands_for_those_as_fast() -> None:
+    seen = [saw(FP32, 10, 0), saw(INT8, 3.0, 0.03), saw(REPAIRED, 3.1, 0.02)]
+    (base,) = pick_bases(seen, EXAM)
+    assert base.candidate.plan is REPAIRED
+
+
+def test_a_slower_form_does_not_stand_for_the_fastest() -> None:
+    seen = [saw(FP32, 10, 0), saw(INT8, 3.0, 0.03), saw(REPAIRED, 4.0, 0.02)]
+    (base,) = pick_bases(seen, EXAM)
+    assert base.candidate.plan is INT8
+
+
+def test_nothing_is_mixed_where_the_fastest_form_strains_nothing() -> None:
+    assert not pick_bases([saw(FP32, 10, 0), saw(INT8, 3.0, 0.001, 0.001)], EXAM)
+
+
+def test_a_wide_bound_strains_the_tolerance_as_a_loss_does() -> None:
+    assert pick_bases([saw(FP32, 10, 0), saw(INT8, 3.0, 0.001, 0.04)], EXAM)
+
+
+def test_a_runtime_slower_than_what_holds_has_nothing_to_win() -> None:
+    fast = saw(INT8, 2.0, 0.0, runtime="onnxruntime")
+    assert not pick_bases([saw(FP32, 10, 0), saw(INT8, 3.0, 0.03), fast], EXAM)
+
+
+def test_the_fastest_runtime_comes_first() -> None:
+    seen = [saw(FP32, 10, 0), saw(INT8, 3.0, 0.03), saw(INT8, 2.0, 0.03, runtime="onnxruntime")]
+    assert [one.candidate.runtime for one in pick_bases(seen, EXAM)] == ["onnxruntime", "openvino"]
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_a_plan_on_its_budget_takes_that_share_of_the_tolerance(share: float) -> None:
+    slope, spread = 0.4, 0.9
+    points = [Point(noise, saw(INT8, 1, slope * noise**0.5, spread * noise**0.5)) for noise in (1e-3, 4e-4, 1e-5)]
+    budget = find_budget(points, EXAM, share, TOLERATED)
+    there = saw(INT8, 1, slope * budget**0.5, spread * budget**0.5)
+    assert there.bound(EXAM.items, EXAM.z) == pytest.approx(share * TOLERATED, rel=1e-6)
+
+
+def test_a_gain_counts_as_no_loss_but_its_spread_counts() -> None:
+    gained = find_budget([Point(1e-3, saw(INT8, 1, -0.02, 0.01))], EXAM, 1.0, TOLERATED)
+    assert gained == pytest.approx(find_budget([Point(1e-3, saw(INT8, 1, 0.0, 0.01))], EXAM, 1.0, TOLERATED))
+    assert math.isfinite(gained)
+
+
+def test_what_lost_nothing_leaves_the_budget_open() -> None:
+    assert math.isinf(find_budget([], EXAM, 1.0, TOLERATED))
+    assert math.isinf(find_budget([Point(1e-3, saw(INT8, 1, 0.0))], EXAM, 1.0, TOLERATED))
+
+
+def test_more_plans_than_shares_spread_over_the_same_span() -> None:
+    shares = list_shares(20)
+    assert shares[: len(SHARES)] == SHARES
+    assert len(set(shares)) == len(shares) >= 40
+    assert min(shares) == min(SHARES)
+    assert max(shares) == max(SHARES)
