@@ -147,7 +147,7 @@ class _Inserter:
 
     def _make_node(self, kind: str, value: ir.Value, data: ir.Value, parameters: tuple[ir.Value, ir.Value]) -> ir.Node:
         """One half of a pair, named after the tensor that it stands on."""
-        node = ir.Node("", kind, [data, *parameters], name=self._namer.name(f"{value.name}_{kind}"))
+        node = ir.Node("", kind, [data, *parameters], name=self._namer.name(_name_half(str(value.name), kind)))
         output, quantizes = node.outputs[0], kind == "QuantizeLinear"
         output.name = self._namer.name(f"{value.name}_{'quantized' if quantizes else 'dequantized'}")
         output.type = parameters[1 if quantizes else 0].type
@@ -180,6 +180,15 @@ class _Inserter:
             if output is value:
                 self._graph.outputs[index] = dequantized
         dequantized.name = name
+
+
+def name_pair(tensor: str) -> tuple[str, str]:
+    """Names of the two nodes of a tensor's pair, where the model has no such names already."""
+    return _name_half(tensor, "QuantizeLinear"), _name_half(tensor, "DequantizeLinear")
+
+
+def _name_half(tensor: str, kind: str) -> str:
+    return f"{tensor}_{kind}"
 
 
 def drop_unused_initializers(graph: ir.Graph) -> None:

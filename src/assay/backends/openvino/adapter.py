@@ -9,6 +9,7 @@ from assay.backends.backend import Availability, Support
 from assay.backends.openvino.compilation import compile_model, order_ports, read_model
 from assay.backends.openvino.errors import mapped_errors, summarize_error
 from assay.backends.openvino.processor import is_exact_here
+from assay.backends.openvino.profile import find_renamed
 from assay.backends.openvino.quantizers import fuse_pairs
 from assay.backends.openvino.session import OpenVinoSession
 from assay.backends.openvino.settings import MODEL_FILE, Settings, write_settings
@@ -135,7 +136,9 @@ class OpenVinoBackend:
         order_ports(converted.outputs, signature.outputs)
         with mapped_errors(BuildFailed, f"OpenVINO cannot write {model} as IR", "is the disk full?"):
             module.save_model(converted, str(into / MODEL_FILE), compress_to_fp16=False)
-        write_settings(Settings(inputs=signature.inputs, outputs=signature.outputs, compute=compute), into)
+        renamed = find_renamed(model, converted)
+        settings = Settings(inputs=signature.inputs, outputs=signature.outputs, compute=compute, renamed=renamed)
+        write_settings(settings, into)
         written = read_model(into / MODEL_FILE)
         lost = find_lost_signs(written, compile_model(written, target, compute).compiled)
         if lost:

@@ -49,14 +49,26 @@ def read_model(path: Path) -> Any:  # noqa: ANN401 - the vendor's object has no 
         return load_core().read_model(str(path))
 
 
-def compile_model(model: Any, target: Target, compute: Precision | None) -> Engine:  # noqa: ANN401 - as above
+def compile_model(
+    model: Any,  # noqa: ANN401 - as above
+    target: Target,
+    compute: Precision | None,
+    *,
+    counting: bool = False,
+) -> Engine:
     """Compile for the target.
+
+    Args:
+        model: in OpenVINO's form.
+        target: as ``compile_properties``.
+        compute: format that OpenVINO is asked to compute in.
+        counting: with performance counters, which take time themselves.
 
     Raises:
         BuildFailed: OpenVINO refuses the model.
     """
     with mapped_errors(BuildFailed, f"OpenVINO cannot compile the model for {target.device}"):
-        properties = compile_properties(target, compute)
+        properties = compile_properties(target, compute) | ({"PERF_COUNT": True} if counting else {})
         compiled = load_core().compile_model(model, device_name(target.device), properties)
         return Engine(compiled, dynamic=model.is_dynamic())
 

@@ -26,11 +26,13 @@ from assay.backends.openvino.compilation import (
 )
 from assay.backends.openvino.engine import Engine, Tensors
 from assay.backends.openvino.errors import VENDOR_ERRORS, mapped_errors, summarize_error
+from assay.backends.openvino.profile import describe_nodes, find_origins, time_nodes
 from assay.backends.openvino.settings import MODEL_FILE, read_settings
 from assay.backends.openvino.tensors import BFLOAT16, wrap_array
 from assay.backends.openvino.vendor import load_openvino
 from assay.core.audit import ExecutionAudit
 from assay.core.errors import RunFailed
+from assay.core.mixing import NodeTime
 from assay.core.target import ServingMode, Target
 from assay.core.tensor import Array, Feeds, Outputs, Signature
 
@@ -55,7 +57,7 @@ class OpenVinoSession:
     def __init__(self, folder: Path, target: Target) -> None:
         settings = read_settings(folder)
         self._signature = Signature(settings.inputs, settings.outputs)
-        self._compute = settings.compute
+        self._compute, self._renamed = settings.compute, settings.renamed
         self._path = folder / MODEL_FILE
         self._target = target
         self._module = load_openvino()
@@ -132,6 +134,26 @@ class OpenVinoSession:
             reshape_model(model, self._inputs, [array.shape for array in arrays])
             tensors = [tensor for _, tensor in sorted(self._wrap(arrays), key=lambda pair: pair[0])]
             return audit_execution(engine.compiled, find_products(model, tensors))
+
+    def profile(self, feeds: Feeds, calls: int) -> tuple[NodeTime, ...]:
+        """What each executed node takes, from a second compilation like this one with performance counters.
+
+        Args:
+            feeds: inputs by name.
+            calls: to take the median over.
+
+        Raises:
+            RunFailed: as ``run``.
+        """
+        arrays, engine = self._accept(feeds)
+        model = read_model(self._path)
+        origins = find_origins(model, self._renamed)
+        with mapped_errors(RunFailed, f"OpenVINO cannot profile {self._path}"):
+            if engine is not self._engines.get(None):
+                reshape_model(model, self._inputs, [array.shape for array in arrays])
+            compiled = compile_model(model, self._target, self._compute, counting=True).compiled
+            times = time_nodes(compiled, self._wrap(arrays), calls)
+            return describe_nodes(compiled, times, origins)
 
     def close(self) -> None:
         """Give the compiled models back; closing twice does nothing."""

@@ -24,12 +24,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         outputs: as the ONNX model names them, in its order.
         compute: format that OpenVINO is asked to compute in; None leaves it to OpenVINO, whose default
             on a CPU with BF16 is BF16 and not FP32.
+        renamed: operators that are not called after their ONNX node, with its name; others are.
     """
 
     schema: int = SCHEMA
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     compute: Precision | None
+    renamed: tuple[tuple[str, str], ...] = ()
 
 
 def write_settings(settings: Settings, folder: Path) -> None:

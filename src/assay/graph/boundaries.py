@@ -1,0 +1,67 @@
+"""Tensors that pass between groups: where one group is quantized and the next is not, they must be converted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from assay.core.mixing import Boundary
+from assay.graph.groups import Grouping
+
+
+def find_boundaries(bound: ir.Model, grouping: Grouping) -> tuple[Boundary, ...]:
+    """Tensors with quantize/dequantize pairs that concern more than one group, in the graph's order.
+
+    A tensor that comes in floats whatever the groups are, and that one group alone reads, is no boundary: its
+    conversion is part of that group.
+
+    Args:
+        bound: the float model with the input shapes of a call, as ``bind_shapes`` gives it; left as it is. An axis
+            whose size depends on the data counts as one element.
+        grouping: of the plan that quantizes all groups.
+    """
+    owner = {name: index for index, group in enumerate(grouping.groups) for name in group.nodes}
+    reads = {
+        index: {name for name in grouping.tensors[group.name] if name in grouping.sources}
+        for index, group in enumerate(grouping.groups)
+    }
+    found = []
+    for value in _list_values(bound):
+        if str(value.name) in grouping.sources:
+            boundary = _describe(value, owner, reads)
+            if len(boundary.readers) + (boundary.writer is not None) + boundary.read_in_floats > 1:
+                found.append(boundary)
+    return tuple(boundary for boundary in found if boundary.readers or boundary.writer is not None)
+
+
+def _list_values(model: ir.Model) -> list[ir.Value]:
+    """Inputs of a graph, then all that its nodes write."""
+    return [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
+
+
+def _describe(value: ir.Value, owner: Mapping[str, int], reads: Mapping[int, set[str]]) -> Boundary:
+    """One tensor, by the groups that write and read it."""
+    producer, name = value.producer(), str(value.name)
+    writer = None if producer is None else owner.get(str(producer.name))
+    readers: set[int] = set()
+    floats = value.is_graph_output()
+    for use in value.uses():
+        group = owner.get(str(use.node.name)) if use.node.graph is value.graph else None
+        if group is None:
+            floats = True
+        elif group != writer:
+            readers.add(group)
+            floats |= name not in reads[group]
+    return Boundary(writer, tuple(sorted(readers)), count_elements(value), read_in_floats=floats)
+
+
+def count_elements(value: ir.Value) -> int:
+    """Elements of a tensor; an axis of unknown size counts once."""
+    return 0 if value.shape is None else math.prod(axis for axis in value.shape if isinstance(axis, int))
+
+
+def list_elements(bound: ir.Model) -> Mapping[str, int]:
+    """Node of the main graph -> elements that it writes."""
+    return {str(node.name): sum(count_elements(value) for value in node.outputs) for node in bound.graph}

@@ -1,0 +1,109 @@
+"""Gives the times of executed nodes to the groups whose nodes they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from assay.core.mixing import NodeTime
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Who the nodes of a model belong to.
+
+    Attributes:
+        groups: node -> index of its group.
+        pairs: node that quantizes or dequantizes an activation -> indices of the groups that have the tensor as
+            integers.
+        outside: nodes that no group has and that run whatever the groups' formats are.
+        weights: node -> what it is expected to take, in any unit; nothing for what it is not expected to take.
+        count: number of groups.
+    """
+
+    groups: Mapping[str, int]
+    pairs: Mapping[str, tuple[int, ...]]
+    outside: Collection[str]
+    weights: Mapping[str, float]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTimes:
+    """The time of a whole artifact, divided.
+
+    Attributes:
+        groups: milliseconds of each group; None where nothing that was executed tells of it.
+        converting_ms: between groups.
+        outside_ms: of the model's nodes that belong to no group.
+        nameless_ms: of nodes that tell of nothing.
+    """
+
+    groups: tuple[float | None, ...]
+    converting_ms: float
+    outside_ms: float
+    nameless_ms: float
+
+
+def divide_times(nodes: Sequence[NodeTime], owners: Owners, whole_ms: float) -> GroupTimes:
+    """Divide the time of a call among groups.
+
+    What a node takes that computes nodes of several groups is divided by their weights, evenly where they have none. A
+    pair of one group alone is that group's. Profiling takes time itself, so the times are scaled.
+
+    Args:
+        nodes: that were executed.
+        owners: of their origins.
+        whole_ms: of one call without profiling, which the times are scaled to.
+    """
+    total = sum(node.milliseconds for node in nodes)
+    scale = whole_ms / total if total > 0 else 0.0
+    groups: list[float | None] = [None] * owners.count
+    converting = outside = nameless = 0.0
+    for node in nodes:
+        taken = node.milliseconds * scale
+        shares = _share(node.origins, owners)
+        for index, share in shares.items():
+            groups[index] = (groups[index] or 0.0) + taken * share
+        if shares:
+            continue
+        if any(origin in owners.pairs for origin in node.origins):
+            converting += taken
+        elif any(origin in owners.outside for origin in node.origins):
+            outside += taken
+        else:
+            nameless += taken
+    return GroupTimes(tuple(groups), converting, outside, nameless)
+
+
+def _share(origins: Sequence[str], owners: Owners) -> Mapping[int, float]:
+    """Parts of a node's time by group; they add to 1, or there are none."""
+    weights: dict[int, float] = {}
+    for origin in origins:
+        if origin in owners.groups:
+            index = owners.groups[origin]
+            weights[index] = weights.get(index, 0.0) + owners.weights.get(origin, 0.0)
+    if not weights:
+        alone = [owners.pairs[origin] for origin in origins if len(owners.pairs.get(origin, ())) == 1]
+        weights = {found[0]: 1.0 for found in alone[:1]}
+    total = sum(weights.values())
+    return {index: weight / total if total else 1 / len(weights) for index, weight in weights.items()}
+
+
+def fill_gaps(times: Sequence[float | None], weights: Sequence[float], whole_ms: float, spare_ms: float) -> list[float]:
+    """Times of all groups: those that are missing are their part of the whole by weight, as far as time is left.
+
+    Args:
+        times: of the groups, None where unknown.
+        weights: what each group is expected to take, in any unit.
+        whole_ms: of all groups and everything else.
+        spare_ms: that no group has; what is missing lies in it. All of the whole where every group is missing.
+    """
+    total = sum(weights)
+    wanted = [
+        whole_ms * (weight / total if total else 1 / len(weights)) if time is None else 0.0
+        for time, weight in zip(times, weights, strict=True)
+    ]
+    asked = sum(wanted)
+    scale = min(1.0, spare_ms / asked) if asked > 0 else 0.0
+    return [want * scale if time is None else time for time, want in zip(times, wanted, strict=True)]

@@ -1,0 +1,48 @@
+"""Profiles artifacts of one runtime, in a process of its own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from assay.core.errors import RunFailed, StoreError
+from assay.core.target import Target
+from assay.core.tensor import Feeds
+from assay.studies.files import SCRATCH, store_errors
+from assay.studies.isolation import Doing, Limits, WatchedProcess, run_to_end
+from assay.studies.profiling_worker import Profile, ProfileJob, ProfileReply
+
+CALLS = 30
+BUDGET_S = 8.0
+
+
+def profile_artifacts(folders: Sequence[Path], feeds: Feeds, target: Target, limits: Limits) -> tuple[Profile, ...]:
+    """Time artifacts against each other, and what their nodes take.
+
+    Args:
+        folders: built for the target's runtime.
+        feeds: of every call.
+        target: to open them for.
+        limits: of the process.
+
+    Raises:
+        BackendError: the process crashed, hung, took too much memory or failed.
+        StoreError: the disk failed.
+    """
+    doing = Doing(target.runtime, "profiling", RunFailed)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folders[0].parent) as name:
+        path, ask, answer = (Path(name, file) for file in ("feeds.npz", "job.json", "reply.json"))
+        built = tuple(str(folder.resolve()) for folder in folders)
+        job = ProfileJob(built, str(path), target, CALLS, BUDGET_S)
+        with store_errors(path, "write"):
+            np.savez(path, allow_pickle=False, **dict(feeds))
+            ask.write_bytes(msgspec.json.encode(job))
+        with WatchedProcess("assay.studies.profiling_worker", (str(ask), str(answer)), doing, limits) as process:
+            reply = msgspec.json.decode(run_to_end(process, answer, limits.seconds), type=ProfileReply)
+    if reply.error:
+        raise (StoreError if reply.stored else RunFailed)(reply.error)
+    return reply.profiles

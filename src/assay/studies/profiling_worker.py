@@ -1,0 +1,108 @@
+"""A process that finds out what the nodes of artifacts take, and the whole of them, timed in turn.
+
+Run as ``python -m assay.studies.profiling_worker PARENT JOB.json REPLY.json``.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from assay.backends.table import load_backend
+from assay.core.errors import AssayError, StoreError
+from assay.core.mixing import NodeTime
+from assay.core.session import Profiled, Session
+from assay.core.target import Target
+from assay.core.tensor import Feeds
+from assay.measure.latency import measure_latency
+from assay.studies.following import follow
+from assay.studies.worker import write_reply
+
+
+class ProfileJob(msgspec.Struct, frozen=True):
+    """Profile artifacts of one runtime.
+
+    Attributes:
+        built: their folders.
+        feeds: file of the arrays of every call.
+        target: to open them for.
+        calls: that a node's time is the median of.
+        budget_s: of timing all artifacts in turn, without profiling.
+    """
+
+    built: tuple[str, ...]
+    feeds: str
+    target: Target
+    calls: int
+    budget_s: float
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """What an artifact takes.
+
+    Attributes:
+        whole_ms: median of calls without profiling.
+        nodes: that were executed; none where the runtime cannot tell.
+    """
+
+    whole_ms: float
+    nodes: tuple[NodeTime, ...]
+
+
+class ProfileReply(msgspec.Struct, frozen=True):
+    """What the worker has to say.
+
+    Attributes:
+        profiles: of the artifacts of the job.
+        error: message and hint where it failed, else empty.
+        stored: the disk failed, and not the runtime.
+    """
+
+    profiles: tuple[Profile, ...] = ()
+    error: str = ""
+    stored: bool = False
+
+
+def profile_artifacts(job: ProfileJob) -> tuple[Profile, ...]:
+    """Time artifacts in turn, then profile each."""
+    with np.load(job.feeds, allow_pickle=False) as archive:
+        feeds = {name: archive[name] for name in archive.files}
+    backend = load_backend(job.target.runtime)
+    with ExitStack() as stack:
+        sessions = {folder: stack.enter_context(backend.open(Path(folder), job.target)) for folder in job.built}
+        samples = measure_latency(sessions, feeds, budget_s=job.budget_s, needed=job.calls)
+        return tuple(
+            Profile(float(np.median(samples[folder].calls_ms)), profile_session(sessions[folder], feeds, job.calls))
+            for folder in job.built
+        )
+
+
+def profile_session(session: Session, feeds: Feeds, calls: int) -> tuple[NodeTime, ...]:
+    """What the nodes of one artifact take, where the runtime can tell."""
+    return session.profile(feeds, calls) if isinstance(session, Profiled) else ()
+
+
+def work(job: ProfileJob) -> ProfileReply:
+    """Do a job; what fails becomes the reply."""
+    try:
+        return ProfileReply(profile_artifacts(job))
+    except AssayError as error:
+        return ProfileReply(error=str(error), stored=isinstance(error, StoreError))
+    except MemoryError:
+        return ProfileReply(error="the machine's memory is used up")
+
+
+def main(parent: str, job_path: str, reply_path: str) -> int:
+    """Read the job, do it, write the reply; the exit status is 0 when a reply stands."""
+    follow(int(parent))
+    job = msgspec.json.decode(Path(job_path).read_bytes(), type=ProfileJob)
+    write_reply(Path(reply_path), work(job))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))
