@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import onnx
 import onnx.version_converter
@@ -43,7 +43,31 @@ def cast_floats(
         raise UnsupportedPlan(f"{precision} is not a 16-bit float", "cast to FP16 or BF16")
     if style is CastStyle.HINT:
         return _cast_hinted(model, precision, largest, keep)
-    return _cast_typed(_raise_opset(model) if _needs_newer_opset(model, precision) else model, precision, largest, keep)
+    return _cast_typed(raise_opset(model, precision), precision, largest, keep)
+
+
+def raise_opset(model: ir.Model, precision: Precision, names: Collection[str] | None = None) -> ir.Model:
+    """The model itself, or in the first opset with bfloat16 convolutions where arithmetic needs that.
+
+    Args:
+        model: a prepared one; left as it is.
+        precision: FP16 or BF16.
+        names: of the nodes that get the format; None for all.
+
+    Raises:
+        UnsupportedPlan: the converter does not know how.
+    """
+    opset = _read_opset(model)
+    if precision is not Precision.BF16 or opset >= BFLOAT16_OPSET:
+        return model
+    nodes = [node for node in model.graph if node.op_type in ARITHMETIC and node.domain == ""]
+    needed = any(
+        (names is None or str(node.name) in names)
+        and find_slots(node, precision, opset) is None
+        and find_slots(node, precision, BFLOAT16_OPSET)
+        for node in nodes
+    )
+    return _convert_opset(model) if needed else model
 
 
 def _cast_hinted(model: ir.Model, precision: Precision, largest: Mapping[str, float], keep: frozenset[str]) -> ir.Model:
@@ -91,18 +115,7 @@ def _read_opset(model: ir.Model) -> int:
     return model.graph.opset_imports.get("", 0)
 
 
-def _needs_newer_opset(model: ir.Model, precision: Precision) -> bool:
-    """Whether arithmetic gets the format only in a newer opset than the model's."""
-    opset = _read_opset(model)
-    if precision is not Precision.BF16 or opset >= BFLOAT16_OPSET:
-        return False
-    nodes = [node for node in model.graph if node.op_type in ARITHMETIC and node.domain == ""]
-    return any(
-        find_slots(node, precision, opset) is None and find_slots(node, precision, BFLOAT16_OPSET) for node in nodes
-    )
-
-
-def _raise_opset(model: ir.Model) -> ir.Model:
+def _convert_opset(model: ir.Model) -> ir.Model:
     """The model in the first opset with bfloat16 convolutions.
 
     Raises:

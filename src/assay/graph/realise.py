@@ -12,6 +12,7 @@ from assay.core.moments import LayerMoments
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.graph.cast import cast_floats
+from assay.graph.cast_nodes import judge_nodes, list_narrow, raise_for_nodes, refuse_arithmetic, type_nodes
 from assay.graph.expose import observable_tensors
 from assay.graph.quantize import insert_qdq, list_quantized
 from assay.graph.repair_weights import WeightRepairs
@@ -21,10 +22,12 @@ def needed_tensors(prepared: ir.Model, plan: Plan) -> frozenset[str]:
     """Names of the tensors whose statistics the plan needs.
 
     INT8 needs those that carry quantize/dequantize pairs, FP16 all floats (for the overflow check), FP32 and BF16
-    none.
+    none; a node that an INT8 plan keeps in FP16, its own.
     """
     if plan.precision is Precision.INT8 and plan.scheme is not None:
-        return list_quantized(prepared, plan.scheme, list_kept(plan))
+        checked = {name for name, kept in list_narrow(plan).items() if kept is Precision.FP16}
+        touched = {str(v.name) for n in prepared.graph if n.name in checked for v in (*n.inputs, *n.outputs) if v}
+        return list_quantized(prepared, plan.scheme, list_kept(plan)) | (touched & {*observable_tensors(prepared)})
     if plan.precision is Precision.FP16:
         return frozenset(observable_tensors(prepared))
     return frozenset()
@@ -45,6 +48,24 @@ def list_nonfinite(prepared: ir.Model, calibration: Calibration) -> frozenset[st
     )
 
 
+def list_refused(prepared: ir.Model, plan: Plan, calibration: Calibration | None = None) -> dict[str, str]:
+    """Nodes that an INT8 plan keeps in a 16-bit float and that cannot be computed so -> why.
+
+    ``realise`` refuses a plan where one of them is a product (Conv, MatMul, Gemm); the others stay in FP32.
+
+    Args:
+        prepared: the prepared FP32 model.
+        plan: of any precision; for others than INT8 the answer is empty.
+        calibration: for the overflow check of FP16.
+
+    Raises:
+        UnsupportedPlan: the model lacks a node, or cannot be brought to the opset that the format needs.
+    """
+    narrow = list_narrow(plan)
+    verdicts = judge_nodes(raise_for_nodes(prepared, narrow), narrow, _list_largest(calibration))
+    return {name: verdict.reason for name, verdict in verdicts.items() if verdict.slots is None}
+
+
 def realise(
     prepared: ir.Model,
     plan: Plan,
@@ -53,6 +74,8 @@ def realise(
     moments: Mapping[str, LayerMoments] | None = None,
 ) -> ir.Model:
     """The model that the plan describes. Its ``rest`` is for the runtime to arrange.
+
+    Nodes that an INT8 plan keeps in another 16-bit float than its rest are typed so, with casts where formats meet.
 
     Args:
         prepared: the prepared FP32 model; left as it is.
@@ -63,7 +86,8 @@ def realise(
         moments: node name -> moments of its input, of ``list_moment_layers``, for schemes with ROUND.
 
     Raises:
-        UnsupportedPlan: the plan contradicts itself, its repairs lack their statistics, or the model cannot be cast.
+        UnsupportedPlan: the plan contradicts itself, its repairs lack their statistics, the model cannot be cast, or
+            a product that the plan keeps in a 16-bit float cannot be computed so.
         ModelError: a tensor has no range; names it.
     """
     kept = list_kept(plan)
@@ -75,9 +99,18 @@ def realise(
             raise UnsupportedPlan(f"plan {plan.name!r} quantizes without {missing}", "calibrate first")
         kept |= list_nonfinite(prepared, calibration) if calibration is not None else frozenset()
         repairs = WeightRepairs.of(plan.scheme, calibration, moments)
-        return insert_qdq(prepared, plan.scheme, ranges, kept, repairs)
+        narrow = list_narrow(plan)
+        newer = raise_for_nodes(prepared, narrow)
+        verdicts = judge_nodes(newer, narrow, _list_largest(calibration))
+        refuse_arithmetic(newer, narrow, verdicts)
+        quantized = insert_qdq(newer, plan.scheme, ranges, kept, repairs)
+        type_nodes(quantized, narrow, verdicts)
+        return quantized
     if plan.cast is None:
         raise UnsupportedPlan(f"plan {plan.name!r} does not say how it is cast", "set its cast style")
-    statistics = calibration.tensors if calibration is not None else {}
-    largest = {name: tensor.largest for name, tensor in statistics.items()}
-    return cast_floats(prepared, plan.precision, plan.cast, largest, kept)
+    return cast_floats(prepared, plan.precision, plan.cast, _list_largest(calibration), kept)
+
+
+def _list_largest(calibration: Calibration | None) -> dict[str, float]:
+    """Tensor name -> largest observed magnitude, of the tensors that were observed."""
+    return {} if calibration is None else {name: tensor.largest for name, tensor in calibration.tensors.items()}

@@ -92,6 +92,7 @@ def test_fp16_and_int8_are_taken() -> None:
         Plan(Precision.INT8, rest=Precision.FP16),
         Plan(Precision.INT8, rest=Precision.BF16),
         Plan(Precision.INT8, overrides=(("conv", Precision.BF16),)),
+        Plan(Precision.INT8, overrides=(("stem", Precision.FP32), ("conv", Precision.FP16))),
     ],
 )
 def test_other_plans_have_a_reason(plan: Plan, tmp_path: Path) -> None:

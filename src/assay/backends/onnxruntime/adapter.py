@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from assay.backends.backend import Availability, Support
 from assay.backends.model_files import MODEL_FILE, copy_model
-from assay.backends.onnxruntime.capabilities import machine_saturates, make_dialect, refuse_reason
+from assay.backends.onnxruntime.capabilities import ELEMENT_TYPES, machine_saturates, make_dialect, refuse_reason
 from assay.backends.onnxruntime.options import PROVIDERS, Settings, find_provider, read_settings, write_settings
 from assay.backends.onnxruntime.session import OnnxRuntimeSession
 from assay.core.errors import BackendUnavailable, UnsupportedPlan
@@ -73,6 +73,10 @@ class OnnxRuntimeBackend:
             refused = refuse_reason(precision, target.device)
             if refused:
                 return Support(supported=False, reason=f"ONNX Runtime has no {precision} kernels: {refused}")
+        for node, kept in plan.overrides:
+            if plan.precision is Precision.INT8 and kept in ELEMENT_TYPES:
+                reason = f"node {node!r} is to run in {kept}, which ONNX Runtime would run in fp32 between casts"
+                return Support(supported=False, reason=reason)
         return Support(supported=True)
 
     def build(self, model: Path, into: Path, plan: Plan, target: Target) -> None:

@@ -39,6 +39,11 @@ class OpenVinoBackend:
     that keep a node in FP32 (``disable_fp16_compression``): Softmax, normalisation and reductions between matrix
     products read and write BF16. They compute and sum inside in FP32, and BF16 has FP32's range, so nothing
     overflows. A graph that is itself typed BF16 is executed as it is typed, node by node, under the hint ``f32``.
+
+    So formats are mixed node by node in one direction: an INT8 plan that leaves the rest in FP32 may keep nodes in
+    BF16, and these are typed. Under the hint ``bf16`` a newer mark (``DisablePrecisionConversion``, 2026.4) keeps
+    convolutions in FP32; but a matrix product with constant weights forgets it, and a marked convolution that an
+    unmarked Add is fused into does not compile. Typed mixes were measured as fast.
     """
 
     @property
@@ -95,9 +100,11 @@ class OpenVinoBackend:
         return (Precision.BF16, Precision.FP32) if "BF16" in read_capabilities(target.device) else (Precision.FP32,)
 
     def supports(self, plan: Plan, target: Target) -> Support:
-        """Whether the device has the plan's formats and the plan asks for no format node by node.
+        """Whether the device has the plan's formats, and mixes them as the plan does.
 
-        FP16 is taken also where the device has no FP16 units: the file is halved, and the audit says in what it ran.
+        Beside integers and what the hint asks for, an INT8 plan with an FP32 rest may keep nodes in a 16-bit float
+        that the device has. For a whole model FP16 is taken also where the device has no FP16 units: the file is
+        halved, and the audit says in what it ran.
         """
         try:
             capabilities = read_capabilities(target.device)
@@ -110,10 +117,10 @@ class OpenVinoBackend:
             return Support(supported=False, reason=f"this {target.device} has no BF16 units, OpenVINO would use FP32")
         if compute is Precision.INT8:
             return Support(supported=False, reason="what an INT8 plan leaves in floats cannot itself be INT8")
-        for node, precision in plan.overrides:
-            if precision is not compute:
-                reason = f"node {node!r} is to run in {precision}, but the hint asks for {compute} in all float nodes"
-                return Support(supported=False, reason=reason)
+        for node, kept in plan.overrides:
+            reason = _refuse_override(plan, kept, capabilities)
+            if reason:
+                return Support(supported=False, reason=f"node {node!r} {reason}")
         return Support(supported=True)
 
     def build(self, model: Path, into: Path, plan: Plan, target: Target) -> None:
@@ -158,6 +165,20 @@ class OpenVinoBackend:
     def versions(self) -> Mapping[str, str]:
         """OpenVINO's version with its build."""
         return {"openvino": str(load_openvino().get_version())}
+
+
+def _refuse_override(plan: Plan, kept: Precision, capabilities: frozenset[str]) -> str:
+    """Why a node of the plan cannot run in a format of its own, or nothing."""
+    compute = find_compute(plan)
+    if kept is compute or (plan.precision is Precision.INT8 and kept is plan.precision):
+        return ""
+    if plan.precision is not Precision.INT8 or kept is Precision.INT8:
+        return f"is to run in {kept}, but the hint asks for {compute} in all float nodes"
+    if compute is not Precision.FP32:
+        return f"is to run in {kept}, but the rest in {compute}: only beside a rest in fp32 is it told node by node"
+    if kept.upper() not in capabilities:
+        return f"is to run in {kept}, which this device has no units for: OpenVINO would use fp32"
+    return ""
 
 
 def find_compute(plan: Plan) -> Precision:
