@@ -13,6 +13,7 @@ import msgspec
 
 from assay.core.decision import Decision
 from assay.core.errors import RequestError
+from assay.core.explanation import Explanation
 from assay.core.tensor import Array
 from assay.data.source import Preprocess
 from assay.graph.export_torch import export_module
@@ -21,6 +22,8 @@ from assay.report.table import Row, tabulate_trials
 from assay.report.write import write_report
 from assay.studies.compose import compose_request
 from assay.studies.config import DataSection, PreprocessSection, StudyFile, explain_mistake
+from assay.studies.explaining import ITEMS, explain_study
+from assay.studies.explanations import load_explanations
 from assay.studies.files import make_folder, write_arrays
 from assay.studies.loaded import LoadedRelease
 from assay.studies.loop import run_study
@@ -60,9 +63,29 @@ class Study:
         """Write ``report.html``, ``report.md`` and ``report.json``; gives their paths.
 
         Raises:
-            StoreError: the folder cannot be written.
+            StoreError: the folder cannot be written, or a kept explanation is damaged.
         """
-        return write_report(self.record, self.folder if folder is None else Path(folder))
+        explanations = load_explanations(self.folder)
+        return write_report(self.record, self.folder if folder is None else Path(folder), explanations)
+
+    def explain(self, trial: str = "", items: int = ITEMS, progress: Progress | None = None) -> Explanation:
+        """Rank the groups of nodes of an INT8 trial by how much of the loss they cause, and say what may mend them.
+
+        The explanation is kept with the study; ``report`` draws it from then on.
+
+        Args:
+            trial: id of an INT8 trial; empty for the chosen one, else the fastest.
+            items: search items to measure on, at most.
+            progress: is told of every step.
+
+        Raises:
+            RequestError: the study has no such trial, or none in INT8; or items is not positive.
+            ModelError: the model is not the one that was studied.
+            DataError: the data are not those of the study.
+            BackendError: the model cannot be run.
+            StoreError: another run writes to the folder, or it cannot be written.
+        """
+        return explain_study(self.folder, trial, items, progress or Silent())
 
     def release(self, folder: PathLike, trial: str | None = None) -> Manifest:
         """Write the deployable folder of the decision, or of another trial.
@@ -103,6 +126,8 @@ class StudyOptions(TypedDict, total=False):
         latency_seconds: budget of the latency measurement.
         trial_seconds: what gives no answer for longer fails its trial.
         trial_memory: what takes more memory fails its trial, such as ``4GiB``.
+        mixed_plans: most mixed plans that are built for an INT8 form which strains the tolerance; 0 for none.
+        mixed_seconds: wall time of that search, after which no further plan is begun.
         title: heading of the report.
     """
 
@@ -126,6 +151,8 @@ class StudyOptions(TypedDict, total=False):
     latency_seconds: float
     trial_seconds: float
     trial_memory: str
+    mixed_plans: int
+    mixed_seconds: float
     title: str
 
 

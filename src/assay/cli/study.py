@@ -15,6 +15,7 @@ from assay.report.document import show_document
 from assay.report.write import write_report
 from assay.studies.compose import compose_request
 from assay.studies.config import DataSection, StudyFile, anchor, override, read_study_file
+from assay.studies.explanations import load_explanations
 from assay.studies.loop import run_study
 from assay.studies.store import load_record
 
@@ -64,6 +65,8 @@ def split_names(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option("--latency-seconds", type=float, help="Budget of the latency measurement (default 60).")
 @click.option("--trial-seconds", type=float, help="No answer for longer fails the trial (default 600).")
 @click.option("--trial-memory", metavar="SIZE", help="Taking more fails the trial, such as 4GiB (default 80% of free).")
+@click.option("--mixed-plans", type=int, help="Most mixed plans for a strained INT8 form (default 4; 0 for none).")
+@click.option("--mixed-seconds", type=float, help="No mixed plan is begun after this time (default 600).")
 @click.option("--output", metavar="FOLDER", help="The study's folder.")
 @click.option("--title", help="Heading of the report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON (schema 1).")
@@ -80,11 +83,12 @@ def study(subject: Path, as_json: bool, **flags: object) -> int:  # noqa: FBT001
     console = Console(stderr=True)
     with TerminalProgress(console) as progress:
         record = run_study(request, progress)
-    written = write_report(record, request.output)
+    explanations = load_explanations(request.output)
+    written = write_report(record, request.output, explanations)
     if as_json:
-        print_json(show_document(load_record(request.output)))
+        print_json(show_document(load_record(request.output), explanations))
     else:
-        print_study(record, Console())
+        print_study(record, Console(), explanations)
         Console().print(f"report: {written[0]}", highlight=False, soft_wrap=True)
     sys.stdout.flush()
     return record.decision.status.exit_code

@@ -62,7 +62,7 @@ def rank_groups(found: Sensitivities) -> tuple[Suspect, ...]:
 
     Guilty are those that cause at least an equal share.
     """
-    by_loss = all(one.alone.loss is not None for one in found.groups) and any(one.alone.loss for one in found.groups)
+    by_loss = is_by_loss(found)
     ordered = sorted(found.groups, key=lambda one: _weigh(one.alone, by_loss=by_loss), reverse=True)
     weights = [_weigh(one.alone, by_loss=by_loss)[0] for one in ordered]
     shares = [_find_share(weight, sum(weights)) for weight in weights]
@@ -70,6 +70,11 @@ def rank_groups(found: Sensitivities) -> tuple[Suspect, ...]:
         Suspect(rank, share, one, guilty=share * len(ordered) >= 1 and one.alone.noise > 0)
         for rank, (share, one) in enumerate(zip(shares, ordered, strict=True), 1)
     )
+
+
+def is_by_loss(found: Sensitivities) -> bool:
+    """Whether shares are of the loss; else they are of the noise."""
+    return all(one.alone.loss is not None for one in found.groups) and any(one.alone.loss for one in found.groups)
 
 
 @dataclass(frozen=True, slots=True)

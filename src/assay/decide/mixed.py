@@ -35,6 +35,9 @@ class Seen:
         loss: of the metric; positive is worse.
         variance: of one item's loss; nothing where the metric's interval is not known.
         margin: tolerated loss.
+        items: that this was seen on (>= 1).
+        moved: how far its answers moved, mean over the items: finer than the loss, of which few items have any; None
+            where the task does not tell.
     """
 
     candidate: Candidate
@@ -42,6 +45,8 @@ class Seen:
     loss: float
     variance: float
     margin: float
+    items: int
+    moved: float | None = None
 
     def bound(self, items: int, z: float) -> float:
         """Upper bound of the loss that so many other items would be expected to give.
@@ -53,8 +58,13 @@ class Seen:
         return self.loss + z * math.sqrt(self.variance / items)
 
     def strains(self, items: int, z: float) -> bool:
-        """Whether the loss, or its expected bound, leaves the certificate little hope."""
-        return self.loss > STRAINED * self.margin or self.bound(items, z) > self.margin
+        """Whether the certificate is far from sure.
+
+        The loss takes half of the tolerance, or its bound would pass it were the true loss one standard error above
+        what was seen.
+        """
+        error = math.sqrt(self.variance / self.items)
+        return self.loss > STRAINED * self.margin or self.bound(items, z) + error > self.margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,10 @@ def pick_bases(seen: Sequence[Seen], exam: Exam) -> tuple[Seen, ...]:
         forms = [one for one in seen if one.candidate.runtime == runtime and one.candidate.plan.scheme is not None]
         fastest = min((one.latency_ms for one in forms), default=math.inf)
         near = [one for one in forms if one.latency_ms <= NEAR * fastest]
-        base = min(near, key=lambda one: (one.loss, one.latency_ms, one.candidate.id), default=None)
+        told = all(one.moved is not None for one in near)
+        base = min(
+            near, key=lambda one: (one.moved if told else one.loss, one.latency_ms, one.candidate.id), default=None
+        )
         if base is not None and base.strains(exam.items, exam.z) and base.latency_ms < WORTH * rival:
             bases.append(base)
     return tuple(sorted(bases, key=lambda one: (one.latency_ms, one.candidate.id)))
@@ -112,28 +125,39 @@ def list_shares(plans: int) -> tuple[float, ...]:
     return (*SHARES, *further)
 
 
-def find_budget(points: Sequence[Point], exam: Exam, share: float, tolerated: float) -> float:
-    """The most noise at which the expected bound of the loss takes a share of the tolerance.
+def find_budget(points: Sequence[Point], seen: Sequence[Seen], exam: Exam, tolerated: float) -> float:
+    """The most noise at which the expected bound of the loss keeps to what is tolerated.
 
-    Infinite where nothing that was tried lost anything.
+    Where the task tells how far answers moved, that stands between the noise and the loss: how far a noise moves them
+    is learned from the plans whose noise is known, what a movement costs from all candidates.
 
     Args:
-        points: plans that were tried.
+        points: plans that were tried and whose noise is known.
+        seen: every candidate that ran.
         exam: of the certificates.
-        share: of the tolerance.
-        tolerated: loss.
+        tolerated: loss that the bound may reach.
+
+    Returns:
+        Infinite where nothing that was tried lost anything.
     """
     sizes = sum(math.sqrt(point.noise) for point in points)
     if sizes <= 0:
         return math.inf
-    margin = share * tolerated
-    slope = max(0.0, sum(point.seen.loss for point in points) / sizes)
-    spread = exam.z * math.sqrt(max(0.0, sum(point.seen.variance for point in points)) / sizes / exam.items)
-    # slope * t + spread * sqrt(t) = margin, for t the square root of the noise
-    if slope > 0:
-        root = (math.sqrt(spread**2 + 4 * slope * margin) - spread) / (2 * slope)
+    known = [one for one in seen if one.moved]
+    moved = sum(point.seen.moved or 0.0 for point in points)
+    if moved > 0 and known:
+        reach = moved / sizes
+        sources: Sequence[Seen] = known
+        whole = sum(one.moved or 0.0 for one in known) / reach
     else:
-        root = margin / spread if spread > 0 else math.inf
+        sources, whole = [point.seen for point in points], sizes
+    slope = max(0.0, sum(one.loss for one in sources) / whole)
+    spread = exam.z * math.sqrt(max(0.0, sum(one.variance for one in sources)) / whole / exam.items)
+    # slope * t + spread * sqrt(t) = tolerated, for t the square root of the noise
+    if slope > 0:
+        root = (math.sqrt(spread**2 + 4 * slope * tolerated) - spread) / (2 * slope)
+    else:
+        root = tolerated / spread if spread > 0 else math.inf
     return root**4
 
 

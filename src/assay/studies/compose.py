@@ -14,6 +14,7 @@ import msgspec
 
 from assay.backends.table import list_backends
 from assay.core.errors import RequestError
+from assay.core.mixing import MixedBudget
 from assay.core.precision import Precision, RangeMethod, Repair
 from assay.core.requirements import (
     CLASS_COLUMN,
@@ -58,6 +59,7 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         "accept_unresolvable": keys.accept_unresolvable,
         "sequential": keys.sequential,
         "title": keys.title,
+        "mixed": compose_budget(keys),
     }
     return StudyRequest(
         model=Path(require(keys.model, "model", "the ONNX file")),
@@ -72,6 +74,15 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         production=compose_source("production", keys.production, keys.preprocess),
         ranges=choose("range method", keys.ranges, RangeMethod) or DEFAULT_RANGES,
         **{key: value for key, value in given.items() if value is not None},  # type: ignore[arg-type] # checked by the struct
+    )
+
+
+def compose_budget(keys: StudyFile) -> MixedBudget:
+    """What the search over mixed plans may take."""
+    standard = MixedBudget()
+    return MixedBudget(
+        plans=standard.plans if keys.mixed_plans is None else keys.mixed_plans,
+        seconds=standard.seconds if keys.mixed_seconds is None else keys.mixed_seconds,
     )
 
 

@@ -17,6 +17,7 @@ from assay.studies.attempt import Attempt, attempt_candidate, check_reference, i
 from assay.studies.certifying import compare_search
 from assay.studies.concluding import conclude_study, find_reference
 from assay.studies.guarding import guard_attempt, list_guilty
+from assay.studies.mixing import search_mixed
 from assay.studies.opening import open_workspace
 from assay.studies.progress import Progress
 from assay.studies.record import StudyRecord
@@ -47,10 +48,12 @@ def run_study(request: StudyRequest, progress: Progress) -> StudyRecord:
             progress.say("nothing to do: this study is finished, its record stands")
             space.store.finish(known)
             return known
-        attempts = try_candidates(space)
-        attempts, timings = time_attempts(space, attempts)
+        tried = try_candidates(space)
+        searches = search_mixed(space, tried, find_reference(tried).candidate, Trier(space, tried))
+        attempts, timings = time_attempts(space, tried)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         record = conclude_study(space, attempts, timings, created, time.monotonic() - started)
+        record = replace(record, mixed_budget=request.mixed, mixed=searches)
         space.store.write("finished", record)
         space.store.finish(record)
         return record
@@ -64,8 +67,8 @@ def find_finished(space: Workspace) -> StudyRecord | None:
     if not all(is_settled(space, trial) for trial in known.trials):
         space.progress.say("what failed under other limits is tried again")
         return None
-    asked = (space.request.requirements, space.title, space.request.sequential)
-    if (known.requirements, known.title, known.sequential) == asked:
+    asked = (space.request.requirements, space.title, space.request.sequential, space.request.mixed)
+    if (known.requirements, known.title, known.sequential, known.mixed_budget) == asked:
         return known
     space.progress.say("all is measured: deciding anew for the new requirements")
     return None
@@ -79,13 +82,33 @@ def is_settled(space: Workspace, trial: Trial) -> bool:
     return stored is not None and is_whole(space, stored)
 
 
-def try_candidates(space: Workspace) -> tuple[Attempt, ...]:
+class Trier:
+    """Tries candidates one by one, and adds them to what was tried.
+
+    Args:
+        space: the study.
+        attempts: all so far, extended here.
+    """
+
+    def __init__(self, space: Workspace, attempts: list[Attempt]) -> None:
+        self._space, self._attempts = space, attempts
+
+    def __call__(self, candidate: Candidate) -> Attempt:
+        """How a candidate went."""
+        attempt = guard_attempt(self._space, attempt_candidate(self._space, candidate), self._attempts)
+        self._attempts.append(attempt)
+        self._space.progress.say(describe_attempt(attempt))
+        return attempt
+
+
+def try_candidates(space: Workspace) -> list[Attempt]:
     """Try everything that is proposed, round by round; the reference comes first.
 
     Raises:
         BackendError: no runtime can run the FP32 model.
     """
     attempts = [lack(name, reason) for name, reason in space.missing.items()]
+    try_candidate = Trier(space, attempts)
     capabilities = [describe_runtime(space, name) for name in space.backends]
     request = space.request
     traits = space.subject.traits
@@ -94,11 +117,9 @@ def try_candidates(space: Workspace) -> tuple[Attempt, ...]:
         capabilities, traits, request.precisions, request.ranges, [screen(space, a, attempts) for a in attempts]
     ):
         for candidate in sorted(fresh, key=lambda c: c.plan.precision is not Precision.FP32):
-            attempt = guard_attempt(space, attempt_candidate(space, candidate), attempts)
-            attempts.append(attempt)
-            space.progress.say(describe_attempt(attempt))
+            try_candidate(candidate)
         check_reference(attempts)
-    return tuple(attempts)
+    return attempts
 
 
 def lack(runtime: str, reason: str) -> Attempt:

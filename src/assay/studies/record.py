@@ -9,6 +9,7 @@ from assay.core.convergence import Convergence
 from assay.core.decision import Decision
 from assay.core.fitness import Fitness
 from assay.core.flip import Flip
+from assay.core.mixing import MixedBudget, MixedSearch
 from assay.core.requirements import Requirements
 from assay.core.sample_plan import SamplePlan
 from assay.core.trial import Trial
@@ -74,6 +75,8 @@ class StudyRecord:
         plan: how many items the certificates take.
         flips: trial id -> items that broke, the worst first.
         sequential: certificates were given as soon as the items told.
+        mixed_budget: what the search over mixed plans was allowed; None in records of before there was one.
+        mixed: searches over mixed plans, one for each INT8 form that strained the tolerance.
     """
 
     schema: int
@@ -99,3 +102,5 @@ class StudyRecord:
     plan: SamplePlan | None = None
     flips: Mapping[str, tuple[Flip, ...]] = field(default_factory=dict)
     sequential: bool = True
+    mixed_budget: MixedBudget | None = None
+    mixed: tuple[MixedSearch, ...] = ()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from assay.core.errors import RequestError
+from assay.core.mixing import MixedBudget
 from assay.core.precision import Precision, RangeMethod, Repair
 from assay.core.requirements import Requirements
 from assay.data.source import DataSource
@@ -44,6 +45,7 @@ class StudyRequest:
         latency_seconds: budget of the interleaved latency measurement.
         trial_seconds: what gives no answer for longer, building or running, fails its trial.
         trial_memory: bytes that the process of a trial may take; None for a safe share of what is free.
+        mixed: what the search over mixed plans may take.
     """
 
     model: Path
@@ -66,6 +68,7 @@ class StudyRequest:
     latency_seconds: float = 60.0
     trial_seconds: float = 600.0
     trial_memory: int | None = None
+    mixed: MixedBudget = field(default_factory=MixedBudget)
     title: str = ""
 
     def __post_init__(self) -> None:

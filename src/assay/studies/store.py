@@ -58,7 +58,7 @@ class StudyStore:
         sweep(root)
         self.artifacts = make_folder(root / "artifacts")
         self.measurements = make_folder(root / "measurements" / key[:16])
-        for name in ("probes", "scores", "trials"):
+        for name in ("mixed", "probes", "scores", "trials"):
             make_folder(self.measurements / name)
 
     def read(self, name: str, kind: type[Value]) -> Value | None:

@@ -6,7 +6,6 @@ study's other parts, so the memory that it reports is what serving the artifact 
 
 from __future__ import annotations
 
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -51,7 +50,7 @@ class Probe(msgspec.Struct, frozen=True):
     Attributes:
         load_ms: from files to a session that can run.
         first_run_ms: the first call.
-        quick_ms: median of a few calls, for choosing what to try next; never reported.
+        quick_ms: the fastest of a few calls, for choosing what to try next; never reported.
         peak_memory_bytes: highest resident set of the process.
         model_memory_bytes: what of it came with opening and running the artifact.
         audit: what was executed.
@@ -82,14 +81,14 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 def time_quickly(session: Session, feeds: Feeds) -> float:
-    """Median milliseconds of a few calls."""
+    """Milliseconds of the fastest of a few calls: what else the machine does makes calls slower, never faster."""
     samples: list[float] = []
     started = time.perf_counter()
-    while len(samples) < QUICK_RUNS and (len(samples) < 3 or time.perf_counter() - started < QUICK_SECONDS):  # noqa: PLR2004 - a median needs three
+    while len(samples) < QUICK_RUNS and (len(samples) < 3 or time.perf_counter() - started < QUICK_SECONDS):  # noqa: PLR2004 - one of three is hardly disturbed
         begin = time.perf_counter_ns()
         session.run(feeds)
         samples.append((time.perf_counter_ns() - begin) / 1e6)
-    return statistics.median(samples)
+    return min(samples)
 
 
 def probe_artifact(job: ProbeJob) -> Probe:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -16,14 +17,22 @@ EXAM = Exam(items=1000, z=1.645)
 TOLERATED = 0.01
 
 
-def saw(plan: Plan, latency_ms: float, loss: float, variance: float = 0.0, runtime: str = "openvino") -> Seen:
-    return Seen(Candidate(runtime, plan), latency_ms, loss, variance, TOLERATED)
+def saw(
+    plan: Plan, latency_ms: float, loss: float, variance: float = 0.0, runtime: str = "openvino", items: int = 10**6
+) -> Seen:
+    return Seen(Candidate(runtime, plan), latency_ms, loss, variance, TOLERATED, items)
 
 
 def test_the_form_that_loses_least_stands_for_those_as_fast() -> None:
     seen = [saw(FP32, 10, 0), saw(INT8, 3.0, 0.03), saw(REPAIRED, 3.1, 0.02)]
     (base,) = pick_bases(seen, EXAM)
     assert base.candidate.plan is REPAIRED
+
+
+def test_the_form_that_moves_answers_least_stands_for_those_as_fast() -> None:
+    seen = [saw(FP32, 10, 0), replace(saw(INT8, 3.0, 0.03), moved=0.01), replace(saw(REPAIRED, 3.1, 0.02), moved=0.02)]
+    (base,) = pick_bases(seen, EXAM)
+    assert base.candidate.plan is INT8
 
 
 def test_a_slower_form_does_not_stand_for_the_fastest() -> None:
@@ -40,6 +49,11 @@ def test_a_wide_bound_strains_the_tolerance_as_a_loss_does() -> None:
     assert pick_bases([saw(FP32, 10, 0), saw(INT8, 3.0, 0.001, 0.04)], EXAM)
 
 
+def test_few_items_strain_the_tolerance_where_many_would_not() -> None:
+    assert not pick_bases([saw(FP32, 10, 0), saw(INT8, 3.0, 0.002, 0.01, items=10_000)], EXAM)
+    assert pick_bases([saw(FP32, 10, 0), saw(INT8, 3.0, 0.002, 0.01, items=100)], EXAM)
+
+
 def test_a_runtime_slower_than_what_holds_has_nothing_to_win() -> None:
     fast = saw(INT8, 2.0, 0.0, runtime="onnxruntime")
     assert not pick_bases([saw(FP32, 10, 0), saw(INT8, 3.0, 0.03), fast], EXAM)
@@ -54,20 +68,31 @@ def test_the_fastest_runtime_comes_first() -> None:
 def test_a_plan_on_its_budget_takes_that_share_of_the_tolerance(share: float) -> None:
     slope, spread = 0.4, 0.9
     points = [Point(noise, saw(INT8, 1, slope * noise**0.5, spread * noise**0.5)) for noise in (1e-3, 4e-4, 1e-5)]
-    budget = find_budget(points, EXAM, share, TOLERATED)
+    budget = find_budget(points, [], EXAM, share * TOLERATED)
     there = saw(INT8, 1, slope * budget**0.5, spread * budget**0.5)
     assert there.bound(EXAM.items, EXAM.z) == pytest.approx(share * TOLERATED, rel=1e-6)
 
 
+def test_what_a_movement_costs_is_learned_from_all_candidates() -> None:
+    def moved(plan: Plan, loss: float, far: float) -> Seen:
+        return replace(saw(plan, 1, loss), moved=far)
+
+    # The plan's own loss is luck: all together lose 0.5 for each unit of movement, and noise moves 2 for its root.
+    lucky = moved(INT8, 0.0, 0.02)
+    others = [moved(REPAIRED, 0.03, 0.04), moved(FP32, 0.0, 0.0)]
+    budget = find_budget([Point(1e-4, lucky)], [lucky, *others], Exam(1000, 0.0), 0.01)
+    assert 0.5 * 2 * math.sqrt(budget) == pytest.approx(0.01)
+
+
 def test_a_gain_counts_as_no_loss_but_its_spread_counts() -> None:
-    gained = find_budget([Point(1e-3, saw(INT8, 1, -0.02, 0.01))], EXAM, 1.0, TOLERATED)
-    assert gained == pytest.approx(find_budget([Point(1e-3, saw(INT8, 1, 0.0, 0.01))], EXAM, 1.0, TOLERATED))
+    gained = find_budget([Point(1e-3, saw(INT8, 1, -0.02, 0.01))], [], EXAM, TOLERATED)
+    assert gained == pytest.approx(find_budget([Point(1e-3, saw(INT8, 1, 0.0, 0.01))], [], EXAM, TOLERATED))
     assert math.isfinite(gained)
 
 
 def test_what_lost_nothing_leaves_the_budget_open() -> None:
-    assert math.isinf(find_budget([], EXAM, 1.0, TOLERATED))
-    assert math.isinf(find_budget([Point(1e-3, saw(INT8, 1, 0.0))], EXAM, 1.0, TOLERATED))
+    assert math.isinf(find_budget([], [], EXAM, TOLERATED))
+    assert math.isinf(find_budget([Point(1e-3, saw(INT8, 1, 0.0))], [], EXAM, TOLERATED))
 
 
 def test_more_plans_than_shares_spread_over_the_same_span() -> None:

@@ -1,0 +1,290 @@
+"""One INT8 form whose groups are mixed with floats: what its groups cost and lose, measured once and stored."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from assay.calibrate.ranges import solve_ranges
+from assay.core.errors import UnsupportedPlan
+from assay.core.mixing import CostTable, Mix
+from assay.core.plan import Candidate, Plan
+from assay.core.precision import Precision
+from assay.core.sensitivity import NodeGroup
+from assay.core.session import Dataset
+from assay.core.target import Target
+from assay.data.subset import every
+from assay.decide.knapsack import Knapsack
+from assay.decide.risks import fit_noises
+from assay.graph.groups import Grouping, find_groups
+from assay.graph.realise import list_kept, list_nonfinite, realise
+from assay.graph.simulate import simulate
+from assay.measure.noise import NoiseMeter
+from assay.studies.attempt import Attempt
+from assay.studies.group_costs import measure_costs
+from assay.studies.loaded import cut
+from assay.studies.remote_session import RemoteSession
+from assay.studies.sample import fill_up
+from assay.studies.sensitivities import BATCH, Passes, Questions, measure_sensitivities, measure_settings, open_passes
+from assay.studies.workspace import Workspace
+
+MOST_ITEMS = 32
+LEAST_ITEMS = 4
+MEASURING_SHARE = 0.25
+"""Of a search's wall time that measuring the groups may take: fewer items are taken where they are slow."""
+SLOWER = 3.0
+"""Time of a simulated pass over that of the float artifact, about."""
+Forms = Mapping[Precision, Attempt]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredForm:
+    """What is stored of a form.
+
+    Attributes:
+        groups: their names, in the order of the switches.
+        settings: indices of the quantized groups of each setting that was measured.
+        noises: of these settings; None where a value was not finite.
+        float_noise: format -> noise of one group in it.
+        items: that the noises were measured on.
+        passes: runs of these items for the sensitivities.
+        seconds: wall time of measuring noises and costs.
+    """
+
+    groups: tuple[str, ...]
+    settings: tuple[tuple[int, ...], ...]
+    noises: tuple[float | None, ...]
+    costs: CostTable
+    float_noise: Mapping[Precision, float]
+    items: int
+    passes: int
+    seconds: float
+
+
+class MixedForm:
+    """Predicts, and simulates without building, what mixed plans of one INT8 form cost and lose; a context manager.
+
+    Args:
+        space: the study.
+        base: the INT8 form.
+        forms: of the same runtime, that ran: the form itself, FP32, and the 16-bit ones there are.
+
+    Attributes:
+        base: as given.
+        groups: that the form quantizes.
+        measured: of them; without groups or in no time to measure them, as ``is_worthwhile`` tells, nothing is.
+    """
+
+    def __init__(self, space: Workspace, base: Candidate, forms: Forms) -> None:
+        self._space, self._forms = space, forms
+        self._stack = ExitStack()
+        self._passes: Passes | None = None
+        self.base = base
+        self._model, self._realised, self._grouping = self._realise()
+        self.groups: tuple[NodeGroup, ...] = self._grouping.groups
+        self._name = f"mixed/{base.id}"
+        self._items = self._choose_items()
+
+    @property
+    def obstacle(self) -> str:
+        """Why the groups cannot be measured; empty where they can."""
+        if len(self.groups) < 2:  # noqa: PLR2004 - one group is quantized or not: there is nothing to mix
+            return f"it quantizes {len(self.groups)} group of nodes, so there is nothing to mix"
+        if not len(self._items):
+            return "measuring its groups would take longer than the search may"
+        return ""
+
+    def measure(self) -> MeasuredForm:
+        """Noises of all groups, alone and so far, and costs; read where an earlier run measured them.
+
+        Raises:
+            BackendError: the model cannot be run.
+            DataError: an item cannot be read.
+        """
+        stored = self._space.store.read(self._name, MeasuredForm)
+        if stored is not None and stored.groups == tuple(group.name for group in self.groups):
+            return stored
+        began = time.perf_counter()
+        float_noise = self._measure_floats()
+        costs = measure_costs(self._space, self._grouping, self._model, self._forms)
+        found = measure_sensitivities(self._open(), self._questions(), self._space.progress)
+        count = len(self.groups)
+        settings = [(index,) for index in range(count)] + [tuple(range(index + 1)) for index in range(1, count)]
+        damages = [one.alone for one in found.groups] + [one.cumulative for one in found.groups[1:]]
+        measured = MeasuredForm(
+            groups=tuple(group.name for group in self.groups),
+            settings=tuple(settings),
+            noises=tuple(_store_noise(damage.noise) for damage in damages),
+            costs=costs,
+            float_noise=float_noise,
+            items=found.items,
+            passes=found.passes,
+            seconds=time.perf_counter() - began,
+        )
+        self._space.store.write(self._name, measured)
+        return measured
+
+    def make_sack(self, measured: MeasuredForm) -> Knapsack:
+        """What the search puts plans together from, with all that was measured so far."""
+        settings = np.zeros((len(measured.settings), len(self.groups)), np.bool_)
+        for row, quantized in zip(settings, measured.settings, strict=True):
+            row[list(quantized)] = True
+        noises = np.array([math.inf if noise is None else noise for noise in measured.noises])
+        fitted = fit_noises(settings, noises, measured.costs.boundaries)
+        return Knapsack(measured.costs, fitted, measured.float_noise)
+
+    def simulate(self, measured: MeasuredForm, mix: Mix) -> tuple[MeasuredForm, float]:
+        """The noise of the groups that a mix quantizes, simulated, and what is known with it.
+
+        Raises:
+            BackendError: the model cannot be run.
+        """
+        quantized = tuple(index for index, precision in enumerate(mix) if precision is Precision.INT8)
+        if not quantized:
+            return measured, 0.0
+        if quantized not in measured.settings:
+            switches: NDArray[np.bool_] = np.isin(np.arange(len(self.groups)), quantized)
+            (damage,) = measure_settings(self._open(), self._questions(), [switches], self._space.progress)
+            measured = replace(
+                measured,
+                settings=(*measured.settings, quantized),
+                noises=(*measured.noises, _store_noise(damage.noise)),
+            )
+            self._space.store.write(self._name, measured)
+        noise = measured.noises[measured.settings.index(quantized)]
+        return measured, math.inf if noise is None else noise
+
+    def compose(self, mix: Mix) -> Candidate | None:
+        """The candidate of a mix; None where the runtime cannot realise it."""
+        kept = {
+            node: precision
+            for group, precision in zip(self.groups, mix, strict=True)
+            if precision is not Precision.INT8
+            for node in group.nodes
+        }
+        backend, target = self._space.backends[self.base.runtime], self._space.target(self.base.runtime)
+        floats = sorted(set(kept.values()), key=lambda precision: precision.bits)
+        for rest in dict.fromkeys((*floats, Precision.FP32, self.base.plan.rest)):
+            known = {name: rest if precision is self.base.plan.rest else precision for name, precision in self._fixed()}
+            plan = replace(self.base.plan, rest=rest, overrides=tuple(sorted((known | kept).items())))
+            if backend.supports(plan, target).supported:
+                return Candidate(self.base.runtime, plan)
+        return None
+
+    def list_floats(self) -> tuple[Precision, ...]:
+        """Formats that groups may be left in, and whose form ran."""
+        backend, target = self._space.backends[self.base.runtime], self._space.target(self.base.runtime)
+        return tuple(precision for precision in backend.rests(target) if precision in self._forms)
+
+    def close(self) -> None:
+        """Close the simulated model."""
+        self._stack.close()
+        self._passes = None
+
+    def __enter__(self) -> Self:
+        """Enter the context."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _fixed(self) -> tuple[tuple[str, Precision], ...]:
+        """Nodes that the form itself keeps."""
+        return self.base.plan.overrides
+
+    def _realise(self) -> tuple[ir.Model, ir.Model, Grouping]:
+        """The float model that the form is made from, the form, and its groups.
+
+        Raises:
+            UnsupportedPlan: it is no INT8 form, or nothing was calibrated.
+        """
+        plan, calibrator = self.base.plan, self._space.calibrator
+        if plan.scheme is None or calibrator is None:
+            raise UnsupportedPlan(f"{plan.name} has no groups in INT8")
+        observed = calibrator.observe(plan.scheme.repairs)
+        ranges = solve_ranges(observed.calibration, plan.scheme)
+        realised = realise(observed.model, plan, observed.calibration, ranges, calibrator.observe_moments(plan))
+        kept = list_kept(plan) | list_nonfinite(observed.model, observed.calibration)
+        return observed.model, realised, find_groups(observed.model, plan.scheme, ranges, kept)
+
+    def _choose_items(self) -> Dataset:
+        """Search items that the groups are measured on; none where even a few would take too long."""
+        space = self._space
+        probe = self._forms[Precision.FP32].probe
+        calls = SLOWER * (len(self.groups) + 2) / space.request.batch
+        seconds = calls * (0.0 if probe is None else probe.quick_ms / 1e3)
+        allowed = MEASURING_SHARE * space.request.mixed.seconds
+        count = MOST_ITEMS if seconds * MOST_ITEMS <= allowed else int(allowed / seconds)
+        if count < LEAST_ITEMS:
+            count = LEAST_ITEMS if seconds * LEAST_ITEMS <= space.request.mixed.seconds else 0
+        count = min(count, space.split.search)
+        return every(space.evaluation, np.sort(space.split.order[:count]).tolist())
+
+    def _questions(self) -> Questions:
+        """What the groups are asked."""
+        return Questions(self._items, self._space.task, self._space.metric, self._space.subject.fixed_batch)
+
+    def _open(self) -> Passes:
+        """The simulated model, opened when it is first needed."""
+        if self._passes is None:
+            scratch = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="assay-"))
+            simulated = simulate(self._model, self._realised, self._grouping)
+            self._passes = self._stack.enter_context(open_passes(simulated, Path(scratch)))
+        return self._passes
+
+    def _measure_floats(self) -> dict[Precision, float]:
+        """Noise of one group in each 16-bit format: an equal part of what the whole form has in it."""
+        return {
+            precision: self._measure_form(precision) / len(self.groups)
+            for precision in self.list_floats()
+            if precision is not Precision.FP32
+        }
+
+    def _measure_form(self, precision: Precision) -> float:
+        """Noise of a whole form beside FP32, on the same items."""
+        space, fixed = self._space, self._space.subject.fixed_batch
+        meter, target = NoiseMeter(), self._scoring_target()
+        with ExitStack() as stack:
+            sessions = [
+                stack.enter_context(RemoteSession(folder, target, space.request.limits, "scoring"))
+                for folder in (space.store.artifact(self._forms[one].address) for one in (Precision.FP32, precision))
+            ]
+            for batch in self._items.batches(fixed or BATCH):
+                feeds = batch.feeds if fixed is None else fill_up(batch.feeds, fixed)
+                outputs = [session.run(feeds) for session in sessions]
+                meter.add(*(one if fixed is None else cut(one, fixed, batch.size) for one in outputs))
+        return meter.noise
+
+    def _scoring_target(self) -> Target:
+        return self._space.scoring_target(self.base.runtime)
+
+
+def _store_noise(noise: float) -> float | None:
+    """A noise as JSON can hold it."""
+    return noise if math.isfinite(noise) else None
+
+
+def find_plain(attempts: Sequence[Attempt], runtime: str) -> dict[Precision, Attempt]:
+    """The forms of a runtime that ran with one format for everything."""
+    return {
+        attempt.candidate.plan.precision: attempt
+        for attempt in attempts
+        if attempt.probe is not None
+        and attempt.candidate.runtime == runtime
+        and attempt.candidate.plan.scheme is None
+        and attempt.candidate.plan == Plan(attempt.candidate.plan.precision, cast=attempt.candidate.plan.cast)
+    }
