@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
-from assay.core.plan import Candidate
+from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
 from assay.core.trial import Quality
 
@@ -110,5 +111,20 @@ def describe_form(candidate: Candidate) -> str:
     if plan.rest is not Precision.FP32:
         parts.append(f"rest in {plan.rest.upper()}")
     if plan.overrides:
-        parts.append(f"{len(plan.overrides)} nodes kept")
+        parts.append(_describe_kept(plan))
     return ", ".join(parts)
+
+
+def _describe_kept(plan: Plan) -> str:
+    """``7 nodes kept``, or ``5 nodes kept in BF16, 2 in FP32`` where they are not all in the rest's format."""
+    counts = Counter(kept for _, kept in plan.overrides)
+    if set(counts) == {plan.rest}:
+        return _count_nodes(len(plan.overrides))
+    first, *others = (kept for kept in Precision if kept in counts)
+    told = [f"{_count_nodes(counts[first])} in {first.upper()}"]
+    return ", ".join(told + [f"{counts[kept]} in {kept.upper()}" for kept in others])
+
+
+def _count_nodes(count: int) -> str:
+    """``1 node kept``, ``2 nodes kept``."""
+    return f"{count} node{'s' if count > 1 else ''} kept"

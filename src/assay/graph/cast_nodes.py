@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import onnx_ir as ir
 
@@ -20,6 +21,13 @@ def list_narrow(plan: Plan) -> dict[str, Precision]:
     if plan.precision is not Precision.INT8:
         return {}
     return {name: kept for name, kept in plan.overrides if kept in DTYPES and kept is not plan.rest}
+
+
+def keep_wide(plan: Plan) -> Plan:
+    """The plan with FP32 in place of every format that ``realise`` would type, for what runs no 16-bit floats."""
+    narrow = list_narrow(plan)
+    wide = tuple((name, Precision.FP32 if name in narrow else kept) for name, kept in plan.overrides)
+    return replace(plan, overrides=wide)
 
 
 def raise_for_nodes(model: ir.Model, narrow: Mapping[str, Precision]) -> ir.Model:

@@ -15,7 +15,7 @@ from assay.core.fault import Fault
 from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
 from assay.core.trial import TrialStatus
-from assay.graph.realise import realise
+from assay.graph.realise import list_refused, realise
 from assay.graph.save import save_model
 from assay.studies.building import Built, build_artifact, probe_artifact
 from assay.studies.isolation import Limits
@@ -130,7 +130,11 @@ def realise_plan(space: Workspace, plan: Plan) -> ir.Model:
         return realise(observed.model, plan, observed.calibration)
     observed = space.calibrator.observe(plan.scheme.repairs)
     ranges = solve_ranges(observed.calibration, plan.scheme)
-    return realise(observed.model, plan, observed.calibration, ranges, space.calibrator.observe_moments(plan))
+    moments = space.calibrator.observe_moments(plan)
+    realised = realise(observed.model, plan, observed.calibration, ranges, moments)
+    for node, reason in list_refused(observed.model, plan, observed.calibration).items():
+        space.progress.say(f"{plan.name}: node {node!r} stays in fp32: {reason}")
+    return realised
 
 
 def score_candidate(space: Workspace, candidate: Candidate, built: Path) -> None:

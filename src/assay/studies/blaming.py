@@ -18,6 +18,7 @@ from assay.core.precision import Precision, Repair
 from assay.core.sensitivity import Damage, NodeGroup, Sensitivities, TensorFacts
 from assay.core.session import Dataset
 from assay.decide.blame import Circumstances, Offered, blame_group, rank_groups
+from assay.graph.cast_nodes import keep_wide
 from assay.graph.group_facts import measure_channels, measure_weights
 from assay.graph.group_graph import find_group_graph
 from assay.graph.groups import Grouping, find_groups
@@ -86,7 +87,9 @@ def realise_form(plan: Plan, calibrator: Calibrator) -> Realised:
         raise RequestError(f"{plan.name} is not in INT8", "name an INT8 trial")
     observed = calibrator.observe(plan.scheme.repairs)
     ranges = solve_ranges(observed.calibration, plan.scheme)
-    realised = realise(observed.model, plan, observed.calibration, ranges, calibrator.observe_moments(plan))
+    moments = calibrator.observe_moments(plan)
+    # What is kept stays in FP32 here: the runtime that simulates has no kernels for bfloat16.
+    realised = realise(observed.model, keep_wide(plan), observed.calibration, ranges, moments)
     unfit = list_nonfinite(observed.model, observed.calibration)
     grouping = find_groups(observed.model, plan.scheme, ranges, list_kept(plan) | unfit)
     whole = find_groups(observed.model, plan.scheme, ranges, unfit) if plan.overrides else grouping

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from assay.core.audit import ExecutionAudit
 from assay.core.errors import MeasurementError
 from assay.core.fitness import Fitness, Verdict
-from assay.core.plan import Candidate, Plan
+from assay.core.plan import Plan
 from assay.core.precision import Precision
-from assay.core.trial import Evidence, Footprint, Quality, Trial, TrialStatus
+from assay.core.trial import Evidence, Footprint, Trial, TrialStatus
 from assay.measure.certification import Certified
 from assay.measure.machine import describe_machine
 from assay.measure.statistics.paired import compare
@@ -18,15 +17,13 @@ from assay.studies.attempt import Attempt
 from assay.studies.certifying import certify_trials, compare_search
 from assay.studies.confirming import confirm_choice, fail_trial
 from assay.studies.files import measure_folder
+from assay.studies.flags import find_flags, share_asked
 from assay.studies.guarding import guard_trial
 from assay.studies.record import RECORD_SCHEMA, DataProvenance, StudyRecord
 from assay.studies.scoring import count_nonfinite, read_scores
 from assay.studies.showing import collect_flips, pick_shown, plan_record
 from assay.studies.timing import Timing, list_timing_warnings
 from assay.studies.workspace import Workspace
-
-MOSTLY = 0.5
-NOTICEABLE = 0.01
 
 
 def conclude_study(
@@ -106,7 +103,9 @@ def finish_trial(space: Workspace, trial: Trial, certified: Certified | None) ->
     if certified is not None:
         evidence = replace(evidence, quality=certified.quality, certificate=certified.certificate)
     nonfinite = count_nonfinite(space, trial.candidate)
-    flags = find_flags(trial.candidate, evidence.audit, nonfinite, evidence.quality)
+    shapes = {name: values.shape for name, values in space.sample.items()}
+    asked = share_asked(space.subject.prepared, trial.candidate.plan, shapes)
+    flags = find_flags(asked, evidence.audit, nonfinite, evidence.quality)
     return replace(trial, evidence=replace(evidence, flags=flags))
 
 
@@ -163,24 +162,6 @@ def make_trial(space: Workspace, attempt: Attempt, timing: Timing | None, refere
         versions=attempt.versions,
         reference=candidate == reference.candidate,
     )
-
-
-def find_flags(candidate: Candidate, audit: ExecutionAudit, nonfinite: int, quality: Quality | None) -> tuple[str, ...]:
-    """Disagreements between what was asked of a runtime and what it executed, and outputs that are no numbers."""
-    shares = audit.shares()
-    asked = candidate.plan.precision
-    flags: list[str] = []
-    ran = max(shares, key=lambda precision: shares[precision])
-    if any(shares.values()):
-        if asked is Precision.FP32 and shares[Precision.FP32] < 1 - NOTICEABLE:
-            flags.append(f"asked for fp32, but {1 - shares[Precision.FP32]:.0%} of the arithmetic ran in less")
-        elif asked is not Precision.FP32 and shares[asked] < MOSTLY:
-            flags.append(f"asked for {asked}, but only {shares[asked]:.0%} ran so: {shares[ran]:.0%} ran in {ran}")
-    if nonfinite:
-        flags.append(f"{nonfinite} output values are NaN or infinite")
-    if quality is not None and quality.n and quality.value == 0 and quality.reference > 0:
-        flags.append(f"{quality.metric} is 0 where the reference has {quality.reference:.4f}")
-    return tuple(flags)
 
 
 def list_doubts(fitness: Fitness | None) -> list[str]:

@@ -17,6 +17,7 @@ from assay.core.precision import Precision
 from assay.core.session import Dataset
 from assay.core.trial import Trial, TrialStatus
 from assay.data.subset import every
+from assay.graph.cast_nodes import keep_wide
 from assay.graph.fault_source import find_sources, list_fused, pair_tensors
 from assay.measure.guards import GuardSummary, OutputGuard, find_faults
 from assay.studies.attempt import Attempt, realise_plan
@@ -115,7 +116,7 @@ def trace(space: Workspace, plan: Plan) -> tuple[ir.Model, Mapping[str, Fault]]:
         BackendError: the runtime cannot run one of the two with its tensors exposed.
         InputError: there are fewer items than a fixed batch, or a tensor cannot be exposed.
     """
-    realised = realise_plan(space, plan)
+    realised = realise_plan(space, keep_wide(plan))  # the tracer has no kernels for bfloat16
     model = space.subject.prepared
     if space.calibrator is not None:
         model = space.calibrator.observe(() if plan.scheme is None else plan.scheme.repairs).model

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from trial_samples import make_quality
+from trial_samples import make_plan, make_quality
 
+from assay.core.plan import Candidate
+from assay.core.precision import Precision
 from assay.decide import words
 from assay.decide.assess import count_samples_needed
 from assay.decide.front import find_front
@@ -38,6 +40,18 @@ from assay.decide.resolve import plan_items
 )
 def test_numbers_in_words(said: str, meant: str) -> None:
     assert said == meant
+
+
+def test_what_a_plan_keeps_is_told_by_format() -> None:
+    def describe(rest: Precision, *kept: Precision) -> str:
+        overrides = tuple((f"n{index}", precision) for index, precision in enumerate(kept))
+        return words.describe_form(replace(candidate, plan=replace(candidate.plan, rest=rest, overrides=overrides)))
+
+    candidate = Candidate("openvino", make_plan(Precision.INT8))
+    assert describe(Precision.FP32, Precision.FP32, Precision.FP32).endswith(", 2 nodes kept")
+    assert describe(Precision.BF16, Precision.BF16).endswith("rest in BF16, 1 node kept")
+    mixed = describe(Precision.FP32, Precision.FP32, Precision.BF16, Precision.BF16)
+    assert mixed.endswith(", 1 node kept in FP32, 2 in BF16")
 
 
 def test_a_metric_of_another_unit_is_not_in_points() -> None:

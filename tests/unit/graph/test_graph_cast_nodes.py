@@ -28,8 +28,9 @@ from assay.calibrate.ranges import solve_ranges
 from assay.core.errors import UnsupportedPlan
 from assay.core.plan import Plan, Scheme
 from assay.core.precision import Placement, Precision, RangeMethod
+from assay.graph.cast_nodes import keep_wide
 from assay.graph.expose import expose, observable_tensors
-from assay.graph.realise import list_refused, needed_tensors, realise
+from assay.graph.realise import list_kept, list_refused, needed_tensors, realise
 
 CHAIN = Scheme(U8S8_LOOSE, Placement.CHAIN, RangeMethod.MIN_MAX)
 OPERANDS = Scheme(S8S8, Placement.OPERANDS, RangeMethod.MIN_MAX)
@@ -178,6 +179,16 @@ def test_what_loses_too_much_stays_in_fp32_and_is_told() -> None:
     told = list_refused(model, plan)
     assert list(told) == [name for name, _ in plan.overrides[:2]]
     assert "LayerNormalization loses too much in bf16" in told.values()
+
+
+def test_a_plan_for_what_runs_no_16_bit_floats_keeps_the_same_nodes() -> None:
+    model = residual()
+    plan = make_plan(model, CHAIN, e=BF16, s=FP32, h=FP16)
+    wide = keep_wide(plan)
+    assert [precision for _, precision in wide.overrides] == [FP32, FP32, FP32]
+    assert list_kept(wide) == list_kept(plan)
+    hinted = make_plan(model, CHAIN, rest=BF16, e=BF16)
+    assert keep_wide(hinted) == hinted
 
 
 def test_a_node_that_is_not_there_is_named() -> None:

@@ -58,7 +58,9 @@ def write_network(folder: Path, written: str, read: str, factors: np.ndarray) ->
     return write(folder, model)
 
 
-def explain(folder: Path, model: Path, dialect: IntegerDialect, keep: tuple[str, ...] = ()) -> Explanation:
+def explain(
+    folder: Path, model: Path, dialect: IntegerDialect, keep: tuple[str, ...] = (), kept: Precision = Precision.FP32
+) -> Explanation:
     rng = np.random.default_rng(4)
     images = rng.standard_normal((64, 3, 12, 12)).astype(np.float32)
     np.savez(folder / "items.npz", image=images, target=rng.integers(0, 6, 64))
@@ -74,7 +76,7 @@ def explain(folder: Path, model: Path, dialect: IntegerDialect, keep: tuple[str,
     )
     subject = load_subject(model)
     scheme = Scheme(dialect, Placement.CHAIN, RangeMethod.MIN_MAX)
-    plan = Plan(Precision.INT8, scheme=scheme, overrides=tuple((name, Precision.FP32) for name in keep))
+    plan = Plan(Precision.INT8, scheme=scheme, overrides=tuple((name, kept) for name in keep))
     items = open_dataset(source, subject.signature)
     store = StudyStore(folder / "STUDY", "0123456789abcdef")
     return explain_trial(store, Candidate("onnxruntime", plan), request, subject, items, Silent())
@@ -139,3 +141,10 @@ def test_a_kept_node_stays_on_the_graph_and_out_of_the_ranking(tmp_path: Path) -
     assert found.graph.groups[2].quantized == ()
     assert "mixing" not in {blame.sensitivity.group.name for blame in found.blames}
     assert found.graph.edges == ((0, 1), (1, 2), (2, 3), (3, 4))
+
+
+def test_what_is_kept_in_bf16_is_explained_as_in_fp32(tmp_path: Path) -> None:
+    model = write_network(tmp_path, "3", "4", np.ones(16))
+    narrow, wide = (explain(tmp_path, model, U8S8, ("mixing",), kept) for kept in (Precision.BF16, Precision.FP32))
+    assert narrow.sensitivities.groups == wide.sensitivities.groups
+    assert "mixing" not in {blame.sensitivity.group.name for blame in narrow.blames}
