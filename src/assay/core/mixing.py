@@ -42,6 +42,12 @@ class Boundary:
     elements: int
     read_in_floats: bool = False
 
+    def is_crossed(self, mix: Mix) -> bool:
+        """Whether the tensor is wanted as integers and as floats where groups have these formats."""
+        reads = {mix[reader] is Precision.INT8 for reader in self.readers}
+        writes = self.writer is not None and mix[self.writer] is Precision.INT8
+        return (not writes and True in reads) or (writes and (self.read_in_floats or False in reads))
+
 
 @dataclass(frozen=True, slots=True)
 class CostTable:
@@ -58,6 +64,15 @@ class CostTable:
     boundaries: tuple[Boundary, ...]
     fixed_ms: float
     crossing_ms: float
+
+    def count_crossed(self, mix: Mix) -> int:
+        """Elements that are converted where groups have these formats."""
+        return sum(boundary.elements for boundary in self.boundaries if boundary.is_crossed(mix))
+
+    def predict_ms(self, mix: Mix) -> float:
+        """Milliseconds of one call where groups have these formats."""
+        own = sum(times[precision] for times, precision in zip(self.groups, mix, strict=True))
+        return self.fixed_ms + own + self.crossing_ms * self.count_crossed(mix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +112,14 @@ class MixedPlan:
         kept: groups that it leaves in floats.
         predicted_ms: of one call, from the measured times of its groups.
         noise: relative power of the error that it brings to the outputs, simulated.
-        share: of the tolerance that its bound was predicted to take.
+        budget: of noise that it was put together for.
     """
 
     trial: str
     kept: int
     predicted_ms: float
     noise: float
-    share: float
+    budget: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,20 @@ tolerance becomes a budget of noise, and the knapsack fills that budget with the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from assay.core.plan import Candidate
 from assay.core.precision import Precision
 
-SHARES = (0.75, 1.0, 0.5, 0.85, 0.35, 0.65, 1.2, 0.25)
-"""Parts of the tolerance that the bounds of a search's plans are aimed at, in order; the first is the likeliest to be
-certified, the next is faster, the third safer."""
+SHARES = (0.75, 1.0, 0.5)
+"""Parts of the tolerance that the bounds of a search's first plans are aimed at: the first is the likeliest to be
+certified, the next is faster, the third safer. Further plans close in on the noise between what holds and what does
+not."""
+CLOSED = 1.05
+"""Ratio of noises, between a plan that holds and one that does not, in which no other plan is looked for."""
+FARTHEST = 64.0
+"""Part of the smallest noise that did not hold below which nothing is looked for."""
 NEAR = 1.05
 """INT8 forms within this ratio of the fastest one are as fast, and the one that loses least stands for them."""
 WORTH = 0.99
@@ -117,12 +122,38 @@ def pick_bases(seen: Sequence[Seen], exam: Exam) -> tuple[Seen, ...]:
     return tuple(sorted(bases, key=lambda one: (one.latency_ms, one.candidate.id)))
 
 
-def list_shares(plans: int) -> tuple[float, ...]:
-    """Shares of the tolerance to aim at, in order: the well-chosen ones, then others spread evenly between them."""
-    golden = (math.sqrt(5) - 1) / 2
-    low, high = min(SHARES), max(SHARES)
-    further = (low + (high - low) * (index * golden % 1) for index in range(1, 2 * plans + 1))
-    return (*SHARES, *further)
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A budget of noise for which a plan was looked for.
+
+    Attributes:
+        noise: of the plan that was tried; the budget itself where that led to a plan that was known.
+        holds: the plan's expected bound keeps to the tolerance.
+    """
+
+    noise: float
+    holds: bool
+
+
+def next_budget(rungs: Sequence[Rung], aim: Callable[[float], float], ceiling: float) -> float | None:
+    """The noise that the next plan may have.
+
+    Args:
+        rungs: so far.
+        aim: share of the tolerance -> the noise at which the bound is expected to take it, by all that is known.
+        ceiling: noise of the form in which nothing is kept in floats, which strains the tolerance.
+
+    Returns:
+        None where no further plan is worth looking for.
+    """
+    if len(rungs) < len(SHARES):
+        return aim(SHARES[len(rungs)])
+    least = min((rung.noise for rung in rungs if not rung.holds), default=ceiling)
+    most = max((rung.noise for rung in rungs if rung.holds and rung.noise < least), default=None)
+    if most is None:
+        lowest = min(rung.noise for rung in rungs)
+        return lowest / 2 if lowest > ceiling / FARTHEST**2 and lowest * FARTHEST > least else None
+    return math.sqrt(most * least) if least > CLOSED * most else None
 
 
 def find_budget(points: Sequence[Point], seen: Sequence[Seen], exam: Exam, tolerated: float) -> float:

@@ -19,7 +19,7 @@ from assay.core.plan import Candidate
 from assay.core.precision import Precision
 from assay.core.trial import TrialStatus
 from assay.decide.knapsack import solve
-from assay.decide.mixed import WORTH, Exam, Point, Seen, count_kept, find_budget, list_shares, pick_bases
+from assay.decide.mixed import WORTH, Exam, Point, Rung, Seen, count_kept, find_budget, next_budget, pick_bases
 from assay.decide.resolve import find_deviation
 from assay.measure.certification import losses_of
 from assay.measure.noise import measure_loss
@@ -35,6 +35,9 @@ CLOSE = 0.85
 """Part of a budget from which it is well used."""
 OVER = 1.02
 """A plan's simulated noise may exceed the budget by this ratio: it is an estimate itself."""
+
+LOOKS = 4
+"""Budgets that are looked at for each plan that may be built: some lead to a plan that is known."""
 
 Try = Callable[[Candidate], Attempt]
 
@@ -133,11 +136,11 @@ def search_form(
         )
         seen = look_at(space, attempts, reference)
         search = _Search(space, form, measured, seen, exam)
-        for share, chosen in search.propose(began):
+        for budget, chosen in search.propose(began):
             tried = try_candidate(chosen.candidate)
             ran = tried.status is TrialStatus.OK and tried.probe is not None
             found = see(space, tried, chosen.milliseconds, reference) if ran else None
-            search.learn(chosen, share, found)
+            search.learn(chosen, budget, found)
     return search.summarise()
 
 
@@ -150,10 +153,13 @@ class _Search:
         self._space, self._form, self._exam, self._seen = space, form, exam, list(seen)
         everything = tuple(Precision.INT8 for _ in form.groups)
         self._measured, self._noise = form.simulate(measured, everything)
+        finite = [noise for noise in self._measured.noises if noise is not None]
+        self._ceiling = self._noise if math.isfinite(self._noise) else max(finite, default=0.0)
         self._rival_ms = min((one.latency_ms for one in seen if not one.strains(exam.items, exam.z)), default=math.inf)
         self._margin = next(one.margin for one in seen if one.candidate == form.base)
         self._points = self._list_points()
-        self._known = {everything}
+        self._known = {everything: False}
+        self._rungs: list[Rung] = []
         self._plans: list[MixedPlan] = []
         self._stopped = ""
 
@@ -169,38 +175,53 @@ class _Search:
         return [Point(noise, known[name]) for name, noise in noises.items() if math.isfinite(noise)]
 
     def propose(self, began: float) -> Iterator[tuple[float, Chosen]]:
-        """Plans worth building, one after the other, as what was learned of those before tells."""
+        """Plans worth building with their budgets, one after the other, as what was learned of those before tells."""
         budget = self._space.request.mixed
-        self._stopped = "no other plan was left for the shares of the tolerance that plans are aimed at"
-        for share in list_shares(budget.plans):
+        for _ in range(LOOKS * budget.plans):
+            wanted = next_budget(self._rungs, self._aim, self._ceiling)
+            if wanted is None:
+                self._stopped = "no plan lies between those that hold and those that do not"
+                return
             if len(self._plans) >= budget.plans:
                 self._stopped = f"its {budget.plans} plans are used up"
                 return
             if time.monotonic() - began > budget.seconds:
                 self._stopped = f"its {budget.seconds:g} s are used up"
                 return
-            chosen = self._choose(find_budget(self._points, self._seen, self._exam, share * self._margin))
-            if chosen is None or chosen.mix in self._known or Precision.INT8 not in chosen.mix:
-                continue
-            self._known.add(chosen.mix)
-            if chosen.milliseconds >= WORTH * self._rival_ms:
-                if not self._plans:
-                    self._stopped = "no mixed plan is predicted to beat what holds without one"
-                continue
-            kept = count_kept(chosen.mix)
-            self._space.progress.say(
-                f"mixed plan {len(self._plans) + 1} of at most {budget.plans}: {kept} of {len(chosen.mix)} groups in "
-                f"floats, about {chosen.milliseconds:.2f} ms a call, aimed at {share:.0%} of the tolerance"
-            )
-            yield share, chosen
+            chosen = self._choose(wanted)
+            if chosen is None or Precision.INT8 not in chosen.mix:
+                self._rungs.append(Rung(wanted, holds=True))
+            elif chosen.mix in self._known:
+                self._rungs.append(Rung(wanted, holds=self._known[chosen.mix]))
+            elif chosen.milliseconds >= WORTH * self._rival_ms:
+                self._rungs.append(Rung(wanted, holds=True))
+                self._stopped = "no other mixed plan is predicted to beat what holds without one"
+            else:
+                self._say(chosen)
+                yield wanted, chosen
+        self._stopped = self._stopped or "no other plan was found"
 
-    def learn(self, chosen: Chosen, share: float, found: Seen | None) -> None:
+    def _aim(self, share: float) -> float:
+        """Noise at which the bound is expected to take a share of the tolerance."""
+        return min(self._ceiling, find_budget(self._points, self._seen, self._exam, share * self._margin))
+
+    def _say(self, chosen: Chosen) -> None:
+        """Tell which plan is tried next."""
+        self._space.progress.say(
+            f"mixed plan {len(self._plans) + 1} of at most {self._space.request.mixed.plans}: "
+            f"{count_kept(chosen.mix)} of {len(chosen.mix)} groups in floats, about {chosen.milliseconds:.2f} ms a call"
+        )
+
+    def learn(self, chosen: Chosen, budget: float, found: Seen | None) -> None:
         """Take in how a plan went: what the search items said of it, or that it failed."""
-        trial = chosen.candidate.id
-        self._plans.append(MixedPlan(trial, count_kept(chosen.mix), chosen.milliseconds, chosen.noise, share))
+        trial, holds = chosen.candidate.id, False
+        self._plans.append(MixedPlan(trial, count_kept(chosen.mix), chosen.milliseconds, chosen.noise, budget))
         if found is not None:
             self._points.append(Point(chosen.noise, found))
             self._seen.append(found)
+            holds = found.bound(self._exam.items, self._exam.z) <= self._margin
+        self._known[chosen.mix] = holds
+        self._rungs.append(Rung(chosen.noise, holds))
 
     def summarise(self) -> MixedSearch:
         """What the search did."""

@@ -28,6 +28,8 @@ threads = 1                     # compute threads of the deployment
 # latency_seconds = 60          # budget of the interleaved latency measurement
 # trial_seconds = 600           # what gives no answer for longer, building or running, fails its trial
 # trial_memory = "4GiB"         # what takes more fails its trial; left out, 80% of what is free when it starts
+# mixed_plans = 4               # most mixed plans that are built where INT8 strains the tolerance; 0 for none
+# mixed_seconds = 600           # no mixed plan is begun after this time
 
 # accept_unfit = true           # go on with calibration items that are judged unfit
 # accept_unresolvable = true    # go on with too few items for the tolerance

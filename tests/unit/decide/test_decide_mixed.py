@@ -7,7 +7,7 @@ import pytest
 
 from assay.core.plan import Candidate, IntegerDialect, Plan, Scheme
 from assay.core.precision import IntegerFormat, Placement, Precision, RangeMethod, Repair
-from assay.decide.mixed import SHARES, Exam, Point, Seen, find_budget, list_shares, pick_bases
+from assay.decide.mixed import SHARES, Exam, Point, Rung, Seen, find_budget, next_budget, pick_bases
 
 SCHEME = Scheme(IntegerDialect(IntegerFormat.U8, symmetric=False), Placement.CHAIN, RangeMethod.MSE)
 INT8 = Plan(Precision.INT8, scheme=SCHEME)
@@ -95,9 +95,30 @@ def test_what_lost_nothing_leaves_the_budget_open() -> None:
     assert math.isinf(find_budget([Point(1e-3, saw(INT8, 1, 0.0))], [], EXAM, TOLERATED))
 
 
-def test_more_plans_than_shares_spread_over_the_same_span() -> None:
-    shares = list_shares(20)
-    assert shares[: len(SHARES)] == SHARES
-    assert len(set(shares)) == len(shares) >= 40
-    assert min(shares) == min(SHARES)
-    assert max(shares) == max(SHARES)
+def test_the_first_plans_are_aimed_at_shares_of_the_tolerance() -> None:
+    assert [next_budget([Rung(0.1, holds=True)] * count, lambda share: share, 9.0) for count in range(3)] == [*SHARES]
+
+
+def test_further_plans_close_in_between_what_holds_and_what_does_not() -> None:
+    rungs = [Rung(1.0, holds=True), Rung(4.0, holds=False), Rung(0.5, holds=True)]
+    wanted = next_budget(rungs, lambda _share: math.nan, 100.0)
+    assert wanted == pytest.approx(2.0)
+    assert next_budget([*rungs, Rung(2.0, holds=True)], lambda _share: math.nan, 100.0) == pytest.approx(8**0.5)
+    assert next_budget([*rungs, Rung(2.0, holds=False)], lambda _share: math.nan, 100.0) == pytest.approx(2**0.5)
+    assert next_budget([*rungs, Rung(3.9, holds=True)], lambda _share: math.nan, 100.0) is None
+
+
+def test_where_all_hold_the_next_is_nearer_to_the_form_itself() -> None:
+    rungs = [Rung(1.0, holds=True), Rung(2.0, holds=True), Rung(0.5, holds=True)]
+    assert next_budget(rungs, lambda _share: math.nan, 8.0) == pytest.approx(4.0)
+
+
+def test_where_none_holds_the_next_is_quieter_until_there_is_nothing() -> None:
+    rungs = [Rung(1.0, holds=False), Rung(2.0, holds=False), Rung(0.5, holds=False)]
+    assert next_budget(rungs, lambda _share: math.nan, 8.0) == pytest.approx(0.25)
+    for _ in range(40):
+        wanted = next_budget(rungs, lambda _share: math.nan, 8.0)
+        if wanted is None:
+            break
+        rungs.append(Rung(wanted, holds=False))
+    assert wanted is None
