@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from certificate_samples import make_certified_record
+from explanation_samples import make_explanation
 from trial_samples import make_record
 
 from assay.report.card import render_card
@@ -42,9 +43,9 @@ def render_certified_card() -> str:
 
 
 RENDERERS = {
-    "report.html": lambda: normalise(render_html(make_record())),
-    "report.md": lambda: render_markdown(make_record()),
-    "report.json": lambda: encode_document(make_record()).decode(),
+    "report.html": lambda: normalise(render_html(make_record(), [make_explanation()])),
+    "report.md": lambda: render_markdown(make_record(), [make_explanation()]),
+    "report.json": lambda: encode_document(make_record(), [make_explanation()]).decode(),
     "certified.html": lambda: normalise(render_html(make_certified_record())),
     "certified.md": lambda: render_markdown(make_certified_record()),
     "certified.json": lambda: encode_document(make_certified_record()).decode(),

@@ -9,8 +9,12 @@ from rich.console import Console
 
 from assay.cli.drawing import TerminalProgress
 from assay.cli.printing import print_json
-from assay.report.explanation import print_explanation, show_explanation
+from assay.report.explanation import print_explanation
+from assay.report.explanation_document import show_explanation
+from assay.report.write import write_report
 from assay.studies.explaining import ITEMS, explain_study
+from assay.studies.explanations import load_explanations
+from assay.studies.store import load_record
 
 
 @click.command()
@@ -23,10 +27,13 @@ def explain(folder: Path, trial: str, items: int, as_json: bool) -> None:  # noq
 
     TRIAL is the id of an INT8 trial; without it, the chosen one is explained, or the fastest one where another
     format was chosen. Every group of nodes is quantized alone, and with all before it, in one simulated model.
+    The explanation is kept with the study, and drawn in its report.
     """
     with TerminalProgress(Console(stderr=True)) as progress:
         explanation = explain_study(folder, trial, items, progress)
+    written = write_report(load_record(folder), folder, load_explanations(folder))
     if as_json:
         print_json(show_explanation(explanation))
     else:
         print_explanation(explanation, Console())
+        Console().print(f"drawn in {written[0]}", highlight=False, soft_wrap=True)

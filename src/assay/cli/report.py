@@ -8,6 +8,7 @@ import click
 
 from assay.cli.printing import print_json
 from assay.report.write import write_report
+from assay.studies.explanations import load_explanations
 from assay.studies.store import load_record
 
 
@@ -17,7 +18,7 @@ from assay.studies.store import load_record
 @click.option("--json", "as_json", is_flag=True, help="Print the paths as JSON.")
 def report(folder: Path, output: Path | None, as_json: bool) -> None:  # noqa: FBT001 - a flag of the command line
     """Write report.html, report.md and report.json."""
-    written = write_report(load_record(folder), output or folder)
+    written = write_report(load_record(folder), output or folder, load_explanations(folder))
     if as_json:
         print_json({"written": [str(path) for path in written]})
     else:

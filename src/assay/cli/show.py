@@ -10,6 +10,7 @@ from rich.console import Console
 from assay.cli.printing import print_json
 from assay.report.console import print_study
 from assay.report.document import show_document
+from assay.studies.explanations import load_explanations
 from assay.studies.store import load_record
 
 
@@ -18,8 +19,8 @@ from assay.studies.store import load_record
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1, a stable interface).")
 def show(folder: Path, as_json: bool) -> None:  # noqa: FBT001 - a flag of the command line
     """Print the decision of a study and its trials."""
-    record = load_record(folder)
+    record, explanations = load_record(folder), load_explanations(folder)
     if as_json:
-        print_json(show_document(record))
+        print_json(show_document(record, explanations))
     else:
-        print_study(record, Console())
+        print_study(record, Console(), explanations)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -9,9 +11,11 @@ from rich.text import Text
 
 from assay.core.certificate import CertificateStatus
 from assay.core.decision import DecisionStatus
+from assay.core.explanation import Explanation
 from assay.core.requirements import Objective, Requirements
 from assay.decide import words
 from assay.report import cells, costs
+from assay.report.blames import list_explained
 from assay.report.certificates import CertifiedRow, list_certified
 from assay.report.charts.units import find_loss_unit
 from assay.report.flips import pick_galleries
@@ -34,6 +38,8 @@ CERTIFICATE_STYLES = {
 }
 WORST_FLIPS = 3
 """Flips that a terminal shows of a trial."""
+WORST_GROUPS = 3
+"""Guilty groups that a terminal shows of a trial."""
 STANDING_STYLES = {
     Standing.CHOSEN: "bold green",
     Standing.BEST: "bold yellow",
@@ -46,8 +52,8 @@ STANDING_STYLES = {
 }
 
 
-def print_study(record: StudyRecord, console: Console) -> None:
-    """Print the decision, the warnings, the trials and their reasons."""
+def print_study(record: StudyRecord, console: Console, explanations: Sequence[Explanation] = ()) -> None:
+    """Print the decision, the warnings, the trials and their reasons, and the worst of what was explained."""
     rows = list_rows(record)
     status = record.decision.status
     console.print(Text.assemble((f"{status.upper()}  ", STATUS_STYLES[status]), record.decision.sentence))
@@ -60,6 +66,12 @@ def print_study(record: StudyRecord, console: Console) -> None:
         console.print(Text(f"{row.number:>2} {row.title}", STANDING_STYLES[row.standing]))
         console.print(Padding(Text(row.reason), (0, 0, 0, 3)))
     _print_certificates(record, rows, console)
+    for explained in list_explained(rows, explanations):
+        console.print()
+        console.print(Text(f"where the loss of {explained.row.number} {explained.row.title} comes from:", "bold"))
+        for guilty in explained.rows[:WORST_GROUPS]:
+            told = f"{guilty.rank} {guilty.name}: {guilty.share} of the {explained.measure}, alone {guilty.alone}"
+            console.print(Padding(Text(told), (0, 0, 0, 3)))
     if record.decision.chosen is not None:
         chain = " > ".join((record.decision.chosen, *record.decision.fallbacks))
         console.print()

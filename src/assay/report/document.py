@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -10,6 +10,7 @@ from assay.core.audit import ExecutionAudit
 from assay.core.convergence import Convergence
 from assay.core.decision import Decision
 from assay.core.estimate import Estimate
+from assay.core.explanation import Explanation
 from assay.core.fitness import Fitness, TensorFitness
 from assay.core.precision import Precision
 from assay.core.requirements import Requirements
@@ -23,6 +24,7 @@ from assay.report.certificate_document import (
     show_plan,
 )
 from assay.report.costs import estimate_carbon, estimate_cost
+from assay.report.explanation_document import ExplanationDocument, FaultDocument, show_explanation, show_fault
 from assay.studies.record import StudyRecord
 
 SHOW_SCHEMA = 1
@@ -137,6 +139,7 @@ class TrialDocument(msgspec.Struct, frozen=True):
     served_note: str | None = None
     cost_per_million: EstimateDocument | None = None
     carbon_g_per_million: EstimateDocument | None = None
+    faults: tuple[FaultDocument, ...] = ()
 
 
 class PriceDocument(msgspec.Struct, frozen=True):
@@ -194,10 +197,12 @@ class ShowDocument(msgspec.Struct, frozen=True):
     plan: PlanDocument | None = None
     flips: dict[str, tuple[FlipDocument, ...]] = {}
     price: PriceDocument | None = None
+    explanations: tuple[ExplanationDocument, ...] = ()
 
 
-def show_document(record: StudyRecord) -> ShowDocument:
-    """The study as the stable JSON's structs."""
+def show_document(record: StudyRecord, explanations: Sequence[Explanation] = ()) -> ShowDocument:
+    """The study as the stable JSON's structs, with what was explained of it."""
+    known = {trial.id for trial in record.trials}
     return ShowDocument(
         schema=SHOW_SCHEMA,
         title=record.title,
@@ -209,12 +214,13 @@ def show_document(record: StudyRecord) -> ShowDocument:
         plan=None if record.plan is None else show_plan(record.plan),
         flips={name: tuple(show_flip(flip) for flip in flips) for name, flips in record.flips.items()},
         price=_show_price(record.requirements),
+        explanations=tuple(show_explanation(one) for one in explanations if one.trial in known),
     )
 
 
-def encode_document(record: StudyRecord) -> bytes:
+def encode_document(record: StudyRecord, explanations: Sequence[Explanation] = ()) -> bytes:
     """The study as indented UTF-8 JSON that ends in a line feed."""
-    return msgspec.json.format(msgspec.json.encode(show_document(record)), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(show_document(record, explanations)), indent=2) + b"\n"
 
 
 def _show_decision(decision: Decision) -> DecisionDocument:
@@ -247,6 +253,7 @@ def _show_trial(trial: Trial, reasons: Mapping[str, str], requirements: Requirem
         status=str(trial.status),
         reason=reasons.get(trial.id, trial.reason),
         reference=trial.reference,
+        faults=tuple(show_fault(fault) for fault in trial.faults),
     )
     evidence = trial.evidence
     if evidence is None:

@@ -10,16 +10,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from assay.core.decision import DecisionStatus
+from assay.core.explanation import Explanation
 from assay.core.requirements import Objective
 from assay.core.trial import Evidence
 from assay.decide import words
 from assay.report import cells, costs, facts
+from assay.report.blames import Explained, list_explained
 from assay.report.certificates import CertifiedRow, explain_guarantee, list_certified, list_sliced
 from assay.report.charts.audit import draw_audit
 from assay.report.charts.canvas import Chart
 from assay.report.charts.certificates import draw_certificates
 from assay.report.charts.convergence import draw_convergence
 from assay.report.charts.forest import draw_forest
+from assay.report.charts.groups import draw_groups
 from assay.report.charts.latency import draw_latency
 from assay.report.charts.tradeoff import draw_tradeoff
 from assay.report.charts.trail import draw_trail
@@ -50,8 +53,8 @@ class Figure:
     note: str
 
 
-def render_html(record: StudyRecord) -> str:
-    """The whole report as one self-contained page."""
+def render_html(record: StudyRecord, explanations: Sequence[Explanation] = ()) -> str:
+    """The whole report as one self-contained page, with what was explained of the study's trials."""
     rows = list_rows(record)
     measured = keep_measured(rows)
     certified = list_certified(record)
@@ -79,6 +82,7 @@ def render_html(record: StudyRecord) -> str:
             **_judge_calibration(record),
             **_tell_certificates(record, certified),
             galleries=pick_galleries(record, rows),
+            explained=_explain(rows, explanations),
             provenance=(
                 ("Request", facts.request_facts(record)),
                 ("Model", facts.model_facts(record)),
@@ -88,6 +92,12 @@ def render_html(record: StudyRecord) -> str:
             ),
         )
     )
+
+
+def _explain(rows: Sequence[Row], explanations: Sequence[Explanation]) -> tuple[tuple[Explained, Chart], ...]:
+    """What was explained, each with its drawing."""
+    found = list_explained(rows, explanations)
+    return tuple((one, draw_groups(one, f"groups-{number}")) for number, one in enumerate(found, 1))
 
 
 def _ask(record: StudyRecord, measured: Sequence[MeasuredRow]) -> dict[str, object]:

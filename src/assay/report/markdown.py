@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from assay.core.explanation import Explanation
 from assay.core.requirements import Requirements
 from assay.core.trial import Evidence
 from assay.decide import words
 from assay.report import cells, costs
+from assay.report.blames import Explained, GuiltyRow, list_explained
 from assay.report.certificates import CertifiedRow, explain_guarantee, list_certified, list_sliced
 from assay.report.charts.units import find_loss_unit
 from assay.report.facts import Facts, data_facts, machine_facts, model_facts, request_facts, version_facts
@@ -22,8 +24,8 @@ from assay.studies.record import StudyRecord
 SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>#|"} | {"\n": " "})
 
 
-def render_markdown(record: StudyRecord) -> str:
-    """The whole report; ends in a line feed."""
+def render_markdown(record: StudyRecord, explanations: Sequence[Explanation] = ()) -> str:
+    """The whole report, with what was explained of the study's trials; ends in a line feed."""
     rows = list_rows(record)
     parts = [
         f"# {escape(record.title)}",
@@ -36,6 +38,7 @@ def render_markdown(record: StudyRecord) -> str:
         "## Reasons",
         "\n".join(f"{row.number}. {escape(row.title)}: {escape(row.reason)}" for row in rows),
         *_slice(record),
+        *_explain(list_explained(rows, explanations)),
         *_list_flips(pick_galleries(record, rows)),
         *_plan(record, rows),
         *_judge_calibration(record),
@@ -120,6 +123,29 @@ def _slice(record: StudyRecord) -> Iterable[str]:
         for part in row.slices
     ]
     return ("## Parts of the items", _tabulate(header, lines)) if lines else ()
+
+
+def _explain(explained: Sequence[Explained]) -> Iterable[str]:
+    """The groups that cost a trial its answers, and what may mend them."""
+    usual = ("rank", "group", "operators", "share", "loss", "alone", "so far", "kept", "activation", "values")
+    header = (*usual, "range", "clipped", "outlying")
+    for number, one in enumerate(explained):
+        if not number:
+            yield "## Where the loss comes from"
+        yield f"### {one.row.number}. {escape(one.row.title)}"
+        yield escape(one.sentence)
+        if one.rows:
+            yield _tabulate((*header, "format") if one.formats else header, map(_describe_guilty, one.rows))
+            mends = [(row, proposal) for row in one.rows for proposal in row.proposals]
+            yield "\n".join(f"- {escape(f'{r.rank}, {r.name}: {p.text}: {p.reason}')}" for r, p in mends)
+        if one.rest:
+            yield escape(one.rest)
+
+
+def _describe_guilty(row: GuiltyRow) -> tuple[str, ...]:
+    """Cells of one group."""
+    measured = (row.share, row.loss, row.alone, row.so_far, row.kept, row.tensor, row.values, row.limits)
+    return (str(row.rank), row.name, row.operators, *measured, row.clipped, row.outlying, *filter(None, [row.format]))
 
 
 def _list_flips(galleries: Sequence[Gallery]) -> Iterable[str]:

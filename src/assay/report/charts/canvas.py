@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from html import escape
 from typing import Any, Literal
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -31,6 +32,8 @@ SETTINGS: dict[RcKeyType, Any] = {
 CHARACTER = 0.56
 """Mean width of a character over the font size, for system fonts."""
 BOLD_CHARACTER = 0.60
+TIP = "tip-"
+"""How the ids of shapes begin that tell something."""
 
 
 class Sheet(Enum):
@@ -68,6 +71,7 @@ class Canvas:
     Attributes:
         overlay: before every plot, in pixels.
         size: font size of plain text in pixels.
+        tips: what is told of single shapes where a pointer rests on them.
     """
 
     sheet: Sheet
@@ -75,6 +79,7 @@ class Canvas:
     figure: Figure = field(init=False)
     overlay: Axes = field(init=False)
     size: float = 12.5
+    tips: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Set up an empty sheet."""
@@ -137,6 +142,11 @@ class Canvas:
             parse_math=False,
         )
 
+    def tell(self, shape: Artist, text: str) -> None:
+        """Tell something of a shape where a pointer rests on it."""
+        shape.set_gid(f"{TIP}{len(self.tips)}")
+        self.tips.append(text)
+
     def measure(self, text: str, *, bold: bool = False, size: float | None = None) -> float:
         """Estimated width of a text in pixels."""
         return len(text) * (size or self.size) * (BOLD_CHARACTER if bold else CHARACTER)
@@ -159,7 +169,7 @@ class Canvas:
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         with mpl.rc_context({"svg.hashsalt": salt}):
             self.figure.savefig(buffer, format="svg", metadata=nothing)
-        return _clean(buffer.getvalue(), salt, title, summary)
+        return _clean(_insert_tips(buffer.getvalue(), self.tips), salt, title, summary)
 
 
 def draw_chart(name: str, title: str, summary: str, draw: Callable[[Sheet], Canvas]) -> Chart:
@@ -176,6 +186,11 @@ def draw_chart(name: str, title: str, summary: str, draw: Callable[[Sheet], Canv
         mpl.rcParams.update(SETTINGS)
         wide, narrow = (draw(sheet).render(name, title, summary) for sheet in (Sheet.WIDE, Sheet.NARROW))
     return Chart(title, summary, wide, narrow)
+
+
+def _insert_tips(svg: str, tips: Sequence[str]) -> str:
+    """Give the marked shapes their texts."""
+    return re.sub(rf'<g id="{TIP}(\d+)">', lambda match: f"<g><title>{escape(tips[int(match[1])])}</title>", svg)
 
 
 def _clean(svg: str, salt: str, title: str, summary: str) -> str:
