@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from assay.core.sensitivity import NodeGroup
 from assay.core.session import Scores
 from assay.core.target import Target
 from assay.data.subset import every
+from assay.decide.resolve import find_deviation
 from assay.graph.channel_groups import list_groups as list_channel_groups
 from assay.graph.groups import find_groups
 from assay.graph.ingest import load_model
@@ -96,11 +99,6 @@ class Ground:
     def target(self) -> Target:
         """As it is deployed."""
         return self.space.target(self.settings.runtime)
-
-    @property
-    def confidence(self) -> float:
-        """Of certificates."""
-        return self.space.request.requirements.confidence
 
     @property
     def order(self) -> NDArray[np.int64]:
@@ -243,34 +241,34 @@ class Quality:
     """What a subset loses on some items, in shares of 1.
 
     Attributes:
-        disagreement: answers that are not the float model's.
-        top1: right answers lost, less those won.
+        loss: answers that are not the float model's.
+        bound: of the loss, one-sided at the study's confidence: what a certificate on these items says.
+        expected: bound that the study's certification items are expected to give, were these items' loss the true one.
         movement: how far answers moved, which is what sensitivities count.
-        bound: of the disagreement, one-sided at the study's confidence: what a certificate on all of these items says.
     """
 
-    disagreement: float
+    loss: float
     bound: float
-    top1: float
+    expected: float
     movement: float
 
 
 def read_quality(ground: Ground, rows: slice) -> dict[int, Quality]:
-    """Of every subset that is scored, on some of the items, in the order in which a study draws them."""
+    """Of every subset, on some of the items, in the order in which a study draws them."""
     reference = read_scores(ground.scores_file(FLOATS)).select(rows)
+    confidence, others = ground.space.request.requirements.confidence, ground.space.split.certification
+    z = NormalDist().inv_cdf(confidence)
     found: dict[int, Quality] = {}
     for subset in ground.subsets:
-        if not ground.scores_file(subset).is_file():
-            continue
         scores = read_scores(ground.scores_file(subset)).select(rows)
+        compared = compare(ground.space.metric, reference, scores, confidence)
         moved = measure_loss(replace(reference, metrics={}), replace(scores, metrics={}), ground.space.metric)
-        right, before = scores.metrics["top1"], reference.metrics["top1"]
-        compared = losses_of(compare(ground.space.metric, reference, scores, ground.confidence))
+        loss, _low, bound = losses_of(compared)
         found[subset] = Quality(
-            disagreement=compared[0],
-            bound=compared[2],
-            top1=float(before.mean() - right.mean()),
-            movement=float("nan") if moved is None else moved,
+            loss=loss,
+            bound=bound,
+            expected=loss + z * (find_deviation(compared) or 0.0) / math.sqrt(others),
+            movement=math.nan if moved is None else moved,
         )
     return found
 

@@ -1,6 +1,6 @@
 """Train the small network whose plans ``exhaustive.py`` tries one by one, and export it to ONNX.
 
-Run: ``python bench/subsets/network.py --data DIRECTORY_WITH_IDX_GZ``. Needs torch; ``small.onnx`` lies beside this file,
+Run: ``python bench/subsets/network.py --data DIRECTORY_WITH_IDX_GZ``. Needs torch; ``small.onnx`` lies beside it,
 so that the benchmark does not. Ten groups: a stem, four depthwise convolutions and four pointwise ones, of which one
 pair has a shortcut, and a linear head. Data and training are those of ``examples/fashion``; after three epochs it is
 right on 89.2% of the test images.

@@ -31,7 +31,7 @@ INKS = {
 """Role -> colour on a light card, and on a dark one."""
 LIGHT = {role: light for role, (light, _dark) in INKS.items()}
 WIDTH, HEIGHT = 8.0, 5.0
-SEARCHED = "loss on the search items"
+SEARCHED = "expected by the search items"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Scene:
 def read_scene(results: Path, tolerance: float) -> Scene:
     """The search whose tolerance is nearest."""
     line = json.loads(results.read_text(encoding="utf-8"))
-    losses, times = line["subsets"]["loss"], line["subsets"]["milliseconds"]
+    losses, times = line["subsets"]["expected_bound"], line["subsets"]["milliseconds"]
     points = {number: Point(100 * loss, ms) for number, (loss, ms) in enumerate(zip(losses, times, strict=True))}
     rows = line["rows"][SEARCHED]
     row = min(rows, key=lambda one: abs(one["tolerance"] - tolerance))
@@ -102,7 +102,7 @@ def draw(scene: Scene) -> Figure:
     )
     _draw_search(axes, scene)
     _name_ends(axes, scene)
-    axes.set_xlabel("answers that are not the float model's, %", c=LIGHT["text"])
+    axes.set_xlabel("answers that are not the float model's, bound in %", c=LIGHT["text"])
     axes.set_ylabel("milliseconds a call", c=LIGHT["text"])
     axes.set_title(scene.title, c=LIGHT["text"], loc="left", fontsize=11)
     axes.tick_params(colors=LIGHT["text"])

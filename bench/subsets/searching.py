@@ -35,13 +35,13 @@ class Try:
         subset: that it keeps in floats.
         predicted_ms: of one call.
         noise: simulated.
-        share: of the tolerance that it was aimed at.
+        budget: of noise that it was put together for.
     """
 
     subset: int
     predicted_ms: float
     noise: float
-    share: float
+    budget: float
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def run_search(settings: Settings, tolerance: float) -> Search:
         return Search(tolerance, (), 0.0, seconds, "the form strains nothing", {}, {})
     plans = {attempt.candidate.id: attempt.candidate.plan for attempt in attempts}
     tries = tuple(
-        Try(find_subset(ground, plans[plan.trial]), plan.predicted_ms, plan.noise, plan.share)
+        Try(find_subset(ground, plans[plan.trial]), plan.predicted_ms, plan.noise, plan.budget)
         for plan in found[0].plans
     )
     forms = find_plain(attempts, settings.runtime) | {Precision.INT8: base}
