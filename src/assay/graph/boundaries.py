@@ -62,6 +62,6 @@ def count_elements(value: ir.Value) -> int:
     return 0 if value.shape is None else math.prod(axis for axis in value.shape if isinstance(axis, int))
 
 
-def list_elements(bound: ir.Model) -> Mapping[str, int]:
-    """Node of the main graph -> elements that it writes."""
-    return {str(node.name): sum(count_elements(value) for value in node.outputs) for node in bound.graph}
+def size_tensors(bound: ir.Model) -> Mapping[str, int]:
+    """Elements of every activation of the main graph, by its name."""
+    return {str(value.name): count_elements(value) for value in _list_values(bound)}

@@ -16,8 +16,8 @@ class Owners:
         groups: node -> index of its group.
         pairs: node that quantizes or dequantizes an activation -> indices of the groups that have the tensor as
             integers.
-        outside: nodes that no group has and that run whatever the groups' formats are.
-        weights: node -> what it is expected to take, in any unit; nothing for what it is not expected to take.
+        outside: nodes that no group has, which run whatever the groups' formats are.
+        weights: node -> what it is expected to take, in any unit.
         count: number of groups.
     """
 
@@ -34,7 +34,7 @@ class GroupTimes:
 
     Attributes:
         groups: milliseconds of each group; None where nothing that was executed tells of it.
-        converting_ms: between groups.
+        converting_ms: of pairs that concern several groups.
         outside_ms: of the model's nodes that belong to no group.
         nameless_ms: of nodes that tell of nothing.
     """
@@ -44,6 +44,11 @@ class GroupTimes:
     outside_ms: float
     nameless_ms: float
 
+    @property
+    def rest_ms(self) -> float:
+        """What no group has and no pair."""
+        return self.outside_ms + self.nameless_ms
+
 
 def divide_times(nodes: Sequence[NodeTime], owners: Owners, whole_ms: float) -> GroupTimes:
     """Divide the time of a call among groups.
@@ -52,25 +57,26 @@ def divide_times(nodes: Sequence[NodeTime], owners: Owners, whole_ms: float) -> 
     pair of one group alone is that group's. Profiling takes time itself, so the times are scaled.
 
     Args:
-        nodes: that were executed.
+        nodes: that were executed; all time is nameless where there are none, or they took none.
         owners: of their origins.
         whole_ms: of one call without profiling, which the times are scaled to.
     """
     total = sum(node.milliseconds for node in nodes)
-    scale = whole_ms / total if total > 0 else 0.0
     groups: list[float | None] = [None] * owners.count
+    if total <= 0:
+        return GroupTimes(tuple(groups), 0.0, 0.0, whole_ms)
     converting = outside = nameless = 0.0
     for node in nodes:
-        taken = node.milliseconds * scale
+        taken = node.milliseconds * whole_ms / total
         shares = _share(node.origins, owners)
         for index, share in shares.items():
             groups[index] = (groups[index] or 0.0) + taken * share
         if shares:
             continue
-        if any(origin in owners.pairs for origin in node.origins):
-            converting += taken
-        elif any(origin in owners.outside for origin in node.origins):
+        if any(origin in owners.outside for origin in node.origins):
             outside += taken
+        elif any(origin in owners.pairs for origin in node.origins):
+            converting += taken
         else:
             nameless += taken
     return GroupTimes(tuple(groups), converting, outside, nameless)
@@ -83,7 +89,7 @@ def _share(origins: Sequence[str], owners: Owners) -> Mapping[int, float]:
         if origin in owners.groups:
             index = owners.groups[origin]
             weights[index] = weights.get(index, 0.0) + owners.weights.get(origin, 0.0)
-    if not weights:
+    if not weights and not any(origin in owners.outside for origin in origins):
         alone = [owners.pairs[origin] for origin in origins if len(owners.pairs.get(origin, ())) == 1]
         weights = {found[0]: 1.0 for found in alone[:1]}
     total = sum(weights.values())
@@ -97,13 +103,16 @@ def fill_gaps(times: Sequence[float | None], weights: Sequence[float], whole_ms:
         times: of the groups, None where unknown.
         weights: what each group is expected to take, in any unit.
         whole_ms: of all groups and everything else.
-        spare_ms: that no group has; what is missing lies in it. All of the whole where every group is missing.
+        spare_ms: that no group has: what is missing lies in it.
     """
-    total = sum(weights)
-    wanted = [
-        whole_ms * (weight / total if total else 1 / len(weights)) if time is None else 0.0
-        for time, weight in zip(times, weights, strict=True)
-    ]
+    shares = divide_evenly(weights)
+    wanted = [whole_ms * share if time is None else 0.0 for time, share in zip(times, shares, strict=True)]
     asked = sum(wanted)
     scale = min(1.0, spare_ms / asked) if asked > 0 else 0.0
     return [want * scale if time is None else time for time, want in zip(times, wanted, strict=True)]
+
+
+def divide_evenly(weights: Sequence[float]) -> list[float]:
+    """Shares of one by weight; equal ones where nothing has a weight."""
+    total = sum(weights)
+    return [weight / total if total > 0 else 1 / len(weights) for weight in weights]

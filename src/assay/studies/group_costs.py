@@ -1,48 +1,54 @@
-"""Measures what every group of a plan takes in every format, for the search over mixed plans."""
+"""Measures what every group of a plan takes in every format, for the search over mixed plans.
+
+The runtime tells what its nodes take, and which nodes of the model they compute. What tensors cost that go from a group
+in one format to a group in another shows in no form whose groups are all alike. So one form is built in which every
+second group stays in floats, and what it takes beyond its groups is divided among the elements that it converts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from assay.core.errors import BackendError
-from assay.core.mixing import Boundary, CostTable
+from assay.core.mixing import CostTable, Mix
 from assay.core.precision import Precision
-from assay.graph.arithmetic import bind_shapes, count_node
-from assay.graph.boundaries import find_boundaries, list_elements
 from assay.graph.groups import Grouping
-from assay.graph.quantize import name_pair
-from assay.measure.group_times import GroupTimes, Owners, divide_times, fill_gaps
+from assay.measure.group_times import GroupTimes, divide_evenly, divide_times, fill_gaps
 from assay.studies.attempt import Attempt
+from assay.studies.crossing import CrossedForm, build_crossed, find_float
+from assay.studies.group_layout import Layout, lay_out
+from assay.studies.latency_tables import LatencyFile, describe_target
 from assay.studies.profiling import profile_artifacts
 from assay.studies.profiling_worker import Profile
+from assay.studies.time_names import name_times
 from assay.studies.workspace import Workspace
 
-MAC_ELEMENTS = 1 / 16
-"""Elements that are written in the time of one multiply-accumulate, roughly, where nothing was measured."""
+Forms = Mapping[Precision, Attempt]
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """The groups of a plan at the shapes of a call.
+class Measured:
+    """What was measured of the forms of a plan.
 
     Attributes:
-        owners: of nodes.
-        boundaries: between groups.
-        weights: what each group is expected to take, in any unit.
+        profiles: of the forms in one format each.
+        rest: format of what no group has.
+        mix: of the form whose groups differ; None where there is none.
+        mixed_ms: of one call of it.
     """
 
-    owners: Owners
-    boundaries: tuple[Boundary, ...]
-    weights: tuple[float, ...]
+    profiles: Mapping[Precision, Profile]
+    rest: Precision
+    mix: Mix | None = None
+    mixed_ms: float = 0.0
 
 
-def measure_costs(
-    space: Workspace, grouping: Grouping, model: ir.Model, forms: Mapping[Precision, Attempt]
-) -> CostTable:
-    """Measure the groups of a plan on the study's target.
+def measure_costs(space: Workspace, grouping: Grouping, model: ir.Model, forms: Forms) -> CostTable:
+    """Measure the groups of a plan on the study's target, or read what earlier studies measured.
 
     Args:
         space: of the study.
@@ -53,66 +59,114 @@ def measure_costs(
     Raises:
         StoreError: the study's folder cannot be written.
     """
-    layout = lay_out(space, grouping, model)
-    profiles = profile_forms(space, forms)
-    divided = {precision: divide_profile(profile, layout) for precision, profile in profiles.items()}
-    groups = {
-        precision: fill_gaps(
-            times.groups, layout.weights, profiles[precision].whole_ms, times.outside_ms + times.nameless_ms
-        )
-        for precision, times in divided.items()
-    }
-    spent = sum(groups[Precision.FP32])
-    return CostTable(
-        groups=tuple({p: groups[p][index] for p in groups} for index in range(len(grouping.groups))),
-        boundaries=layout.boundaries,
-        fixed_ms=max(0.0, profiles[Precision.FP32].whole_ms - spent),
-        crossing_ms=estimate_crossing(layout.boundaries, divided[Precision.INT8]),
-    )
+    layout = lay_out(grouping, model, space.sample)
+    runtime = forms[Precision.INT8].candidate.runtime
+    kept = find_float(space, forms)
+    keys = name_times(layout, {precision: attempt.candidate.plan for precision, attempt in forms.items()}, kept)
+    versions = dict(space.backends[runtime].versions()) | {"assay": space.versions.get("assay", "")}
+    file = LatencyFile(describe_target(space.target(runtime), versions), space.progress)
+    known = file.find(keys.all())
+    if known is not None:
+        space.progress.say(f"{runtime}: the times of all {len(grouping.groups)} groups are known from earlier studies")
+        return level(keys.recall(layout, known), forms)
+    crossed = build_crossed(space, grouping, forms[Precision.INT8], kept)
+    measured = profile_forms(space, forms, crossed)
+    table = tabulate(layout, measured)
+    if all(profile.nodes for profile in measured.profiles.values()):
+        file.add(keys.collect(table))
+    return level(table, forms)
 
 
-def lay_out(space: Workspace, grouping: Grouping, model: ir.Model) -> Layout:
-    """Owners, boundaries and weights at the shapes of the study's sample."""
-    bound = bind_shapes(model, {name: array.shape for name, array in space.sample.items()})
-    elements = list_elements(bound)
-    weights = {
-        str(node.name): (count_node(node) or 0) * MAC_ELEMENTS + elements[str(node.name)] for node in bound.graph
-    }
-    concerned: dict[str, tuple[int, ...]] = {}
-    for index, group in enumerate(grouping.groups):
-        for tensor in grouping.tensors[group.name]:
-            for name in name_pair(tensor):
-                concerned[name] = (*concerned.get(name, ()), index)
-    groups = {name: index for index, group in enumerate(grouping.groups) for name in group.nodes}
-    outside = {str(node.name) for node in model.graph} - set(groups)
-    owners = Owners(groups, concerned, outside, weights, len(grouping.groups))
-    sums = tuple(sum(weights.get(name, 0.0) for name in group.nodes) for group in grouping.groups)
-    return Layout(owners, find_boundaries(bound, grouping), sums)
-
-
-def profile_forms(space: Workspace, forms: Mapping[Precision, Attempt]) -> Mapping[Precision, Profile]:
-    """Profiles of the forms; where the runtime fails at that, their quick times alone."""
-    runtime = next(iter(forms.values())).candidate.runtime
+def profile_forms(space: Workspace, forms: Forms, crossed: CrossedForm | None) -> Measured:
+    """Profile the forms; where the runtime fails at that, their quick times are all there is."""
+    runtime, rest = forms[Precision.INT8].candidate.runtime, forms[Precision.INT8].candidate.plan.rest
+    rest = rest if rest in forms else Precision.FP32
     folders = [space.store.artifact(attempt.address) for attempt in forms.values()]
-    space.progress.start(f"{runtime}: profiling", None)
+    timed = () if crossed is None else (crossed.folder,)
+    space.progress.start(f"{runtime}: timing groups of nodes", None)
     try:
-        found = profile_artifacts(folders, space.sample, space.target(runtime), space.request.limits)
+        found = profile_artifacts(folders, timed, space.sample, space.target(runtime), space.request.limits)
     except BackendError as error:
-        space.progress.say(f"{runtime}: not profiled, so that groups' times are guesses from their sizes: {error}")
-        found = tuple(Profile(attempt.probe.quick_ms if attempt.probe else 0.0, ()) for attempt in forms.values())
+        space.progress.say(f"{runtime}: its nodes are not timed, and groups share its times by their size: {error}")
+        quick = [0.0 if attempt.probe is None else attempt.probe.quick_ms for attempt in forms.values()]
+        return Measured({p: Profile(ms, ()) for p, ms in zip(forms, quick, strict=True)}, rest)
     finally:
         space.progress.finish()
-    return dict(zip(forms, found, strict=True))
+    profiles = dict(zip(forms, found, strict=False))
+    return Measured(profiles, rest) if crossed is None else Measured(profiles, rest, crossed.mix, found[-1].whole_ms)
 
 
-def divide_profile(profile: Profile, layout: Layout) -> GroupTimes:
-    """The time of a call among groups; all of it nameless where nothing was profiled."""
-    if not profile.nodes:
-        return GroupTimes((None,) * layout.owners.count, 0.0, 0.0, profile.whole_ms)
-    return divide_times(profile.nodes, layout.owners, profile.whole_ms)
+def tabulate(layout: Layout, measured: Measured) -> CostTable:
+    """The times of groups, and of what lies between them.
+
+    The forms in INT8 and in the format of the rest are predicted as they were measured, and so is the form whose groups
+    differ, unless it is faster than its groups.
+    """
+    profiles = measured.profiles
+    divided = {p: divide_times(profile.nodes, layout.owners, profile.whole_ms) for p, profile in profiles.items()}
+    filled = {
+        p: fill_gaps(times.groups, layout.weights, profiles[p].whole_ms, times.rest_ms) for p, times in divided.items()
+    }
+    fixed = max(0.0, profiles[measured.rest].whole_ms - sum(filled[measured.rest]))
+    table = CostTable(
+        groups=tuple({p: filled[p][index] for p in filled} for index in range(layout.owners.count)),
+        boundaries=layout.boundaries,
+        fixed_ms=fixed,
+        crossing_ms=0.0,
+    )
+    whole = profiles[Precision.INT8].whole_ms
+    if measured.mix is None:
+        return settle(table, layout, whole, estimate_crossing(table, divided[Precision.INT8]))
+    unit = measured.mixed_ms / max(table.count_crossed(measured.mix), 1)
+    none, one = (settle(table, layout, whole, rate).predict_ms(measured.mix) for rate in (0.0, unit))
+    share = (measured.mixed_ms - none) / (one - none) if one > none else 0.0
+    return settle(table, layout, whole, unit * max(0.0, share))
 
 
-def estimate_crossing(boundaries: Sequence[Boundary], times: GroupTimes) -> float:
+def estimate_crossing(table: CostTable, times: GroupTimes) -> float:
     """Milliseconds to convert one element, from what conversions take where all groups are quantized."""
-    elements = sum(b.elements for b in boundaries if b.writer is None or b.read_in_floats)
+    elements = table.count_crossed((Precision.INT8,) * len(table.groups))
     return times.converting_ms / elements if elements else 0.0
+
+
+def settle(table: CostTable, layout: Layout, whole_ms: float, crossing_ms: float) -> CostTable:
+    """A table whose form in INT8 takes what was measured, for a given time of conversions.
+
+    What is missing quantizes tensors that come from outside the groups: those that read them pay for it.
+
+    Args:
+        table: of times as the profiles tell.
+        layout: of the groups.
+        whole_ms: of the form in INT8.
+        crossing_ms: for one element.
+    """
+    mix = (Precision.INT8,) * layout.owners.count
+    priced = replace(table, crossing_ms=crossing_ms)
+    missing = whole_ms - priced.predict_ms(mix)
+    shares = divide_evenly(layout.foreign if any(layout.foreign) else layout.weights)
+    groups = tuple(
+        {**times, Precision.INT8: max(0.0, times[Precision.INT8] + missing * share)}
+        for times, share in zip(table.groups, shares, strict=True)
+    )
+    return replace(priced, groups=groups)
+
+
+def level(table: CostTable, forms: Forms) -> CostTable:
+    """A table at the level of the quick times that candidates are compared by: the machine may have been busier then.
+
+    The ratios of formats and groups stay what they are: they were measured together.
+    """
+    ratios = [
+        attempt.probe.quick_ms / predicted
+        for precision, attempt in forms.items()
+        if attempt.probe is not None
+        and attempt.probe.quick_ms > 0
+        and (predicted := table.predict_ms((precision,) * len(table.groups))) > 0
+    ]
+    factor = statistics.geometric_mean(ratios) if ratios else 1.0
+    return CostTable(
+        groups=tuple({precision: ms * factor for precision, ms in times.items()} for times in table.groups),
+        boundaries=table.boundaries,
+        fixed_ms=table.fixed_ms * factor,
+        crossing_ms=table.crossing_ms * factor,
+    )

@@ -16,18 +16,24 @@ from assay.studies.files import SCRATCH, store_errors
 from assay.studies.isolation import Doing, Limits, WatchedProcess, run_to_end
 from assay.studies.profiling_worker import Profile, ProfileJob, ProfileReply
 
-CALLS = 30
+CALLS = 12
 BUDGET_S = 8.0
 
 
-def profile_artifacts(folders: Sequence[Path], feeds: Feeds, target: Target, limits: Limits) -> tuple[Profile, ...]:
+def profile_artifacts(
+    folders: Sequence[Path], timed: Sequence[Path], feeds: Feeds, target: Target, limits: Limits
+) -> tuple[Profile, ...]:
     """Time artifacts against each other, and what their nodes take.
 
     Args:
         folders: built for the target's runtime.
+        timed: others, of which only the whole is timed.
         feeds: of every call.
         target: to open them for.
         limits: of the process.
+
+    Returns:
+        Profiles of the artifacts, then of the others.
 
     Raises:
         BackendError: the process crashed, hung, took too much memory or failed.
@@ -36,8 +42,8 @@ def profile_artifacts(folders: Sequence[Path], feeds: Feeds, target: Target, lim
     doing = Doing(target.runtime, "profiling", RunFailed)
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folders[0].parent) as name:
         path, ask, answer = (Path(name, file) for file in ("feeds.npz", "job.json", "reply.json"))
-        built = tuple(str(folder.resolve()) for folder in folders)
-        job = ProfileJob(built, str(path), target, CALLS, BUDGET_S)
+        built, others = (tuple(str(folder.resolve()) for folder in some) for some in (folders, timed))
+        job = ProfileJob(built, others, str(path), target, CALLS, BUDGET_S)
         with store_errors(path, "write"):
             np.savez(path, allow_pickle=False, **dict(feeds))
             ask.write_bytes(msgspec.json.encode(job))

@@ -125,6 +125,10 @@ def find_origins(
     for origin, name in claims.items():
         if origin not in origins[name]:
             origins[name].append(origin)
+    for node in reversed(executed):  # what changes a layout for others: it is theirs
+        if node.name and not origins[node.name]:
+            readers = [one.name for one in executed if set(one.input) & set(node.output)]
+            origins[node.name] = list(dict.fromkeys(origin for name in readers for origin in origins.get(name, ())))
     return origins
 
 

@@ -101,17 +101,26 @@ def time_nodes(compiled: Any, tensors: Sequence[tuple[int, Any]], calls: int) ->
 def describe_nodes(compiled: Any, times: Profile, origins: Mapping[str, str]) -> tuple[NodeTime, ...]:  # noqa: ANN401 - as above
     """Executed nodes in their order.
 
+    What OpenVINO put in to change a layout or a format has no origins of its own: it has those of what reads it.
+
     Args:
         compiled: that was timed.
         times: of ``time_nodes``.
         origins: of ``find_origins``.
     """
-    found = []
-    for node in compiled.get_runtime_model().get_ordered_ops():
+    nodes = [node for node in compiled.get_runtime_model().get_ordered_ops() if _is_executed(node, times)]
+    known: dict[str, tuple[str, ...]] = {}
+    for node in reversed(nodes):
         notes, name = node.get_rt_info(), str(node.get_friendly_name())
-        if name not in times or notes["layerType"].astype(str) in NOT_EXECUTED:
-            continue
         originals = notes["originalLayersNames"].astype(str).split(",") if "originalLayersNames" in notes else []
-        known = dict.fromkeys(origins[original] for original in originals if original in origins)
-        found.append(NodeTime(name, tuple(known), times[name]))
-    return tuple(found)
+        found = [origins[original] for original in originals if original in origins]
+        if not found:
+            readers = [entry.get_node().get_friendly_name() for port in node.outputs() for entry in _read_by(port)]
+            found = [origin for reader in readers for origin in known.get(reader, ())]
+        known[name] = tuple(dict.fromkeys(found))
+    names = [str(node.get_friendly_name()) for node in nodes]
+    return tuple(NodeTime(name, known[name], times[name]) for name in names)
+
+
+def _is_executed(node: Any, times: Profile) -> bool:  # noqa: ANN401 - as above
+    return node.get_friendly_name() in times and node.get_rt_info()["layerType"].astype(str) not in NOT_EXECUTED
