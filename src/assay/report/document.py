@@ -25,6 +25,7 @@ from assay.report.certificate_document import (
 )
 from assay.report.costs import estimate_carbon, estimate_cost
 from assay.report.explanation_document import ExplanationDocument, FaultDocument, show_explanation, show_fault
+from assay.report.mixed_plans import MixedSearchDocument, show_mixed
 from assay.studies.record import StudyRecord
 
 SHOW_SCHEMA = 1
@@ -198,6 +199,7 @@ class ShowDocument(msgspec.Struct, frozen=True):
     flips: dict[str, tuple[FlipDocument, ...]] = {}
     price: PriceDocument | None = None
     explanations: tuple[ExplanationDocument, ...] = ()
+    mixed: tuple[MixedSearchDocument, ...] = ()
 
 
 def show_document(record: StudyRecord, explanations: Sequence[Explanation] = ()) -> ShowDocument:
@@ -215,6 +217,7 @@ def show_document(record: StudyRecord, explanations: Sequence[Explanation] = ())
         flips={name: tuple(show_flip(flip) for flip in flips) for name, flips in record.flips.items()},
         price=_show_price(record.requirements),
         explanations=tuple(show_explanation(one) for one in explanations if one.trial in known),
+        mixed=show_mixed(record),
     )
 
 

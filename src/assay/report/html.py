@@ -31,6 +31,7 @@ from assay.report.costs import estimate_cost, pick_columns
 from assay.report.fitness import BADGES as FITNESS_BADGES
 from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
 from assay.report.flips import pick_galleries
+from assay.report.mixed_plans import list_mixed
 from assay.report.percentiles import list_asked
 from assay.report.rows import MeasuredRow, Row, keep_measured, list_rows, list_warnings
 from assay.report.sample_plans import explain_plan, list_plan_facts
@@ -83,6 +84,7 @@ def render_html(record: StudyRecord, explanations: Sequence[Explanation] = ()) -
             **_tell_certificates(record, certified),
             galleries=pick_galleries(record, rows),
             explained=_explain(rows, explanations),
+            mixed=list_mixed(record, rows),
             provenance=(
                 ("Request", facts.request_facts(record)),
                 ("Model", facts.model_facts(record)),

@@ -15,6 +15,7 @@ from assay.report.charts.units import find_loss_unit
 from assay.report.facts import Facts, data_facts, machine_facts, model_facts, request_facts, version_facts
 from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
 from assay.report.flips import Gallery, pick_galleries
+from assay.report.mixed_plans import MixedRow, MixedTable, list_mixed
 from assay.report.percentiles import list_asked
 from assay.report.rows import Row, keep_measured, list_rows, list_warnings
 from assay.report.sample_plans import explain_plan, list_plan_facts
@@ -38,6 +39,7 @@ def render_markdown(record: StudyRecord, explanations: Sequence[Explanation] = (
         "## Reasons",
         "\n".join(f"{row.number}. {escape(row.title)}: {escape(row.reason)}" for row in rows),
         *_slice(record),
+        *_mix(list_mixed(record, rows)),
         *_explain(list_explained(rows, explanations)),
         *_list_flips(pick_galleries(record, rows)),
         *_plan(record, rows),
@@ -123,6 +125,33 @@ def _slice(record: StudyRecord) -> Iterable[str]:
         for part in row.slices
     ]
     return ("## Parts of the items", _tabulate(header, lines)) if lines else ()
+
+
+def _mix(tables: Sequence[MixedTable]) -> Iterable[str]:
+    """The mixed plans that were tried, search by search."""
+    header = ("tried", "#", "variant", "outcome", "groups in floats", "predicted", "p50", "signal to noise", "change")
+    for number, table in enumerate(tables):
+        if not number:
+            yield "## Mixed plans"
+        yield f"### {table.base.number}. {escape(table.base.title)}"
+        yield escape(table.sentence)
+        if table.rows:
+            yield _tabulate(header, [_describe_mixed(row) for row in table.rows])
+
+
+def _describe_mixed(row: MixedRow) -> tuple[str, ...]:
+    """Cells of one mixed plan."""
+    return (
+        str(row.place),
+        str(row.row.number),
+        row.row.title,
+        row.row.standing,
+        row.kept,
+        row.predicted,
+        row.measured,
+        row.noise,
+        cells.change_cell(row.row),
+    )
 
 
 def _explain(explained: Sequence[Explained]) -> Iterable[str]:
