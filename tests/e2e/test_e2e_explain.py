@@ -1,11 +1,22 @@
 import shutil
 from pathlib import Path
 
+import pytest
 from study_samples import Files, run_assay
 
+import assay
 
-def test_a_finished_study_is_explained(finished: Path) -> None:
-    ran = run_assay("explain", finished, "onnxruntime.int8-u8s8-chain-mse-bias", "--items", "10", "--json")
+TRIAL = "onnxruntime.int8-u8s8-chain-mse-bias"
+SECTION = "Where the loss comes from"
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "COPY"))
+
+
+def test_a_finished_study_is_explained(copied: Path) -> None:
+    ran = run_assay("explain", copied, TRIAL, "--items", "10", "--json")
     assert ran.status == 0, ran.err
     document = ran.document
     assert document["schema"] == 1
@@ -16,13 +27,46 @@ def test_a_finished_study_is_explained(finished: Path) -> None:
     assert sum(group["share"] for group in groups) > 0.999
     assert groups[0]["proposals"][-1]["mend"] == "keep"
     assert groups[0]["kept"]["noise"] > 0
+    assert document["graph"] == {"groups": ["first", "second", "head"], "kept": [], "edges": [[0, 1], [1, 2]]}
 
 
-def test_the_terminal_names_the_groups(finished: Path) -> None:
-    ran = run_assay("explain", finished)
+def test_an_explanation_is_kept_and_drawn_wherever_the_study_is_told_of(copied: Path, tmp_path: Path) -> None:
+    record = (copied / "study.json").read_bytes()
+    assert run_assay("show", copied, "--json").document["explanations"] == []
+    explained = assay.open_study(copied).explain(TRIAL, items=10)
+    assert {blame.sensitivity.group.name for blame in explained.blames} == {"first", "second", "head"}
+    assert (copied / "study.json").read_bytes() == record
+    (told,) = run_assay("show", copied, "--json").document["explanations"]
+    assert told["trial"] == TRIAL
+    assert "where the loss of" in run_assay("show", copied).out
+    assert SECTION not in (copied / "report.html").read_text(encoding="utf-8")
+    assert run_assay("report", copied, "--output", tmp_path / "drawn").status == 0
+    for name in ("report.html", "report.md"):
+        assert SECTION in (tmp_path / "drawn" / name).read_text(encoding="utf-8")
+    assay.open_study(copied).report()
+    assert SECTION in (copied / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_damaged_explanation_is_named_with_what_to_do(copied: Path) -> None:
+    assay.open_study(copied).explain(TRIAL, items=4)
+    (path,) = copied.glob("measurements/*/explanations/*.json")
+    path.write_bytes(path.read_bytes()[:100])
+    for command in ("report", "show"):
+        ran = run_assay(command, copied)
+        assert ran.status == 5
+        assert str(path) in ran.err.replace("\n", "")
+        assert "delete it" in ran.err
+    path.unlink()
+    assert run_assay("report", copied).status == 0
+
+
+def test_the_terminal_names_the_groups(copied: Path) -> None:
+    ran = run_assay("explain", copied)
     assert ran.status == 0, ran.err
     assert "second" in ran.out
     assert "dB" in ran.out
+    assert f"drawn in {copied / 'report.html'}" in ran.out
+    assert SECTION in (copied / "report.html").read_text(encoding="utf-8")
 
 
 def test_wrong_input_is_answered_in_words(finished: Path, tmp_path: Path) -> None:
