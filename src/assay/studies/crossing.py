@@ -1,4 +1,4 @@
-"""A mixed form that is built to learn what tensors between groups of different formats cost."""
+"""Mixed forms that are built to learn what tensors between groups of different formats cost."""
 
 from __future__ import annotations
 
@@ -35,35 +35,45 @@ def find_float(space: Workspace, forms: Mapping[Precision, Attempt]) -> Precisio
     return next((precision for precision in rests if precision in forms), Precision.FP32)
 
 
-def build_crossed(space: Workspace, grouping: Grouping, base: Attempt, kept: Precision) -> CrossedForm | None:
-    """Build the form; None where the runtime cannot, or there is nothing to mix.
+def build_crossed(space: Workspace, grouping: Grouping, base: Attempt, kept: Precision) -> tuple[CrossedForm, ...]:
+    """Build two forms: one with every second group in floats, one with the others.
+
+    Together they have every group once in integers and once in floats, as the two forms have whose groups are all
+    alike. So what they take beyond these is the price of conversions, whatever single groups take.
 
     Args:
         space: of the study.
         grouping: of the base.
         base: the form that quantizes all groups.
-        kept: format of every second group.
+        kept: format of the groups that stay in floats.
+
+    Returns:
+        Nothing where the runtime cannot, or there is nothing to mix.
 
     Raises:
         StoreError: the study's folder cannot be written.
     """
-    mix = tuple(kept if index % 2 == 0 else Precision.INT8 for index in range(len(grouping.groups)))
-    if Precision.INT8 not in mix:
-        return None
-    plan = base.candidate.plan
-    nodes = {
-        name: kept
-        for group, precision in zip(grouping.groups, mix, strict=True)
-        for name in group.nodes
-        if precision is kept
-    }
-    overrides = tuple(sorted(({name: kept for name, _ in plan.overrides} | nodes).items()))
-    candidate = Candidate(base.candidate.runtime, replace(plan, rest=kept, overrides=overrides))
-    runtime = candidate.runtime
-    if not space.backends[runtime].supports(candidate.plan, space.target(runtime)).supported:
-        return None
+    count, runtime = len(grouping.groups), base.candidate.runtime
+    if count < 2:  # noqa: PLR2004 - one group has no neighbour
+        return ()
+    mixes = [tuple(kept if index % 2 == odd else Precision.INT8 for index in range(count)) for odd in (0, 1)]
+    candidates = [compose(grouping, base.candidate, mix, kept) for mix in mixes]
+    supports, target = space.backends[runtime].supports, space.target(runtime)
+    if not all(supports(candidate.plan, target).supported for candidate in candidates):
+        return ()
     try:
-        return CrossedForm(mix, build_candidate(space, candidate).folder)
+        return tuple(
+            CrossedForm(mix, build_candidate(space, candidate).folder)
+            for mix, candidate in zip(mixes, candidates, strict=True)
+        )
     except BackendError as error:
         space.progress.say(f"{runtime}: what groups of different formats cost each other is a guess: {error}")
-        return None
+        return ()
+
+
+def compose(grouping: Grouping, base: Candidate, mix: Mix, kept: Precision) -> Candidate:
+    """The candidate of a mix of integers and one other format, which is that of the rest, too."""
+    overrides = {name: kept for name, _ in base.plan.overrides}
+    for group, precision in zip(grouping.groups, mix, strict=True):
+        overrides |= dict.fromkeys(group.nodes, kept) if precision is kept else {}
+    return Candidate(base.runtime, replace(base.plan, rest=kept, overrides=tuple(sorted(overrides.items()))))

@@ -1,14 +1,14 @@
 """Measures what every group of a plan takes in every format, for the search over mixed plans.
 
 The runtime tells what its nodes take, and which nodes of the model they compute. What tensors cost that go from a group
-in one format to a group in another shows in no form whose groups are all alike. So one form is built in which every
-second group stays in floats, and what it takes beyond its groups is divided among the elements that it converts.
+in one format to a group in another shows in no form whose groups are all alike. So two forms are built in which every
+second group stays in floats, and what they take beyond their groups is divided among the elements that they convert.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -37,14 +37,12 @@ class Measured:
     Attributes:
         profiles: of the forms in one format each.
         rest: format of what no group has.
-        mix: of the form whose groups differ; None where there is none.
-        mixed_ms: of one call of it.
+        mixed: formats and milliseconds of the forms whose groups differ.
     """
 
     profiles: Mapping[Precision, Profile]
     rest: Precision
-    mix: Mix | None = None
-    mixed_ms: float = 0.0
+    mixed: tuple[tuple[Mix, float], ...] = ()
 
 
 def measure_costs(space: Workspace, grouping: Grouping, model: ir.Model, forms: Forms) -> CostTable:
@@ -77,12 +75,12 @@ def measure_costs(space: Workspace, grouping: Grouping, model: ir.Model, forms: 
     return level(table, forms)
 
 
-def profile_forms(space: Workspace, forms: Forms, crossed: CrossedForm | None) -> Measured:
+def profile_forms(space: Workspace, forms: Forms, crossed: Sequence[CrossedForm]) -> Measured:
     """Profile the forms; where the runtime fails at that, their quick times are all there is."""
     runtime, rest = forms[Precision.INT8].candidate.runtime, forms[Precision.INT8].candidate.plan.rest
     rest = rest if rest in forms else Precision.FP32
     folders = [space.store.artifact(attempt.address) for attempt in forms.values()]
-    timed = () if crossed is None else (crossed.folder,)
+    timed = [form.folder for form in crossed]
     space.progress.start(f"{runtime}: timing groups of nodes", None)
     try:
         found = profile_artifacts(folders, timed, space.sample, space.target(runtime), space.request.limits)
@@ -93,14 +91,15 @@ def profile_forms(space: Workspace, forms: Forms, crossed: CrossedForm | None) -
     finally:
         space.progress.finish()
     profiles = dict(zip(forms, found, strict=False))
-    return Measured(profiles, rest) if crossed is None else Measured(profiles, rest, crossed.mix, found[-1].whole_ms)
+    others = found[len(folders) :]
+    return Measured(profiles, rest, tuple((form.mix, one.whole_ms) for form, one in zip(crossed, others, strict=True)))
 
 
 def tabulate(layout: Layout, measured: Measured) -> CostTable:
     """The times of groups, and of what lies between them.
 
-    The forms in INT8 and in the format of the rest are predicted as they were measured, and so is the form whose groups
-    differ, unless it is faster than its groups.
+    The forms in INT8 and in the format of the rest are predicted as they were measured, and so are those whose groups
+    differ, all together, unless they are faster than their groups.
     """
     profiles = measured.profiles
     divided = {p: divide_times(profile.nodes, layout.owners, profile.whole_ms) for p, profile in profiles.items()}
@@ -115,11 +114,14 @@ def tabulate(layout: Layout, measured: Measured) -> CostTable:
         crossing_ms=0.0,
     )
     whole = profiles[Precision.INT8].whole_ms
-    if measured.mix is None:
+    if not measured.mixed:
         return settle(table, layout, whole, estimate_crossing(table, divided[Precision.INT8]))
-    unit = measured.mixed_ms / max(table.count_crossed(measured.mix), 1)
-    none, one = (settle(table, layout, whole, rate).predict_ms(measured.mix) for rate in (0.0, unit))
-    share = (measured.mixed_ms - none) / (one - none) if one > none else 0.0
+    wanted = sum(ms for _, ms in measured.mixed)
+    unit = wanted / max(1, sum(table.count_crossed(mix) for mix, _ in measured.mixed))
+    none, one = (
+        sum(settle(table, layout, whole, rate).predict_ms(mix) for mix, _ in measured.mixed) for rate in (0.0, unit)
+    )
+    share = (wanted - none) / (one - none) if one > none else 0.0
     return settle(table, layout, whole, unit * max(0.0, share))
 
 

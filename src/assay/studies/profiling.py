@@ -16,7 +16,7 @@ from assay.studies.files import SCRATCH, store_errors
 from assay.studies.isolation import Doing, Limits, WatchedProcess, run_to_end
 from assay.studies.profiling_worker import Profile, ProfileJob, ProfileReply
 
-CALLS = 12
+CALLS = 5
 BUDGET_S = 8.0
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -25,8 +26,8 @@ from assay.measure.latency import measure_latency
 from assay.studies.following import follow
 from assay.studies.worker import write_reply
 
-ROUNDS = 3
-"""Of profiling every artifact."""
+ROUNDS = 5
+"""Of profiling every artifact, where time allows."""
 
 
 class ProfileJob(msgspec.Struct, frozen=True):
@@ -38,7 +39,7 @@ class ProfileJob(msgspec.Struct, frozen=True):
         feeds: file of the arrays of every call.
         target: to open them for.
         calls: that a node's time is the median of.
-        budget_s: of timing all artifacts in turn, without profiling.
+        budget_s: of timing all artifacts in turn without profiling, and again of profiling.
     """
 
     built: tuple[str, ...]
@@ -83,7 +84,10 @@ def profile_artifacts(job: ProfileJob) -> tuple[Profile, ...]:
     with ExitStack() as stack:
         sessions = {folder: stack.enter_context(backend.open(Path(folder), job.target)) for folder in folders}
         samples = measure_latency(sessions, feeds, budget_s=job.budget_s, needed=job.calls)
-        rounds = [[profile_session(sessions[one], feeds, job.calls) for one in job.built] for _ in range(ROUNDS)]
+        rounds: list[list[tuple[NodeTime, ...]]] = []
+        latest = time.monotonic() + job.budget_s
+        while not rounds or (len(rounds) < ROUNDS and time.monotonic() < latest):
+            rounds.append([profile_session(sessions[one], feeds, job.calls) for one in job.built])
     nodes = {folder: join_rounds(found) for folder, found in zip(job.built, zip(*rounds, strict=True), strict=True)}
     return tuple(Profile(float(np.median(samples[one].calls_ms)), nodes.get(one, ())) for one in folders)
 

@@ -1,8 +1,8 @@
 """What the nodes of an ONNX Runtime artifact take: its profile, joined with the graph that was built.
 
-Rewrites rename nodes: a node that takes in others keeps the name of one of them, with a suffix, and the tensors at the
-edges of what was rewritten keep theirs. A product that has lost its name is looked for on the way to the next node that
-has one; anything else that has, on the way from the last.
+Rewrites rename nodes: a node that takes in others has the name of one of them or of its result, with a suffix, and the
+tensors at the edges of what was rewritten keep theirs. A product that has lost its name is looked for on the way to the
+next node that has one; anything else that has, on the way from the last.
 """
 
 from __future__ import annotations
@@ -134,12 +134,11 @@ def find_origins(
 
 def _name_origins(node: onnx.NodeProto, names: Collection[str], makers: Mapping[str, str]) -> list[str]:
     """Nodes that an executed node tells of, by its own name and by those of its results."""
-    found: dict[str, None] = {}
     name = node.name
-    while name not in names and SUFFIX.search(name):
+    while name not in names and name not in makers and SUFFIX.search(name):
         name = SUFFIX.sub("", name)
-    if name in names:
-        found[name] = None
+    called = name if name in names else makers.get(name) if name != node.name else None
+    found = {} if called is None else {called: None}
     found |= dict.fromkeys(makers[output] for output in node.output if output in makers)
     return list(found)
 

@@ -101,7 +101,8 @@ def time_nodes(compiled: Any, tensors: Sequence[tuple[int, Any]], calls: int) ->
 def describe_nodes(compiled: Any, times: Profile, origins: Mapping[str, str]) -> tuple[NodeTime, ...]:  # noqa: ANN401 - as above
     """Executed nodes in their order.
 
-    What OpenVINO put in to change a layout or a format has no origins of its own: it has those of what reads it.
+    What OpenVINO put in to change a layout or a format has no origins of its own: it has those of what reads it, at an
+    output those of what writes it.
 
     Args:
         compiled: that was timed.
@@ -119,6 +120,9 @@ def describe_nodes(compiled: Any, times: Profile, origins: Mapping[str, str]) ->
             found = [origin for reader in readers for origin in known.get(reader, ())]
         known[name] = tuple(dict.fromkeys(found))
     names = [str(node.get_friendly_name()) for node in nodes]
+    for node, name in zip(nodes, names, strict=True):
+        writers = [port.get_node().get_friendly_name() for port in node.input_values()]
+        known[name] = known[name] or next((known[writer] for writer in writers if known.get(writer)), ())
     return tuple(NodeTime(name, known[name], times[name]) for name in names)
 
 
