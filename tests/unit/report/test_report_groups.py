@@ -263,7 +263,9 @@ def test_the_terminal_names_the_worst() -> None:
         ("body.1.shortcut.conv", 15, "bod.1.sho.conv"),
         ("body.1.shortcut.conv", 10, "b.1.s.conv"),
         ("encoder/layer.11/attention/self/query", 16, "e/l.11/a/s/query"),
-        ("averyveryverylongname", 10, "aver…gname"),
+        ("block01.depthwise", 11, "b01.depthw…"),
+        ("averyveryverylongname", 10, "averyvery…"),
+        ("node_conv2d_23", 10, "node…2d_23"),
     ],
 )
 def test_names_are_shortened_but_keep_their_numbers(name: str, fits: int, short: str) -> None:

@@ -8,6 +8,7 @@ from graph_samples import fill, write
 from onnx import numpy_helper
 from quantize_samples import HEADER, U8S8, U8S8_LOOSE
 
+from assay.backends.table import load_backend
 from assay.core.explanation import Explanation
 from assay.core.plan import Candidate, IntegerDialect, Plan, Scheme
 from assay.core.precision import Placement, Precision, RangeMethod
@@ -15,9 +16,12 @@ from assay.core.requirements import Objective, Requirements, Tolerance
 from assay.core.sensitivity import Mend
 from assay.data.open import open_dataset
 from assay.data.source import DataSource
+from assay.studies.blaming import Case, blame_groups, realise_form
+from assay.studies.calibrating import Calibrator, Pool
 from assay.studies.explaining import explain_trial
 from assay.studies.progress import Silent
 from assay.studies.request import StudyRequest
+from assay.studies.set_statistics import ObservedModel
 from assay.studies.store import StudyStore
 from assay.studies.subject import load_subject
 
@@ -41,6 +45,9 @@ SHAPES = {
     "w1": (16, 3, 3, 3), "b1": (16,), "w2": (16, 1, 3, 3), "b2": (16,), "w3": (16, 16, 1, 1), "b3": (16,),
     "w4": (16, 16, 3, 3), "b4": (16,), "w5": (6, 16), "b5": (6,),
 }  # fmt: skip
+
+
+PLAN = Plan(Precision.INT8, scheme=Scheme(U8S8, Placement.CHAIN, RangeMethod.MIN_MAX))
 
 
 def rescale(model: onnx.ModelProto, name: str, axis: int, factors: np.ndarray) -> None:
@@ -148,3 +155,24 @@ def test_what_is_kept_in_bf16_is_explained_as_in_fp32(tmp_path: Path) -> None:
     narrow, wide = (explain(tmp_path, model, U8S8, ("mixing",), kept) for kept in (Precision.BF16, Precision.FP32))
     assert narrow.sensitivities.groups == wide.sensitivities.groups
     assert "mixing" not in {blame.sensitivity.group.name for blame in narrow.blames}
+
+
+def test_a_running_study_explains_what_it_has_measured_without_another_run(tmp_path: Path) -> None:
+    model = write_network(tmp_path, "3", "4", np.ones(16))
+    whole = explain(tmp_path, model, U8S8)
+    subject = load_subject(model)
+    source = DataSource(path=str(tmp_path / "items.npz"))
+    items = open_dataset(source, subject.signature)
+    backend = load_backend("onnxruntime")
+    observed = ObservedModel("model", subject.prepared, backend, None)
+    store = StudyStore(tmp_path / "STUDY", "0123456789abcdef")
+    form = realise_form(PLAN, Calibrator(observed, Pool(items, 48), store, Silent()))
+    case = Case("onnxruntime.int8", form, (), (Precision.FP32,))
+    found = blame_groups(case, "top1", whole.sensitivities, {}, form.observed.calibration)
+    assert found.graph == whole.graph
+    assert [(b.rank, b.share) for b in found.blames] == [(b.rank, b.share) for b in whole.blames]
+    assert all(blame.kept is None for blame in found.blames)
+    assert all(blame.activations for blame in found.blames)
+    assert [b.proposals[-1].mend for b in found.blames if b.proposals] == [Mend.KEEP] * sum(
+        bool(b.proposals) for b in whole.blames
+    )

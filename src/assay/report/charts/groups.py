@@ -284,7 +284,7 @@ def _drop_operator(name: str, group: NodeGroup) -> str:
 def fit_name(name: str, fits: int) -> str:
     """A name of at most so many characters: its leading parts shortened, as far as needed, but for their numbers.
 
-    What is still too long is cut in its middle, since both ends of a node's name tell where it is.
+    What is still too long is cut at its end, or in its middle where a number stands behind it.
     """
     for letters in (LETTERS, 2, 1):
         parts = re.split(r"([/.])", name)
@@ -294,5 +294,6 @@ def fit_name(name: str, fits: int) -> str:
         text = "".join(parts)
         if len(text) <= fits:
             return text
-    tail = max(1, (fits - 1) * 3 // 5)
-    return f"{text[: max(0, fits - 1 - tail)]}…{text[-tail:]}"
+    numbered = any(letter.isdigit() for letter in re.split(r"[/.]", name)[-1])
+    tail = max(1, (fits - 1) * 3 // 5) if numbered else 0
+    return f"{text[: max(0, fits - 1 - tail)]}…{text[len(text) - tail :]}"
