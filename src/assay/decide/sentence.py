@@ -87,8 +87,7 @@ def _phrase_none(best: Assessment) -> str:
 
 def name(assessment: Assessment) -> str:
     """Precision and runtime."""
-    candidate = assessment.trial.candidate
-    return f"{candidate.plan.precision.upper()} on {candidate.runtime}"
+    return words.name_shortly(assessment.trial.candidate)
 
 
 def _speed(field: Field, assessment: Assessment) -> str:

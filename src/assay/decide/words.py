@@ -91,11 +91,16 @@ def format_loss(quality: Quality, loss: float) -> str:
 
 def name_candidate(candidate: Candidate) -> str:
     """A candidate for a reader: ``INT8 on openvino (u8s8, chain, mse, rest in BF16)``."""
+    form = describe_form(candidate)
+    return f"{candidate.plan.precision.upper()} on {candidate.runtime}{f' ({form})' if form else ''}"
+
+
+def name_shortly(candidate: Candidate) -> str:
+    """Precision and runtime, such as ``INT8 on openvino``, or ``INT8 with 12 nodes in floats on openvino``."""
     plan = candidate.plan
-    text = f"{plan.precision.upper()} on {candidate.runtime}"
-    if plan.scheme is None:
-        return text
-    return f"{text} ({describe_form(candidate)})"
+    kept = sum(precision is not plan.precision for _, precision in plan.overrides)
+    mixed = f" with {format_count(kept)} node{'s' if kept > 1 else ''} in floats" if kept else ""
+    return f"{plan.precision.upper()}{mixed} on {candidate.runtime}"
 
 
 def describe_form(candidate: Candidate) -> str:

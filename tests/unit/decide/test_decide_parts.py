@@ -54,6 +54,15 @@ def test_what_a_plan_keeps_is_told_by_format() -> None:
     assert mixed.endswith(", 1 node kept in FP32, 2 in BF16")
 
 
+def test_a_mixed_plan_is_no_plain_int8() -> None:
+    plain = Candidate("openvino", make_plan(Precision.INT8))
+    kept = tuple((f"n{index}", Precision.BF16) for index in range(1200))
+    mixed = replace(plain, plan=replace(plain.plan, overrides=kept))
+    assert words.name_shortly(plain) == "INT8 on openvino"
+    assert words.name_shortly(mixed) == "INT8 with 1,200 nodes in floats on openvino"
+    assert words.name_candidate(mixed).startswith("INT8 on openvino (")
+
+
 def test_a_metric_of_another_unit_is_not_in_points() -> None:
     quality = replace(make_quality(), higher_is_better=False, reference=12.4)
     assert words.format_metric(quality, 0.25) == "0.250"
