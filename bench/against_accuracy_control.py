@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 from accuracy_control.cases import CASES, Case, holds
 from accuracy_control.contest import time_all
-from accuracy_control.olive import run_olive
+from accuracy_control.olive_part import run_olive
 from accuracy_control.peers import run_accuracy_control, run_plain
 from accuracy_control.product import run_study
 from accuracy_control.results import Row, read_row, write_row

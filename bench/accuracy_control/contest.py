@@ -10,6 +10,7 @@ import numpy as np
 import openvino as ov
 
 from accuracy_control.cases import Case
+from accuracy_control.olive_part import OnnxRuntimeModel
 from accuracy_control.results import Row, read_row
 from accuracy_control.running import properties, read_for_one
 from assay.backends.openvino.settings import Settings, write_settings
@@ -56,6 +57,9 @@ def time_all(case: Case, folder: Path, threads: int, seconds: float) -> Row:
         for name, source, compute in list_models(case, folder):
             if source.suffix == ".blob":
                 sessions[name] = Loaded(source, threads)  # type: ignore[assignment]  # it is only run
+                continue
+            if compute == "onnxruntime":
+                sessions[name] = OnnxRuntimeModel(source, threads)  # type: ignore[assignment]  # the same
                 continue
             built = source if source.is_dir() else host(case, source, folder / "hosted" / name, compute)
             sessions[name] = stack.enter_context(load_backend("openvino").open(built, target))
