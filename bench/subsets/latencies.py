@@ -34,12 +34,14 @@ class Visit:
 
     Attributes:
         ratio: of its time to that of the reference, median over the rounds.
+        cpu_ratio: likewise, of the processor's time.
         reference_ms: what the reference took meanwhile, median.
     """
 
     number: int
     subset: int
     ratio: float
+    cpu_ratio: float
     reference_ms: float
 
 
@@ -83,10 +85,10 @@ def time_together(ground: Ground, number: int, chosen: Sequence[int], reference:
     return [Visit(number, subset, *_compare(samples[name_subset(subset)], samples["reference"])) for subset in chosen]
 
 
-def _compare(one: LatencySamples, reference: LatencySamples) -> tuple[float, float]:
-    """Median ratio by round, and milliseconds of the reference."""
-    ratio = float(np.median(one.per_round_ns / reference.per_round_ns))
-    return ratio, float(np.median(reference.per_round_ns)) / 1e6
+def _compare(one: LatencySamples, reference: LatencySamples) -> tuple[float, float, float]:
+    """Median ratios by round, and milliseconds of the reference."""
+    ratio, cpu_ratio = one.per_round_ns / reference.per_round_ns, one.cpu_ns / reference.cpu_ns
+    return float(np.median(ratio)), float(np.median(cpu_ratio)), float(np.median(reference.per_round_ns)) / 1e6
 
 
 def read_visits(file: Path) -> list[Visit]:
@@ -97,12 +99,17 @@ def read_visits(file: Path) -> list[Visit]:
     return [Visit(**json.loads(line)) for line in lines if line.endswith("}\n")]
 
 
-def sum_up(visits: Sequence[Visit]) -> Mapping[int, Timed]:
-    """Latency of every subset that was timed."""
+def sum_up(visits: Sequence[Visit], *, cpu: bool = False) -> Mapping[int, Timed]:
+    """Latency of every subset that was timed.
+
+    Args:
+        visits: of all passes.
+        cpu: count the processor's time, which other work on the machine changes less, instead of the clock's.
+    """
     scale = float(np.median([visit.reference_ms for visit in visits])) if visits else 0.0
     ratios: dict[int, dict[int, float]] = defaultdict(dict)
     for visit in visits:
-        ratios[visit.subset][visit.number] = visit.ratio
+        ratios[visit.subset][visit.number] = visit.cpu_ratio if cpu else visit.ratio
     return {subset: _join(np.array([by[n] for n in sorted(by)]) * scale) for subset, by in ratios.items()}
 
 
