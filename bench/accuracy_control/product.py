@@ -94,9 +94,9 @@ def run_study(case: Case, folder: Path, threads: int, latency_seconds: float) ->
     )
     seconds = stamps.now
     working = [trial for trial in study.record.trials if trial.status is TrialStatus.OK]
-    trials = [describe_trial(case, trial, output, reference, threads) for trial in working]
-    for row in trials:
-        row["at"] = next((at for at, line in stamps.lines if line.startswith(f"{row['trial']}: ")), None)
+    judge = Judge(case, reference, threads)
+    trials = [describe_trial(trial, stamps, output) for trial in working]
+    first, picked = find_first(judge, trials), pick(judge, trials, study.decision.chosen)
     return {
         "seconds": seconds,
         "status": str(study.decision.status),
@@ -104,43 +104,60 @@ def run_study(case: Case, folder: Path, threads: int, latency_seconds: float) ->
         "chosen": study.decision.chosen,
         "stages": stamps.summarise(seconds),
         "trials": trials,
-        "first": find_first(case, trials),
-        "pick": pick(case, trials, study.decision.chosen),
+        "first": first,
+        "pick": picked,
         "lines": stamps.lines,
         "steps": stamps.stages,
     }
 
 
-def describe_trial(case: Case, trial: Trial, output: Path, reference: Array, threads: int) -> Row:
-    """A trial with its metric over all items, read off its artifact."""
-    folder = output / "artifacts" / trial.artifact
-    with load_backend("openvino").open(folder, Target("openvino", threads=threads)) as session:
-        outputs = (session.run(one) for one in case.evaluation_feeds)
-        said = np.concatenate([next(iter(found.values())) for found in outputs])
+def describe_trial(trial: Trial, stamps: Stamps, output: Path) -> Row:
+    """A trial in a table, with the seconds after which it had been built and scored on the search items."""
     evidence = trial.evidence
     certificate = None if evidence is None else evidence.certificate
     timing = None if evidence is None else evidence.latency
     return {
         "trial": trial.id,
-        "artifact": str(folder),
-        "metric": case.judge(said, reference)[0],
+        "artifact": str(output / "artifacts" / trial.artifact),
         "kept": len(trial.candidate.plan.overrides),
         "reference": trial.reference,
+        "at": next((at for at, line in stamps.lines if line.startswith(f"{trial.id}: ")), None),
         "p50_ms": None if timing is None else timing.p50.value,
         "certificate": None if certificate is None else str(certificate.status),
     }
 
 
-def find_first(case: Case, trials: Sequence[Row]) -> Row | None:
-    """The first plan, FP32 apart, that holds as NNCF judges: the metric over all items within the tolerance."""
-    holding = [row for row in trials if holds(case, row["metric"]) and not row["reference"] and row["at"] is not None]
-    return min(holding, key=lambda row: row["at"], default=None)
+@dataclass
+class Judge:
+    """Scores artifacts over all items, as NNCF's models are scored, and writes the metric into their rows."""
+
+    case: Case
+    reference: Array
+    threads: int
+
+    def holds(self, row: Row) -> bool:
+        """Whether the metric over all items is within the tolerance; outside the study's own seconds."""
+        if "metric" not in row:
+            with load_backend("openvino").open(
+                Path(row["artifact"]), Target("openvino", threads=self.threads)
+            ) as session:
+                outputs = (session.run(one) for one in self.case.evaluation_feeds)
+                said = np.concatenate([next(iter(found.values())) for found in outputs])
+            row["metric"] = self.case.judge(said, self.reference)[0]
+        return holds(self.case, row["metric"])
 
 
-def pick(case: Case, trials: Sequence[Row], chosen: str | None) -> Row | None:
+def find_first(judge: Judge, trials: Sequence[Row]) -> Row | None:
+    """The first plan, FP32 apart, that holds as NNCF judges."""
+    tried = sorted((row for row in trials if row["at"] is not None and not row["reference"]), key=lambda row: row["at"])
+    return next((row for row in tried if judge.holds(row)), None)
+
+
+def pick(judge: Judge, trials: Sequence[Row], chosen: str | None) -> Row | None:
     """The plan that Assay chose; where it certified none, the fastest that holds as NNCF judges."""
-    by_name = {row["trial"]: row for row in trials}
-    if chosen is not None:
-        return by_name[chosen]
-    holding = [row for row in trials if holds(case, row["metric"]) and row["p50_ms"] is not None]
-    return min(holding, key=lambda row: row["p50_ms"], default=None)
+    for row in trials:
+        if row["trial"] == chosen:
+            judge.holds(row)
+            return row
+    timed = sorted((row for row in trials if row["p50_ms"] is not None), key=lambda row: row["p50_ms"])
+    return next((row for row in timed if judge.holds(row)), None)
