@@ -138,14 +138,15 @@ def list_lines(rows: dict[str, Row]) -> list[tuple[str, float, float | None, str
 def print_pair(case: Case, rows: dict[str, Row], verdict: Row) -> None:
     """The table of a pair."""
     times = rows["latency"]["models"]
-    print(f"\n{case.name}: {case.metric} >= {1 - case.tolerance:g}, {len(case.evaluation_feeds):,} items")
-    print(f"{'contender':<28}{'seconds':>9}{case.metric:>11}{'holds':>7}{'p50 ms':>9}{'x FP32':>8}  what")
-    for name, metric, seconds, note in list_lines(rows):
+    metric = "1 - mae" if case.metric == "mae" else case.metric
+    print(f"\n{case.name}: {metric} >= {1 - case.tolerance:g}, {len(case.evaluation_feeds):,} items")
+    print(f"{'contender':<28}{'seconds':>9}{metric:>11}{'holds':>7}{'p50 ms':>9}{'x FP32':>8}  what")
+    for name, value, seconds, note in list_lines(rows):
         took = "" if seconds is None else f"{seconds:.1f}"
-        held = "yes" if holds(case, metric) else "no"
+        held = "yes" if holds(case, value) else "no"
         timed = times.get(name)
         speed = f"{timed['p50_ms']:>9.3f}{timed['over_fp32'][1]:>7.2f}x" if timed else f"{'':>17}"
-        print(f"{name:<28}{took:>9}{metric:>11.4f}{held:>7}{speed}  {note}")
+        print(f"{name:<28}{took:>9}{value:>11.4f}{held:>7}{speed}  {note}")
     if "olive" in rows and "metric" not in rows["olive"]:
         print(f"{'olive':<28}{rows['olive']['seconds']:>9.1f}  {rows['olive']['said']}")
     first, plan = verdict["assay_first_seconds"], verdict["assay_plan_seconds"]

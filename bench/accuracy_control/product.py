@@ -82,7 +82,7 @@ def run_study(case: Case, folder: Path, threads: int, latency_seconds: float) ->
         evaluation=case.evaluation,
         calibration=case.calibration,
         preprocess=case.preprocess,
-        tolerance=f"{case.metric}: {100 * case.tolerance:g}pp",
+        tolerance=f"{case.metric}: {case.tolerance:g}",
         output=output,
         progress=stamps,
         runtimes=("openvino",),
