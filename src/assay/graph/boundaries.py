@@ -27,13 +27,16 @@ def find_boundaries(bound: ir.Model, grouping: Grouping) -> tuple[Boundary, ...]
         index: {name for name in grouping.tensors[group.name] if name in grouping.sources}
         for index, group in enumerate(grouping.groups)
     }
-    found = []
-    for value in _list_values(bound):
-        if str(value.name) in grouping.sources:
-            boundary = _describe(value, owner, reads)
-            if len(boundary.readers) + (boundary.writer is not None) + boundary.read_in_floats > 1:
-                found.append(boundary)
-    return tuple(boundary for boundary in found if boundary.readers or boundary.writer is not None)
+    values = [value for value in _list_values(bound) if value.name in grouping.sources]
+    found = [_describe(value, owner, reads) for value in values]
+    return tuple(one for one in found if _is_shared(one))
+
+
+def _is_shared(boundary: Boundary) -> bool:
+    """Whether a tensor concerns more than one group, or a group that writes it and somebody outside."""
+    if boundary.writer is None:
+        return len(boundary.readers) > 1
+    return bool(boundary.readers) or boundary.read_in_floats
 
 
 def _list_values(model: ir.Model) -> list[ir.Value]:

@@ -10,6 +10,7 @@ import pytest
 from openvino_models import Network
 
 from assay.backends.openvino.adapter import OpenVinoBackend
+from assay.backends.openvino.profile import trace_operator
 from assay.backends.openvino.settings import read_settings, write_settings
 from assay.core.mixing import NodeTime
 from assay.core.plan import Plan
@@ -65,6 +66,14 @@ def test_every_executed_node_has_nodes_of_the_model(built: Path, target: Target)
 
 def test_what_is_called_after_a_tensor_is_written_down(built: Path) -> None:
     assert ("y", "n6") in read_settings(built).renamed
+
+
+def test_an_operator_that_a_rewrite_added_belongs_to_the_one_it_is_named_after() -> None:
+    origins = {"a/MatMul": "product", "a/MatMul/WithoutBiases": "biased"}
+    assert trace_operator("a/MatMul/DequantizationMultiply", origins) == "product"
+    assert trace_operator("a/MatMul/WithoutBiases/DequantizationMultiply", origins) == "biased"
+    assert trace_operator("a/MatMul2", origins) is None
+    assert trace_operator("", origins) is None
 
 
 def test_an_older_artifact_can_be_profiled(built: Path, tmp_path: Path) -> None:

@@ -70,6 +70,13 @@ def test_one_group_alone_has_no_boundary() -> None:
     assert found == ()
 
 
+def test_what_comes_in_floats_belongs_to_the_one_group_that_reads_it() -> None:
+    text = HEADER + "g (float[N, 4] x) => (float[N, 4] y) { e = Exp(x) a = MatMul(e, w) y = Add(a, e) }"
+    grouping, found = look(make(text, {"w": (4, 4)}), S8S8, Placement.OPERANDS)
+    assert len(grouping.groups) == 1
+    assert found == ()
+
+
 def test_a_mover_in_no_group_ends_a_boundary() -> None:
     text = (
         HEADER

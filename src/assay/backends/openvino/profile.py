@@ -114,7 +114,7 @@ def describe_nodes(compiled: Any, times: Profile, origins: Mapping[str, str]) ->
     for node in reversed(nodes):
         notes, name = node.get_rt_info(), str(node.get_friendly_name())
         originals = notes["originalLayersNames"].astype(str).split(",") if "originalLayersNames" in notes else []
-        found = [origins[original] for original in originals if original in origins]
+        found = [origin for original in originals if (origin := trace_operator(original, origins)) is not None]
         if not found:
             readers = [entry.get_node().get_friendly_name() for port in node.outputs() for entry in _read_by(port)]
             found = [origin for reader in readers for origin in known.get(reader, ())]
@@ -124,6 +124,19 @@ def describe_nodes(compiled: Any, times: Profile, origins: Mapping[str, str]) ->
         writers = [port.get_node().get_friendly_name() for port in node.input_values()]
         known[name] = known[name] or next((known[writer] for writer in writers if known.get(writer)), ())
     return tuple(NodeTime(name, known[name], times[name]) for name in names)
+
+
+def trace_operator(original: str, origins: Mapping[str, str]) -> str | None:
+    """ONNX node of an operator, also of one that a rewrite named after another, as ``MatMul/DequantizationMultiply``.
+
+    Args:
+        original: name of the operator.
+        origins: of ``find_origins``.
+    """
+    name = original
+    while name and name not in origins:
+        name = name.rpartition("/")[0]
+    return origins.get(name)
 
 
 def _is_executed(node: Any, times: Profile) -> bool:  # noqa: ANN401 - as above
