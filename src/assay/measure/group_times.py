@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -116,3 +117,16 @@ def divide_evenly(weights: Sequence[float]) -> list[float]:
     """Shares of one by weight; equal ones where nothing has a weight."""
     total = sum(weights)
     return [weight / total if total > 0 else 1 / len(weights) for weight in weights]
+
+
+def even_out(times: Sequence[float], kinds: Sequence[str]) -> list[float]:
+    """Give groups of one kind their mean time, since what tells them apart is chance.
+
+    Args:
+        times: of the groups.
+        kinds: what each group's time depends on.
+    """
+    found: dict[str, list[float]] = {}
+    for time, kind in zip(times, kinds, strict=True):
+        found.setdefault(kind, []).append(time)
+    return [statistics.fmean(found[kind]) for kind in kinds]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +35,26 @@ def find_float(space: Workspace, forms: Mapping[Precision, Attempt]) -> Precisio
     runtime = forms[Precision.INT8].candidate.runtime
     rests = space.backends[runtime].rests(space.target(runtime))
     return next((precision for precision in rests if precision in forms), Precision.FP32)
+
+
+@contextmanager
+def open_crossed(
+    space: Workspace, grouping: Grouping, base: Attempt, kept: Precision
+) -> Iterator[tuple[CrossedForm, ...]]:
+    """The forms of ``build_crossed``, which are no candidates: those that were not there before go at the end.
+
+    Raises:
+        StoreError: the study's folder cannot be written.
+    """
+    before = set(space.store.artifacts.iterdir())
+    forms: tuple[CrossedForm, ...] = ()
+    try:
+        forms = build_crossed(space, grouping, base, kept)
+        yield forms
+    finally:
+        for form in forms:
+            if form.folder not in before:
+                shutil.rmtree(form.folder, ignore_errors=True)
 
 
 def build_crossed(space: Workspace, grouping: Grouping, base: Attempt, kept: Precision) -> tuple[CrossedForm, ...]:

@@ -17,9 +17,9 @@ from assay.core.errors import BackendError
 from assay.core.mixing import CostTable, Mix
 from assay.core.precision import Precision
 from assay.graph.groups import Grouping
-from assay.measure.group_times import GroupTimes, divide_evenly, divide_times, fill_gaps
+from assay.measure.group_times import GroupTimes, divide_evenly, divide_times, even_out, fill_gaps
 from assay.studies.attempt import Attempt
-from assay.studies.crossing import CrossedForm, build_crossed, find_float
+from assay.studies.crossing import CrossedForm, find_float, open_crossed
 from assay.studies.group_layout import Layout, lay_out
 from assay.studies.latency_tables import LatencyFile, describe_target
 from assay.studies.profiling import profile_artifacts
@@ -67,8 +67,8 @@ def measure_costs(space: Workspace, grouping: Grouping, model: ir.Model, forms: 
     if known is not None:
         space.progress.say(f"{runtime}: the times of all {len(grouping.groups)} groups are known from earlier studies")
         return level(keys.recall(layout, known), forms)
-    crossed = build_crossed(space, grouping, forms[Precision.INT8], kept)
-    measured = profile_forms(space, forms, crossed)
+    with open_crossed(space, grouping, forms[Precision.INT8], kept) as crossed:
+        measured = profile_forms(space, forms, crossed)
     table = tabulate(layout, measured)
     if all(profile.nodes for profile in measured.profiles.values()):
         file.add(keys.collect(table))
@@ -104,7 +104,8 @@ def tabulate(layout: Layout, measured: Measured) -> CostTable:
     profiles = measured.profiles
     divided = {p: divide_times(profile.nodes, layout.owners, profile.whole_ms) for p, profile in profiles.items()}
     filled = {
-        p: fill_gaps(times.groups, layout.weights, profiles[p].whole_ms, times.rest_ms) for p, times in divided.items()
+        p: even_out(fill_gaps(times.groups, layout.weights, profiles[p].whole_ms, times.rest_ms), layout.signatures)
+        for p, times in divided.items()
     }
     fixed = max(0.0, profiles[measured.rest].whole_ms - sum(filled[measured.rest]))
     table = CostTable(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assay.core.mixing import NodeTime
-from assay.measure.group_times import Owners, divide_evenly, divide_times, fill_gaps
+from assay.measure.group_times import Owners, divide_evenly, divide_times, even_out, fill_gaps
 
 OWNERS = Owners(
     groups={"conv": 0, "relu": 0, "product": 1, "bias": 1},
@@ -64,3 +64,7 @@ def test_a_missing_time_is_its_part_of_the_whole_as_far_as_time_is_left() -> Non
 def test_shares_add_to_one() -> None:
     assert divide_evenly((3, 1)) == [0.75, 0.25]
     assert divide_evenly((0, 0)) == [0.5, 0.5]
+
+
+def test_groups_of_one_kind_take_their_mean() -> None:
+    assert even_out((1.0, 5.0, 3.0), ("a", "b", "a")) == [2.0, 5.0, 2.0]

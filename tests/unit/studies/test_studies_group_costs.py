@@ -41,7 +41,7 @@ LAYOUT = Layout(
     boundaries=(Boundary(0, (1,), 1000),),
     weights=(3.0, 1.0),
     foreign=(50, 0),
-    signatures=("s", "s"),
+    signatures=("s", "t"),
     rest="r",
 )
 FLOATS = Profile(10.0, (NodeTime("a", ("a",), 6.0), NodeTime("b", ("b",), 3.0), NodeTime("n", ("norm",), 1.0)))
@@ -77,6 +77,13 @@ def test_no_price_is_negative() -> None:
     slow = Profile(40.0, FLOATS.nodes)
     for times in tabulate(LAYOUT, Measured({FP32: slow, INT8: INTEGERS}, FP32)).groups:
         assert min(times.values()) >= 0.0
+
+
+def test_groups_that_are_alike_take_equally_long() -> None:
+    alike = replace(LAYOUT, signatures=("s", "s"), foreign=(0, 0), weights=(1.0, 1.0))
+    table = tabulate(alike, Measured({FP32: FLOATS, INT8: INTEGERS}, FP32))
+    assert table.groups[0] == table.groups[1] == {FP32: 4.5, INT8: 2.0}
+    assert predict(table)[FP32, FP32] == 10.0
 
 
 def test_groups_share_the_time_of_what_cannot_be_profiled_by_size() -> None:
@@ -144,7 +151,9 @@ def test_costs_are_measured_once_for_all_studies(
     monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
     monkeypatch.setattr(profiling, "BUDGET_S", 0.3)
     grouping, model, forms = forms_of(runtime)
+    artifacts = set(space.store.artifacts.iterdir())
     table = measure_costs(space, grouping, model, forms)
+    assert set(space.store.artifacts.iterdir()) == artifacts  # what was built to learn from is gone
     assert len(table.groups) == len(grouping.groups) == 3
     assert all(set(times) == {FP32, INT8} and min(times.values()) > 0 for times in table.groups)
     assert min(table.fixed_ms, table.crossing_ms) >= 0
