@@ -33,12 +33,12 @@ class Knapsack:
     Attributes:
         costs: times of the groups and between them.
         noises: of groups in INT8.
-        float_noise: format -> noise of one group in it; nothing for FP32.
+        float_noise: format -> noise of each group in it; nothing for FP32.
     """
 
     costs: CostTable
     noises: NoiseModel
-    float_noise: Mapping[Precision, float]
+    float_noise: Mapping[Precision, Sequence[float]]
 
     def predict_ms(self, mix: Mix) -> float:
         """Time of one call of a mixed plan."""
@@ -54,7 +54,8 @@ class Knapsack:
 
     def sum_float_noise(self, mix: Mix) -> float:
         """Noise of those groups that are in floats."""
-        return sum(self.float_noise.get(precision, 0.0) for precision in mix if precision is not Precision.INT8)
+        known = self.float_noise
+        return sum(known[precision][group] for group, precision in enumerate(mix) if precision in known)
 
 
 def _is_crossed(boundary: Boundary, mix: Mix) -> bool:
@@ -130,7 +131,11 @@ class _Program:
         """Noise of each variable."""
         noises, floats = self._sack.noises, self._sack.float_noise
         own = [
-            float(noises.groups[group]) if precision is Precision.INT8 else floats.get(precision, 0.0)
+            float(noises.groups[group])
+            if precision is Precision.INT8
+            else floats[precision][group]
+            if precision in floats
+            else 0.0
             for group in range(self._groups)
             for precision in self._formats
         ]

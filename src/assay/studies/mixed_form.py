@@ -28,6 +28,7 @@ from assay.data.subset import every
 from assay.decide.knapsack import Knapsack
 from assay.decide.risks import fit_noises
 from assay.graph.groups import Grouping, find_groups
+from assay.graph.narrow import round_nodes
 from assay.graph.realise import list_kept, list_nonfinite, realise
 from assay.graph.simulate import simulate
 from assay.measure.noise import NoiseMeter
@@ -56,7 +57,7 @@ class MeasuredForm:
         groups: their names, in the order of the switches.
         settings: indices of the quantized groups of each setting that was measured.
         noises: of these settings; None where a value was not finite.
-        float_noise: format -> noise of one group in it.
+        float_noise: format -> noise of each group in it.
         items: that the noises were measured on.
         passes: runs of these items for the sensitivities.
         seconds: wall time of measuring noises and costs.
@@ -66,7 +67,7 @@ class MeasuredForm:
     settings: tuple[tuple[int, ...], ...]
     noises: tuple[float | None, ...]
     costs: CostTable
-    float_noise: Mapping[Precision, float]
+    float_noise: Mapping[Precision, tuple[float, ...]]
     items: int
     passes: int
     seconds: float
@@ -93,7 +94,7 @@ class MixedForm:
         self.base = base
         self._model, self._realised, self._grouping = self._realise()
         self.groups: tuple[NodeGroup, ...] = self._grouping.groups
-        self._name = f"mixed/{base.id}"
+        self._name = f"mixed/{base.id}.groups"
         self._items = self._choose_items()
 
     @property
@@ -225,7 +226,7 @@ class MixedForm:
         """Search items that the groups are measured on; none where even a few would take too long."""
         space = self._space
         probe = self._forms[Precision.FP32].probe
-        calls = SLOWER * (len(self.groups) + 2) / space.request.batch
+        calls = SLOWER * (len(self.groups) + 2) * (1 + len(self._list_narrow())) / space.request.batch
         seconds = calls * (0.0 if probe is None else probe.quick_ms / 1e3)
         allowed = MEASURING_SHARE * space.request.mixed.seconds
         count = MOST_ITEMS if seconds * MOST_ITEMS <= allowed else int(allowed / seconds)
@@ -246,13 +247,26 @@ class MixedForm:
             self._passes = self._stack.enter_context(open_passes(simulated, Path(scratch)))
         return self._passes
 
-    def _measure_floats(self) -> dict[Precision, float]:
-        """Noise of one group in each 16-bit format: an equal part of what the whole form has in it."""
+    def _measure_floats(self) -> dict[Precision, tuple[float, ...]]:
+        """Noise of each group in each 16-bit format: its part of what the runtime's form of the whole model has."""
         return {
-            precision: self._measure_form(precision) / len(self.groups)
-            for precision in self.list_floats()
-            if precision is not Precision.FP32
+            precision: divide_noise(self._measure_form(precision), self._simulate_floats(precision))
+            for precision in self._list_narrow()
         }
+
+    def _list_narrow(self) -> list[Precision]:
+        """The 16-bit formats that groups may be left in."""
+        return [precision for precision in self.list_floats() if precision is not Precision.FP32]
+
+    def _simulate_floats(self, precision: Precision) -> list[float]:
+        """Noise of each group alone in a 16-bit format, all others in FP32."""
+        names = {name for group in self.groups for name in group.nodes}
+        rounded = round_nodes(self._model, names, precision)
+        simulated = simulate(self._model, rounded, replace(self._grouping, firm=frozenset()))
+        places = np.arange(len(self.groups))
+        settings = [places == index for index in places]
+        with tempfile.TemporaryDirectory(prefix="assay-") as scratch, open_passes(simulated, Path(scratch)) as passes:
+            return [one.noise for one in measure_settings(passes, self._questions(), settings, self._space.progress)]
 
     def _measure_form(self, precision: Precision) -> float:
         """Noise of a whole form beside FP32, on the same items."""
@@ -271,6 +285,21 @@ class MixedForm:
 
     def _scoring_target(self) -> Target:
         return self._space.scoring_target(self.base.runtime)
+
+
+def divide_noise(whole: float, parts: Sequence[float]) -> tuple[float, ...]:
+    """The noise of a whole form, divided among its groups as what each makes alone; equally where that tells nothing.
+
+    Noises of groups hardly add up to the whole's, since their errors are not quite of different origin.
+
+    Args:
+        whole: of the form in one format.
+        parts: of each group alone in it; at least one.
+    """
+    total = math.fsum(parts)
+    if not (math.isfinite(total) and total > 0):
+        return (whole / len(parts),) * len(parts)
+    return tuple(whole * part / total for part in parts)
 
 
 def _store_noise(noise: float) -> float | None:

@@ -168,9 +168,9 @@ class _Search:
         noises = {self._form.base: self._noise}
         for one in self._seen:
             plain = one.candidate.runtime == self._form.base.runtime and one.candidate.plan.scheme is None
-            share = self._measured.float_noise.get(one.candidate.plan.precision, 0.0) if plain else 0.0
-            if share > 0:
-                noises[one.candidate] = share * len(self._form.groups)
+            whole = sum(self._measured.float_noise.get(one.candidate.plan.precision, ())) if plain else 0.0
+            if whole > 0:
+                noises[one.candidate] = whole
         known = {one.candidate: one for one in self._seen}
         return [Point(noise, known[name]) for name, noise in noises.items() if math.isfinite(noise)]
 

@@ -30,7 +30,9 @@ def make_sack(rng: np.random.Generator, groups: int, crossing_ms: float) -> Knap
     touching = list_touching(boundaries, groups)
     shared[touching.sum(axis=1) < 2] = 0
     noises = NoiseModel(rng.uniform(0.1, 1, groups), shared, touching)
-    return Knapsack(CostTable(times, tuple(boundaries), 0.7, crossing_ms), noises, {BF16: 0.01})
+    return Knapsack(
+        CostTable(times, tuple(boundaries), 0.7, crossing_ms), noises, {BF16: rng.uniform(0, 0.3, groups).tolist()}
+    )
 
 
 def search_all(sack: Knapsack, budget: float, formats: tuple[Precision, ...]) -> Mix:
@@ -92,3 +94,14 @@ def test_converting_back_and_forth_is_paid_for() -> None:
     assert solve(cheap, 2.5, (INT8, FP32)) == (INT8, FP32, INT8)
     assert dear.predict_ms((INT8, FP32, INT8)) == pytest.approx(8.0)
     assert solve(dear, 2.5, (INT8, FP32)) != (INT8, FP32, INT8)
+
+
+def test_noise_in_16_bits_is_each_group_s_own() -> None:
+    sack = make_sack(np.random.default_rng(3), 3, 0.0)
+    times = tuple({INT8: 1.0, BF16: 2.0, FP32: 4.0} for _ in range(3))
+    noises = NoiseModel(np.ones(3), np.zeros(0), np.zeros((0, 3), np.bool_))
+    told = Knapsack(CostTable(times, (), 0.0, 0.0), noises, {BF16: (0.1, 2.0, 0.3)})
+    assert told.sum_float_noise((BF16, BF16, FP32)) == pytest.approx(2.1)
+    assert told.predict_noise((BF16, INT8, BF16)) == pytest.approx(1.4)
+    assert solve(told, 1.6, (INT8, BF16)) == (BF16, INT8, BF16)
+    assert sack.sum_float_noise((INT8, FP32, INT8)) == 0
