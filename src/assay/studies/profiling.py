@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -30,7 +31,7 @@ def profile_artifacts(
         timed: others, of which only the whole is timed.
         feeds: of every call.
         target: to open them for.
-        limits: of the process.
+        limits: of the process; its memory for one artifact.
 
     Returns:
         Profiles of the artifacts, then of the others.
@@ -40,6 +41,8 @@ def profile_artifacts(
         StoreError: the disk failed.
     """
     doing = Doing(target.runtime, "profiling", RunFailed)
+    if limits.memory_bytes is not None:  # all are open, and one is opened once more to be profiled
+        limits = replace(limits, memory_bytes=limits.memory_bytes * (len(folders) + len(timed) + 1))
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folders[0].parent) as name:
         path, ask, answer = (Path(name, file) for file in ("feeds.npz", "job.json", "reply.json"))
         built, others = (tuple(str(folder.resolve()) for folder in some) for some in (folders, timed))

@@ -28,7 +28,8 @@ from assay.studies.worker import write_reply
 
 ROUNDS = 5
 """Of profiling every artifact, where time allows."""
-QUARTILE = 0.25
+SHORT = 0.1
+"""Quantile of calls that stands for them."""
 
 
 class ProfileJob(msgspec.Struct, frozen=True):
@@ -55,8 +56,8 @@ class Profile(msgspec.Struct, frozen=True):
     """What an artifact takes.
 
     Attributes:
-        whole_ms: of a call without profiling, lower quartile: what else a machine does only lengthens calls, and long
-            ones more than short ones.
+        whole_ms: of one of the shorter calls without profiling: what else a machine does only lengthens calls, and
+            long ones more often than short ones.
         nodes: that were executed; none where the runtime cannot tell, or was not asked.
     """
 
@@ -91,7 +92,7 @@ def profile_artifacts(job: ProfileJob) -> tuple[Profile, ...]:
         while not rounds or (len(rounds) < ROUNDS and time.monotonic() < latest):
             rounds.append([profile_session(sessions[one], feeds, job.calls) for one in job.built])
     nodes = {folder: join_rounds(found) for folder, found in zip(job.built, zip(*rounds, strict=True), strict=True)}
-    return tuple(Profile(float(np.quantile(samples[one].calls_ms, QUARTILE)), nodes.get(one, ())) for one in folders)
+    return tuple(Profile(float(np.quantile(samples[one].calls_ms, SHORT)), nodes.get(one, ())) for one in folders)
 
 
 def profile_session(session: Session, feeds: Feeds, calls: int) -> tuple[NodeTime, ...]:
