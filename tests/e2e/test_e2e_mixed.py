@@ -74,9 +74,23 @@ def test_groups_are_left_in_floats_where_int8_strains_the_tolerance(arguments: t
         assert trial.evidence.quality is not None
         assert base.evidence.quality is not None
     assert min(_moved(trials[plan.trial]) for plan in search.plans) < _moved(base)
+    kept = Path(arguments[-1]).glob(f"measurements/*/explanations/{search.base}.json")
+    assert len(tuple(kept)) == 1
     again = run_assay(*arguments)
     assert "nothing to do" in again.err
     assert load_record(Path(arguments[-1])) == record
+
+
+def test_a_larger_budget_goes_on_with_what_is_known(arguments: tuple[str, ...]) -> None:
+    before = load_record(Path(arguments[-1])).mixed[0]
+    ran = run_assay(*arguments, "--mixed-plans", str(PLANS + 1))
+    assert ran.status in {0, 11}, ran.err
+    after = load_record(Path(arguments[-1])).mixed[0]
+    assert after.plans[: len(before.plans)] == before.plans
+    assert len(after.plans) >= len(before.plans)
+    assert "measuring groups" not in ran.err
+    for plan in before.plans:
+        assert f"{plan.trial}: known from an earlier run" in ran.err
 
 
 def _moved(trial: object) -> float:
