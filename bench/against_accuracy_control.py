@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def start_part(name: str, part: str, folder: Path, options: argparse.Namespace) 
     began = time.perf_counter()
     print(f"{name}: {part} ...", file=sys.stderr, flush=True)
     command = [sys.executable, __file__, name, "--part", part, "--work", str(options.work)]
-    for key in ("threads", "limit", "seconds", "latency_seconds", "items", "packages", "olive"):
+    for key in ("threads", "limit", "seconds", "latency_seconds", "items", "tolerance", "packages", "olive"):
         if getattr(options, key) is not None:
             command += [f"--{key.replace('_', '-')}", str(getattr(options, key))]
     log = folder / f"{part}.log"
@@ -148,7 +149,7 @@ def print_pair(case: Case, rows: dict[str, Row], verdict: Row) -> None:
         speed = f"{timed['p50_ms']:>9.3f}{timed['over_fp32'][1]:>7.2f}x" if timed else f"{'':>17}"
         print(f"{name:<28}{took:>9}{value:>11.4f}{held:>7}{speed}  {note}")
     if "olive" in rows and "metric" not in rows["olive"]:
-        print(f"{'olive':<28}{rows['olive']['seconds']:>9.1f}  {rows['olive']['said']}")
+        print(f"{'olive':<28}{rows['olive']['seconds']:>9.1f}{'':>35}  {rows['olive']['said']}")
     first, plan = verdict["assay_first_seconds"], verdict["assay_plan_seconds"]
     stopped = "" if verdict["nncf_finished"] else " (stopped there)"
     print(f"-> Assay took {verdict['share_of_time']:.2f} of NNCF's {verdict['nncf_seconds']:.0f} s{stopped}")
@@ -161,8 +162,7 @@ def print_pair(case: Case, rows: dict[str, Row], verdict: Row) -> None:
 
 def run_pair(name: str, options: argparse.Namespace) -> Row:
     """Every part of a pair that is not there yet."""
-    folder = options.work / name
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = find_folder(name, options)
     case = make_case(name, options)
     rows: dict[str, Row] = {}
     for part in PARTS:
@@ -178,11 +178,20 @@ def run_pair(name: str, options: argparse.Namespace) -> Row:
     return {"pair": name, "items": len(case.evaluation_feeds), "verdict": verdict, "parts": rows}
 
 
+def find_folder(name: str, options: argparse.Namespace) -> Path:
+    """Where a pair's parts are kept; another number of items or tolerance is another folder."""
+    told = "" if options.tolerance is None else f"-{options.tolerance:g}"
+    folder: Path = options.work / f"{name}-{options.items or CASES[name][1]}{told}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def make_case(name: str, options: argparse.Namespace) -> Case:
     """A pair with its files."""
     make, items = CASES[name]
     places = Places(Path(options.packages) if options.packages else None, HERE / "scratch" / "zoo")
-    return make(places, options.items or items)
+    case = make(places, options.items or items)
+    return case if options.tolerance is None else replace(case, tolerance=options.tolerance)
 
 
 def read_commit() -> str:
@@ -202,6 +211,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--latency-seconds", type=float, default=30, help="budget of the study's own timing")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--items", type=int, help="evaluation items, instead of the pair's own number")
+    parser.add_argument("--tolerance", type=float, help="instead of the pair's own")
     parser.add_argument("--olive", type=Path, help="Python of an environment with olive-ai, for one more row")
     parser.add_argument("--olive-pair", default="efficientnet-lite0", choices=CASES)
     parser.add_argument("--again", nargs="*", default=[], choices=PARTS, help="parts to measure anew")
@@ -220,7 +230,7 @@ def main() -> None:
     options = parse()
     if options.part:
         name = options.pairs[0]
-        folder = options.work / name
+        folder = find_folder(name, options)
         write_row(folder, options.part, run_part(make_case(name, options), options.part, folder, options))
         return
     results = [run_pair(name, options) for name in options.pairs or DEFAULT_PAIRS]

@@ -213,7 +213,7 @@ def take(
 
 CASES: dict[str, tuple[Callable[[Places, int], Case], int]] = {
     "efficientnet-lite0": (make_efficientnet, 1000),
-    "minilm": (make_sentences, 1000),
+    "minilm": (make_sentences, 2000),
     "opennsfw": (make_nsfw, 1000),
     "fashion-separable": (make_separable, 10000),
     "fashion-residual": (make_residual, 10000),
