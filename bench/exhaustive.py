@@ -171,9 +171,11 @@ def tabulate(ground: Ground, timed: Mapping[int, Timed]) -> dict[str, list[float
     }
     searches = [search for search in read_searches(ground) if search.predicted_ms]
     if searches:
-        table["predicted_ms"] = [
-            float(np.median([search.predicted_ms[subset] for search in searches])) for subset in ground.subsets
+        levelled = [
+            np.array([search.predicted_ms[subset] for subset in ground.subsets]) / search.predicted_ms[0]
+            for search in searches
         ]
+        table["predicted_ms"] = (np.median(levelled, axis=0) * timed[0].milliseconds).tolist()
         table["predicted_noise"] = [searches[0].predicted_noise[subset] for subset in ground.subsets]
     return {name: [float(f"{value:.4g}") for value in values] for name, values in table.items()}
 
@@ -211,8 +213,8 @@ def print_rows(name: str, rows: Sequence[Row]) -> None:
         )
 
 
-def report(ground: Ground, screened: Mapping[int, Timed], refined: Mapping[int, Timed], output: Path | None) -> None:
-    """Print the table and the line."""
+def report(ground: Ground, screened: Mapping[int, Timed], refined: Mapping[int, Timed]) -> dict[str, object]:
+    """Print the table; all of it, with every subset."""
     searches = read_searches(ground)
     rows = {
         name: [compare_search(ground, search, losses, refined) for search in searches]
@@ -239,8 +241,7 @@ def report(ground: Ground, screened: Mapping[int, Timed], refined: Mapping[int, 
         ],
     }
     print(json.dumps(line))
-    if output is not None:
-        output.write_text(json.dumps(line | {"subsets": table}) + "\n", encoding="utf-8")
+    return line | {"subsets": table}
 
 
 def main() -> None:
@@ -271,7 +272,9 @@ def main() -> None:
         run_passes(ground, list_contenders(ground, screened), options.refinements, refinements)
     if "report" in phases:
         screened, refined = (sum_up(read_visits(file), cpu=options.cpu) for file in (passes, refinements))
-        report(ground, screened, refined, options.output)
+        line = report(ground, screened, refined) | {"clock": "processor" if options.cpu else "wall"}
+        if options.output is not None:
+            options.output.write_text(json.dumps(line) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ INKS = {
 }
 """Role -> colour on a light card, and on a dark one."""
 LIGHT = {role: light for role, (light, _dark) in INKS.items()}
+BACKING = {"facecolor": LIGHT["card"], "edgecolor": "none", "pad": 1.0}
+"""Behind words that stand among points."""
 WIDTH, HEIGHT = 8.0, 5.0
 SEARCHED = "expected by the search items"
 
@@ -52,6 +54,7 @@ class Scene:
         tries: numbers of the subsets that the search built, in order.
         chosen: the fastest of these that holds.
         optimum: the fastest subset that holds.
+        clock: what was counted, "wall" or "processor".
     """
 
     points: dict[int, Point]
@@ -59,6 +62,7 @@ class Scene:
     tries: Sequence[int]
     chosen: int
     optimum: int
+    clock: str
     title: str
 
 
@@ -71,7 +75,7 @@ def read_scene(results: Path, tolerance: float) -> Scene:
     row = min(rows, key=lambda one: abs(one["tolerance"] - tolerance))
     tries = [one["subset"] for one in line["searches"][rows.index(row)]["tries"]]
     title = f"{len(points):,} mixed plans of a network of {len(line['groups'])} groups, all of them built and measured"
-    return Scene(points, 100 * row["tolerance"], tries, row["found"], row["optimum"], title)
+    return Scene(points, 100 * row["tolerance"], tries, row["found"], row["optimum"], line["clock"], title)
 
 
 def find_frontier(points: Sequence[Point]) -> list[Point]:
@@ -99,11 +103,13 @@ def draw(scene: Scene) -> Figure:
         (5, 0),
         textcoords="offset points",
         c=LIGHT["limit"],
+        bbox=BACKING,
     )
     _draw_search(axes, scene)
     _name_ends(axes, scene)
     axes.set_xlabel("answers that are not the float model's, bound in %", c=LIGHT["text"])
-    axes.set_ylabel("milliseconds a call", c=LIGHT["text"])
+    unit = "milliseconds a call" if scene.clock == "wall" else "milliseconds of processor time a call"
+    axes.set_ylabel(unit, c=LIGHT["text"])
     axes.set_title(scene.title, c=LIGHT["text"], loc="left", fontsize=11)
     axes.tick_params(colors=LIGHT["text"])
     axes.grid(c=LIGHT["grid"], lw=0.8)
@@ -149,6 +155,8 @@ def _name_ends(axes: Axes, scene: Scene) -> None:
             ha=side,
             va="center",
             c=LIGHT["text"],
+            bbox=BACKING,
+            zorder=2,
         )
 
 
