@@ -240,7 +240,6 @@ def main() -> None:
         "machine": dict(describe_machine().facts()),
         "versions": {name: metadata.version(name) for name in VERSIONED},
         "threads": options.threads,
-        "limit_s": options.limit,
         "pairs": results,
     }
     print(json.dumps({**line, "pairs": [{"pair": one["pair"], **one["verdict"]} for one in results]}))

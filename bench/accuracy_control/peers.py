@@ -105,7 +105,7 @@ def run_accuracy_control(case: Case, folder: Path, threads: int, limit: float) -
     done.set()
     path = folder / "nncf-accuracy-control.xml"
     ov.save_model(model, str(path), compress_to_fp16=False)
-    row = describe(watch, seconds, finished=True) | {"model": path.name}
+    row = describe(watch, seconds, finished=True) | {"limit": limit, "model": path.name}
     return row | score(case, path, reference, threads)
 
 
@@ -126,7 +126,7 @@ def stop_late(watch: Watch, folder: Path, limit: float, done: threading.Event) -
     """Keep what was reached at the limit and end the process: NNCF cannot be asked to stop."""
     if done.wait(limit):
         return
-    row = describe(watch, time.perf_counter() - watch.began, finished=False)
+    row = describe(watch, time.perf_counter() - watch.began, finished=False) | {"limit": limit}
     if watch.best is not None:
         metric, blob = watch.best
         path = folder / "nncf-accuracy-control.blob"
