@@ -13,26 +13,24 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
-from assay.calibrate.ranges import solve_ranges
 from assay.core.errors import UnsupportedPlan
 from assay.core.mixing import CostTable, Mix
 from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
-from assay.core.sensitivity import NodeGroup
+from assay.core.sensitivity import Damage, NodeGroup, Sensitivities
 from assay.core.session import Dataset
 from assay.core.target import Target
 from assay.data.subset import every
 from assay.decide.knapsack import Knapsack
 from assay.decide.risks import fit_noises
-from assay.graph.groups import Grouping, find_groups
 from assay.graph.narrow import round_nodes
-from assay.graph.realise import list_kept, list_nonfinite, realise
 from assay.graph.simulate import simulate
 from assay.measure.noise import NoiseMeter
 from assay.studies.attempt import Attempt
+from assay.studies.blaming import Case, blame_groups, measure_kept, realise_form
+from assay.studies.explanations import keep_explanation
 from assay.studies.group_costs import measure_costs
 from assay.studies.loaded import cut
 from assay.studies.remote_session import RemoteSession
@@ -92,8 +90,10 @@ class MixedForm:
         self._stack = ExitStack()
         self._passes: Passes | None = None
         self.base = base
-        self._model, self._realised, self._grouping = self._realise()
-        self.groups: tuple[NodeGroup, ...] = self._grouping.groups
+        if space.calibrator is None:
+            raise UnsupportedPlan(f"{base.id} has no groups in INT8", "give --calibration")
+        self._form = realise_form(base.plan, space.calibrator)
+        self.groups: tuple[NodeGroup, ...] = self._form.grouping.groups
         self._name = f"mixed/{base.id}.groups"
         self._items = self._choose_items()
 
@@ -118,13 +118,18 @@ class MixedForm:
             return stored
         began = time.perf_counter()
         float_noise = self._measure_floats()
-        costs = measure_costs(self._space, self._grouping, self._model, self._forms)
+        costs = measure_costs(self._space, self._form.grouping, self._form.observed.model, self._forms)
         found = measure_sensitivities(self._open(), self._questions(), self._space.progress)
-        count = len(self.groups)
-        settings = [(index,) for index in range(count)] + [tuple(range(index + 1)) for index in range(1, count)]
+        kept = measure_kept(self._open(), self._questions(), found, self._space.progress)
+        self._explain(found, kept)
+        every_one = range(len(self.groups))
+        named = [group.name for group in self.groups]
+        settings = [(index,) for index in every_one] + [tuple(range(index + 1)) for index in every_one[1:]]
+        settings += [tuple(index for index in every_one if named[index] != name) for name in kept]
         damages = [one.alone for one in found.groups] + [one.cumulative for one in found.groups[1:]]
+        damages += kept.values()
         measured = MeasuredForm(
-            groups=tuple(group.name for group in self.groups),
+            groups=tuple(named),
             settings=tuple(settings),
             noises=tuple(_store_noise(damage.noise) for damage in damages),
             costs=costs,
@@ -135,6 +140,12 @@ class MixedForm:
         )
         self._space.store.write(self._name, measured)
         return measured
+
+    def _explain(self, found: Sensitivities, kept: Mapping[str, Damage]) -> None:
+        """Keep with the study what costs the form its answers."""
+        case = Case(self.base.id, self._form, self._space.subject.traits.repairs, self.list_floats())
+        seen = self._form.observed.calibration
+        keep_explanation(self._space.store, blame_groups(case, self._space.metric.name, found, kept, seen))
 
     def make_sack(self, measured: MeasuredForm) -> Knapsack:
         """What the search puts plans together from, with all that was measured so far."""
@@ -207,21 +218,6 @@ class MixedForm:
         """Nodes that the form itself keeps."""
         return self.base.plan.overrides
 
-    def _realise(self) -> tuple[ir.Model, ir.Model, Grouping]:
-        """The float model that the form is made from, the form, and its groups.
-
-        Raises:
-            UnsupportedPlan: it is no INT8 form, or nothing was calibrated.
-        """
-        plan, calibrator = self.base.plan, self._space.calibrator
-        if plan.scheme is None or calibrator is None:
-            raise UnsupportedPlan(f"{plan.name} has no groups in INT8")
-        observed = calibrator.observe(plan.scheme.repairs)
-        ranges = solve_ranges(observed.calibration, plan.scheme)
-        realised = realise(observed.model, plan, observed.calibration, ranges, calibrator.observe_moments(plan))
-        kept = list_kept(plan) | list_nonfinite(observed.model, observed.calibration)
-        return observed.model, realised, find_groups(observed.model, plan.scheme, ranges, kept)
-
     def _choose_items(self) -> Dataset:
         """Search items that the groups are measured on; none where even a few would take too long."""
         space = self._space
@@ -243,8 +239,7 @@ class MixedForm:
         """The simulated model, opened when it is first needed."""
         if self._passes is None:
             scratch = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="assay-"))
-            simulated = simulate(self._model, self._realised, self._grouping)
-            self._passes = self._stack.enter_context(open_passes(simulated, Path(scratch)))
+            self._passes = self._stack.enter_context(open_passes(self._form.simulate(), Path(scratch)))
         return self._passes
 
     def _measure_floats(self) -> dict[Precision, tuple[float, ...]]:
@@ -261,8 +256,8 @@ class MixedForm:
     def _simulate_floats(self, precision: Precision) -> list[float]:
         """Noise of each group alone in a 16-bit format, all others in FP32."""
         names = {name for group in self.groups for name in group.nodes}
-        rounded = round_nodes(self._model, names, precision)
-        simulated = simulate(self._model, rounded, replace(self._grouping, firm=frozenset()))
+        rounded = round_nodes(self._form.observed.model, names, precision)
+        simulated = simulate(self._form.observed.model, rounded, replace(self._form.grouping, firm=frozenset()))
         places = np.arange(len(self.groups))
         settings = [places == index for index in places]
         with tempfile.TemporaryDirectory(prefix="assay-") as scratch, open_passes(simulated, Path(scratch)) as passes:
