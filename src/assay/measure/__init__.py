@@ -2,5 +2,5 @@
 
 Must not know: how an artifact was made.
 Public: ``tasks.table``, ``statistics.*``, ``quality``, ``guards``, ``latency``, ``throughput``,
-``stability``, ``interference``, ``scenarios.*``, ``memory``, ``energy``, ``machine``
+``stability``, ``interference``, ``group_times``, ``scenarios.*``, ``memory``, ``energy``, ``machine``
 """
