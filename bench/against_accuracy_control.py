@@ -58,7 +58,7 @@ def run_part(case: Case, part: str, folder: Path, options: argparse.Namespace) -
     if part == "assay":
         return run_study(case, folder, options.threads, options.latency_seconds)
     if part == "olive":
-        return run_olive(case, folder, options.olive, options.threads, options.limit)
+        return run_olive(case, folder, options.olive, options.threads, options.olive_limit)
     return time_all(case, folder, options.threads, options.seconds)
 
 
@@ -74,7 +74,17 @@ def start_part(name: str, part: str, folder: Path, options: argparse.Namespace) 
     began = time.perf_counter()
     print(f"{name}: {part} ...", file=sys.stderr, flush=True)
     command = [sys.executable, __file__, name, "--part", part, "--work", str(options.work)]
-    for key in ("threads", "limit", "seconds", "latency_seconds", "items", "tolerance", "packages", "olive"):
+    for key in (
+        "threads",
+        "limit",
+        "seconds",
+        "latency_seconds",
+        "items",
+        "tolerance",
+        "packages",
+        "olive",
+        "olive_limit",
+    ):
         if getattr(options, key) is not None:
             command += [f"--{key.replace('_', '-')}", str(getattr(options, key))]
     log = folder / f"{part}.log"
@@ -213,6 +223,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--items", type=int, help="evaluation items, instead of the pair's own number")
     parser.add_argument("--tolerance", type=float, help="instead of the pair's own")
     parser.add_argument("--olive", type=Path, help="Python of an environment with olive-ai, for one more row")
+    parser.add_argument("--olive-limit", type=float, default=300, help="seconds of its search")
     parser.add_argument("--olive-pair", default="efficientnet-lite0", choices=CASES)
     parser.add_argument("--again", nargs="*", default=[], choices=PARTS, help="parts to measure anew")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
