@@ -49,6 +49,8 @@ def run_olive(case: Case, folder: Path, python: Path, threads: int, limit: float
     row: Row = json.loads((folder / "olive-result.json").read_text(encoding="utf-8"))
     trials = max(len(row["trials"]) - 1, 0)
     held = "holds" if holds(case, row["best"]) else "does not hold"
+    first = next((at for at, metric in row["trials"][1:] if holds(case, metric)), None)
+    row |= {"searched": row["seconds"], "seconds": row["seconds"] if first is None else first}
     ended = "" if row["finished"] and not row["remark"] else f", {row['remark'] or 'unfinished'}"
     row["said"] = f"{trials} trials{ended}; best {row['best']:.4f} in ONNX Runtime, which {held}"
     model = folder / "olive.onnx"
