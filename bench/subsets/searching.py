@@ -36,13 +36,13 @@ class Try:
         subset: that it keeps in floats.
         predicted_ms: of one call.
         noise: simulated.
-        budget: of noise that it was put together for.
+        share: of the tolerance that it was aimed at.
     """
 
     subset: int
     predicted_ms: float
     noise: float
-    budget: float
+    share: float
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def run_search(settings: Settings, tolerance: float) -> Search:
         return Search(tolerance, (), 0.0, seconds, "the form strains nothing", {}, {})
     plans = {attempt.candidate.id: attempt.candidate.plan for attempt in attempts}
     tries = tuple(
-        Try(find_subset(ground, plans[plan.trial]), plan.predicted_ms, plan.noise, plan.budget)
+        Try(find_subset(ground, plans[plan.trial]), plan.predicted_ms, plan.noise, plan.share)
         for plan in found[0].plans
     )
     forms = find_plain(attempts, settings.runtime) | {Precision.INT8: base}

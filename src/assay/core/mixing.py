@@ -112,14 +112,14 @@ class MixedPlan:
         kept: groups that it leaves in floats.
         predicted_ms: of one call, from the measured times of its groups.
         noise: relative power of the error that it brings to the outputs, simulated.
-        budget: of noise that it was put together for.
+        share: of the tolerance that its bound was expected to take.
     """
 
     trial: str
     kept: int
     predicted_ms: float
     noise: float
-    budget: float
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,8 @@ class MixedSearch:
         items: that their sensitivities were measured on.
         passes: runs of these items that this took.
         noise: of the form itself, as that of its mixed plans.
-        seconds: wall time of the measurement, without the plans' own trials.
+        drafts: mixed plans that were simulated without building them.
+        seconds: wall time of the measurement, without the drafts and the plans' own trials.
         plans: in the order in which they were tried.
         stopped: why no further plan was tried.
     """
@@ -142,6 +143,7 @@ class MixedSearch:
     items: int
     passes: int
     noise: float
+    drafts: int
     seconds: float
     plans: tuple[MixedPlan, ...]
     stopped: str

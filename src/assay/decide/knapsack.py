@@ -42,10 +42,7 @@ class Knapsack:
 
     def predict_ms(self, mix: Mix) -> float:
         """Time of one call of a mixed plan."""
-        table = self.costs
-        crossed = sum(one.elements for one in table.boundaries if _is_crossed(one, mix))
-        own = sum(times[precision] for times, precision in zip(table.groups, mix, strict=True))
-        return table.fixed_ms + own + table.crossing_ms * crossed
+        return self.costs.predict_ms(mix)
 
     def predict_noise(self, mix: Mix) -> float:
         """Noise that a mixed plan brings to the outputs."""
@@ -56,13 +53,6 @@ class Knapsack:
         """Noise of those groups that are in floats."""
         known = self.float_noise
         return sum(known[precision][group] for group, precision in enumerate(mix) if precision in known)
-
-
-def _is_crossed(boundary: Boundary, mix: Mix) -> bool:
-    """Whether a boundary is converted under a mix."""
-    reads = {mix[reader] is Precision.INT8 for reader in boundary.readers}
-    writes = boundary.writer is not None and mix[boundary.writer] is Precision.INT8
-    return (not writes and True in reads) or (writes and (boundary.read_in_floats or False in reads))
 
 
 def solve(sack: Knapsack, budget: float, formats: Collection[Precision]) -> Mix | None:

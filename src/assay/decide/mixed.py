@@ -9,20 +9,18 @@ tolerance becomes a budget of noise, and the knapsack fills that budget with the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from assay.core.mixing import Mix
 from assay.core.plan import Candidate
 from assay.core.precision import Precision
 
-SHARES = (0.75, 1.0, 0.5)
-"""Parts of the tolerance that the bounds of a search's first plans are aimed at: the first is the likeliest to be
-certified, the next is faster, the third safer. Further plans close in on the noise between what holds and what does
-not."""
-CLOSED = 1.05
-"""Ratio of noises, between a plan that holds and one that does not, in which no other plan is looked for."""
-FARTHEST = 64.0
-"""Part of the smallest noise that did not hold below which nothing is looked for."""
+SHARES = (1.0, 0.85, 1.15, 0.7)
+"""Parts of the tolerance that the bounds of a search's plans are aimed at, in order: the fastest that is expected to
+hold, one in case its certificate fails, one in case the search items were too strict, a safer one."""
+FARTHEST = 2.0
+"""A simulation and what is built of it are taken to differ in their losses by this ratio at most."""
 NEAR = 1.05
 """INT8 forms within this ratio of the fastest one are as fast, and the one that loses least stands for them."""
 WORTH = 0.99
@@ -97,6 +95,25 @@ class Point:
     seen: Seen
 
 
+def find_price(seen: Sequence[Seen]) -> float | None:
+    """Loss for each unit by which answers move, learned from all candidates; None where the task does not tell."""
+    known = [one for one in seen if one.moved]
+    if not known:
+        return None
+    return max(0.0, sum(one.loss for one in known) / sum(one.moved or 0.0 for one in known))
+
+
+def smooth_loss(loss: float, moved: float | None, price: float | None) -> float:
+    """The mean of what was lost and of what so much movement costs: of few items, hardly any loses.
+
+    Args:
+        loss: as seen.
+        moved: how far answers moved.
+        price: of ``find_price``.
+    """
+    return loss if moved is None or price is None else (loss + price * moved) / 2
+
+
 def pick_bases(seen: Sequence[Seen], exam: Exam) -> tuple[Seen, ...]:
     """The INT8 forms that are worth mixing, the fastest first: one for each runtime where that strains the tolerance.
 
@@ -108,14 +125,16 @@ def pick_bases(seen: Sequence[Seen], exam: Exam) -> tuple[Seen, ...]:
     """
     safe = [one.latency_ms for one in seen if not one.strains(exam.items, exam.z)]
     rival = min(safe, default=math.inf)
+    price = find_price(seen)
     bases: list[Seen] = []
     for runtime in dict.fromkeys(one.candidate.runtime for one in seen):
         forms = [one for one in seen if one.candidate.runtime == runtime and one.candidate.plan.scheme is not None]
         fastest = min((one.latency_ms for one in forms), default=math.inf)
         near = [one for one in forms if one.latency_ms <= NEAR * fastest]
-        told = all(one.moved is not None for one in near)
         base = min(
-            near, key=lambda one: (one.moved if told else one.loss, one.latency_ms, one.candidate.id), default=None
+            near,
+            key=lambda one: (smooth_loss(one.loss, one.moved, price), one.latency_ms, one.candidate.id),
+            default=None,
         )
         if base is not None and base.strains(exam.items, exam.z) and base.latency_ms < WORTH * rival:
             bases.append(base)
@@ -123,37 +142,46 @@ def pick_bases(seen: Sequence[Seen], exam: Exam) -> tuple[Seen, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """A budget of noise for which a plan was looked for.
+class Draft:
+    """A mixed plan that was simulated on search items, and not built.
 
     Attributes:
-        noise: of the plan that was tried; the budget itself where that led to a plan that was known.
-        holds: the plan's expected bound keeps to the tolerance.
+        milliseconds: of one call, predicted.
+        noise: relative power of the error of the outputs.
+        loss: of the metric; positive is worse.
+        variance: of one item's loss.
     """
 
+    mix: Mix
+    candidate: Candidate
+    milliseconds: float
     noise: float
-    holds: bool
+    loss: float
+    variance: float
+
+    def bound(self, exam: Exam) -> float:
+        """Upper bound of the loss that the items of the certificates would be expected to give."""
+        return self.loss + exam.z * math.sqrt(self.variance / exam.items)
 
 
-def next_budget(rungs: Sequence[Rung], aim: Callable[[float], float], ceiling: float) -> float | None:
-    """The noise that the next plan may have.
+def find_factor(pairs: Sequence[tuple[Seen, Draft]], exam: Exam) -> float:
+    """How much more the bounds of built plans take than those of their drafts.
 
     Args:
-        rungs: so far.
-        aim: share of the tolerance -> the noise at which the bound is expected to take it, by all that is known.
-        ceiling: noise of the form in which nothing is kept in floats, which strains the tolerance.
-
-    Returns:
-        None where no further plan is worth looking for.
+        pairs: plans with their drafts.
+        exam: of the certificates.
     """
-    if len(rungs) < len(SHARES):
-        return aim(SHARES[len(rungs)])
-    least = min((rung.noise for rung in rungs if not rung.holds), default=ceiling)
-    most = max((rung.noise for rung in rungs if rung.holds and rung.noise < least), default=None)
-    if most is None:
-        lowest = min(rung.noise for rung in rungs)
-        return lowest / 2 if lowest > ceiling / FARTHEST**2 and lowest * FARTHEST > least else None
-    return math.sqrt(most * least) if least > CLOSED * most else None
+    drafted = sum(max(0.0, draft.bound(exam)) for _, draft in pairs)
+    built = sum(max(0.0, seen.bound(exam.items, exam.z)) for seen, _ in pairs)
+    return min(FARTHEST, max(1 / FARTHEST, built / drafted)) if drafted > 0 and built > 0 else 1.0
+
+
+def list_shares(plans: int) -> tuple[float, ...]:
+    """Shares of the tolerance to aim at, in order: the well-chosen ones, then others spread evenly between them."""
+    golden = (math.sqrt(5) - 1) / 2
+    low, high = min(SHARES), max(SHARES)
+    further = (low + (high - low) * (index * golden % 1) for index in range(1, 2 * plans + 1))
+    return (*SHARES, *further)
 
 
 def find_budget(points: Sequence[Point], seen: Sequence[Seen], exam: Exam, tolerated: float) -> float:

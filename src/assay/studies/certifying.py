@@ -37,6 +37,11 @@ def make_question(space: Workspace) -> Question:
 def compare_search(space: Workspace, reference: Candidate, candidate: Candidate) -> Quality:
     """The metric of a candidate beside the reference's on the search items; without an interval where they are few."""
     before, after = (read_scores(space, one).select(slice(0, space.split.search)) for one in (reference, candidate))
+    return describe_pair(space, before, after)
+
+
+def describe_pair(space: Workspace, before: Scores, after: Scores) -> Quality:
+    """The metric under two models beside each other on the same items; without an interval where they are few."""
     confidence = space.request.requirements.confidence
     try:
         return compare(space.metric, before, after, confidence)

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from assay.core.errors import UnsupportedPlan
 from assay.core.mixing import CostTable, Mix
@@ -24,18 +23,29 @@ from assay.core.session import Dataset
 from assay.core.target import Target
 from assay.data.subset import every
 from assay.decide.knapsack import Knapsack
+from assay.decide.resolve import find_deviation
 from assay.decide.risks import fit_noises
 from assay.graph.narrow import round_nodes
 from assay.graph.simulate import simulate
-from assay.measure.noise import NoiseMeter
+from assay.measure.certification import losses_of
+from assay.measure.noise import NoiseMeter, measure_loss
 from assay.studies.attempt import Attempt
 from assay.studies.blaming import Case, blame_groups, measure_kept, realise_form
+from assay.studies.certifying import describe_pair
 from assay.studies.explanations import keep_explanation
 from assay.studies.group_costs import measure_costs
 from assay.studies.loaded import cut
 from assay.studies.remote_session import RemoteSession
 from assay.studies.sample import fill_up
-from assay.studies.sensitivities import BATCH, Passes, Questions, measure_sensitivities, measure_settings, open_passes
+from assay.studies.sensitivities import (
+    BATCH,
+    Passes,
+    Questions,
+    measure_sensitivities,
+    measure_settings,
+    open_passes,
+    score_settings,
+)
 from assay.studies.workspace import Workspace
 
 MOST_ITEMS = 32
@@ -58,6 +68,7 @@ class MeasuredForm:
         float_noise: format -> noise of each group in it.
         items: that the noises were measured on.
         passes: runs of these items for the sensitivities.
+        item_seconds: wall time of one item in one pass.
         seconds: wall time of measuring noises and costs.
     """
 
@@ -68,7 +79,27 @@ class MeasuredForm:
     float_noise: Mapping[Precision, tuple[float, ...]]
     items: int
     passes: int
+    item_seconds: float
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SettingScore:
+    """What was simulated of a setting on items of the search.
+
+    Attributes:
+        quantized: indices of its quantized groups.
+        noise: of the outputs; None where a value was not finite.
+        loss: of the metric; positive is worse.
+        variance: of one item's loss.
+        moved: how far answers moved, mean over the items; None where the task does not tell.
+    """
+
+    quantized: tuple[int, ...]
+    noise: float | None
+    loss: float
+    variance: float
+    moved: float | None
 
 
 class MixedForm:
@@ -94,7 +125,7 @@ class MixedForm:
             raise UnsupportedPlan(f"{base.id} has no groups in INT8", "give --calibration")
         self._form = realise_form(base.plan, space.calibrator)
         self.groups: tuple[NodeGroup, ...] = self._form.grouping.groups
-        self._name = f"mixed/{base.id}.groups"
+        self._name = f"mixed/{base.id}.measured"
         self._items = self._choose_items()
 
     @property
@@ -136,6 +167,7 @@ class MixedForm:
             float_noise=float_noise,
             items=found.items,
             passes=found.passes,
+            item_seconds=found.seconds / max(1, found.passes * found.items),
             seconds=time.perf_counter() - began,
         )
         self._space.store.write(self._name, measured)
@@ -156,26 +188,31 @@ class MixedForm:
         fitted = fit_noises(settings, noises, measured.costs.boundaries)
         return Knapsack(measured.costs, fitted, measured.float_noise)
 
-    def simulate(self, measured: MeasuredForm, mix: Mix) -> tuple[MeasuredForm, float]:
-        """The noise of the groups that a mix quantizes, simulated, and what is known with it.
+    def score(self, settings: Sequence[tuple[int, ...]], items: int) -> tuple[SettingScore, ...]:
+        """Simulate settings on the first search items, as far as an earlier run has not.
+
+        Args:
+            settings: indices of the quantized groups of each.
+            items: of the search.
 
         Raises:
             BackendError: the model cannot be run.
+            DataError: an item cannot be read.
         """
-        quantized = tuple(index for index, precision in enumerate(mix) if precision is Precision.INT8)
-        if not quantized:
-            return measured, 0.0
-        if quantized not in measured.settings:
-            switches: NDArray[np.bool_] = np.isin(np.arange(len(self.groups)), quantized)
-            (damage,) = measure_settings(self._open(), self._questions(), [switches], self._space.progress)
-            measured = replace(
-                measured,
-                settings=(*measured.settings, quantized),
-                noises=(*measured.noises, _store_noise(damage.noise)),
-            )
-            self._space.store.write(self._name, measured)
-        noise = measured.noises[measured.settings.index(quantized)]
-        return measured, math.inf if noise is None else noise
+        name = f"mixed/{self.base.id}.{items}"
+        known = {one.quantized: one for one in self._space.store.read(name, tuple[SettingScore, ...]) or ()}
+        fresh = [one for one in dict.fromkeys(settings) if one not in known]
+        if fresh:
+            switches = [np.isin(np.arange(len(self.groups)), one) for one in fresh]
+            questions = replace(self._questions(), items=self._take(items))
+            reference, answers = score_settings(self._open(), questions, switches, self._space.progress)
+            for quantized, (noise, scores) in zip(fresh, answers, strict=True):
+                quality = describe_pair(self._space, reference, scores)
+                variance = (find_deviation(quality) or 0.0) ** 2
+                moved = measure_loss(reference, scores, self._space.metric)
+                known[quantized] = SettingScore(quantized, _store_noise(noise), losses_of(quality)[0], variance, moved)
+            self._space.store.write(name, tuple(known.values()))
+        return tuple(known[one] for one in settings)
 
     def compose(self, mix: Mix) -> Candidate | None:
         """The candidate of a mix; None where the runtime cannot realise it."""
@@ -228,8 +265,11 @@ class MixedForm:
         count = MOST_ITEMS if seconds * MOST_ITEMS <= allowed else int(allowed / seconds)
         if count < LEAST_ITEMS:
             count = LEAST_ITEMS if seconds * LEAST_ITEMS <= space.request.mixed.seconds else 0
-        count = min(count, space.split.search)
-        return every(space.evaluation, np.sort(space.split.order[:count]).tolist())
+        return self._take(min(count, space.split.search))
+
+    def _take(self, count: int) -> Dataset:
+        """The first search items."""
+        return every(self._space.evaluation, np.sort(self._space.split.order[:count]).tolist())
 
     def _questions(self) -> Questions:
         """What the groups are asked."""
@@ -261,7 +301,9 @@ class MixedForm:
         places = np.arange(len(self.groups))
         settings = [places == index for index in places]
         with tempfile.TemporaryDirectory(prefix="assay-") as scratch, open_passes(simulated, Path(scratch)) as passes:
-            return [one.noise for one in measure_settings(passes, self._questions(), settings, self._space.progress)]
+            # Half of the items: formats of 16 bits add little, and which group adds most of it shows soon.
+            questions = replace(self._questions(), items=self._take(max(LEAST_ITEMS, len(self._items) // 2)))
+            return [one.noise for one in measure_settings(passes, questions, settings, self._space.progress)]
 
     def _measure_form(self, precision: Precision) -> float:
         """Noise of a whole form beside FP32, on the same items."""

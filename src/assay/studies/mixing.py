@@ -10,51 +10,37 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from statistics import NormalDist
 
 from assay.core.errors import BackendError
-from assay.core.mixing import Mix, MixedPlan, MixedSearch
+from assay.core.mixing import MixedPlan, MixedSearch
 from assay.core.plan import Candidate
 from assay.core.precision import Precision
 from assay.core.trial import TrialStatus
-from assay.decide.knapsack import solve
-from assay.decide.mixed import WORTH, Exam, Point, Rung, Seen, count_kept, find_budget, next_budget, pick_bases
+from assay.decide.mixed import (
+    WORTH,
+    Draft,
+    Exam,
+    Point,
+    Seen,
+    count_kept,
+    find_budget,
+    find_factor,
+    find_price,
+    list_shares,
+    pick_bases,
+)
 from assay.decide.resolve import find_deviation
 from assay.measure.certification import losses_of
 from assay.measure.noise import measure_loss
 from assay.studies.attempt import Attempt
 from assay.studies.certifying import compare_search
+from assay.studies.drafting import Drafter
 from assay.studies.mixed_form import MeasuredForm, MixedForm, find_plain
 from assay.studies.scoring import read_scores
 from assay.studies.workspace import Workspace
 
-CORRECTIONS = 4
-"""Times that the budget is corrected by what the simulation says of a plan, before it is built."""
-CLOSE = 0.85
-"""Part of a budget from which it is well used."""
-OVER = 1.02
-"""A plan's simulated noise may exceed the budget by this ratio: it is an estimate itself."""
-
-LOOKS = 4
-"""Budgets that are looked at for each plan that may be built: some lead to a plan that is known."""
-
 Try = Callable[[Candidate], Attempt]
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """A mixed plan that is worth building.
-
-    Attributes:
-        milliseconds: of one call, predicted.
-        noise: simulated for its INT8 groups, with that of its groups in a 16-bit format.
-    """
-
-    mix: Mix
-    candidate: Candidate
-    milliseconds: float
-    noise: float
 
 
 def search_mixed(
@@ -124,23 +110,24 @@ def search_form(
     named = base.candidate.id
     space.progress.say(f"{named} strains the tolerance: looking for groups to leave in floats")
     with MixedForm(space, base.candidate, forms) as form:
-        if form.obstacle:
-            return MixedSearch(named, len(form.groups), 0, 0, 0.0, 0.0, (), form.obstacle)
+        obstacle = form.obstacle
         try:
-            measured = form.measure()
+            measured = None if obstacle else form.measure()
+            seen = look_at(space, attempts, reference)
+            drafter = None if measured is None else Drafter(space, form, measured, exam, find_price(seen))
         except BackendError as error:
-            return MixedSearch(named, len(form.groups), 0, 0, 0.0, 0.0, (), f"its groups cannot be measured: {error}")
+            measured, drafter, obstacle = None, None, f"its groups cannot be measured: {error}"
+        if measured is None or drafter is None:
+            return MixedSearch(named, len(form.groups), 0, 0, 0.0, 0, 0.0, (), obstacle)
         space.progress.say(
             f"{named}: {len(form.groups)} groups measured in {measured.passes} passes of {measured.items} items, "
             f"{measured.seconds:.0f} s"
         )
-        seen = look_at(space, attempts, reference)
-        search = _Search(space, form, measured, seen, exam)
-        for budget, chosen in search.propose(began):
-            tried = try_candidate(chosen.candidate)
+        search = _Search(space, drafter, measured, base, seen, exam)
+        for share, draft in search.propose(began):
+            tried = try_candidate(draft.candidate)
             ran = tried.status is TrialStatus.OK and tried.probe is not None
-            found = see(space, tried, chosen.milliseconds, reference) if ran else None
-            search.learn(chosen, budget, found)
+            search.learn(draft, share, see(space, tried, draft.milliseconds, reference) if ran else None)
     return search.summarise()
 
 
@@ -148,126 +135,77 @@ class _Search:
     """What is known while one form's plans are tried."""
 
     def __init__(
-        self, space: Workspace, form: MixedForm, measured: MeasuredForm, seen: Sequence[Seen], exam: Exam
+        self,
+        space: Workspace,
+        drafter: Drafter,
+        measured: MeasuredForm,
+        base: Seen,
+        seen: Sequence[Seen],
+        exam: Exam,
     ) -> None:
-        self._space, self._form, self._exam, self._seen = space, form, exam, list(seen)
-        everything = tuple(Precision.INT8 for _ in form.groups)
-        self._measured, self._noise = form.simulate(measured, everything)
-        finite = [noise for noise in self._measured.noises if noise is not None]
-        self._ceiling = self._noise if math.isfinite(self._noise) else max(finite, default=0.0)
+        self._space, self._drafter, self._measured, self._base = space, drafter, measured, base
+        self._exam, self._seen = exam, list(seen)
         self._rival_ms = min((one.latency_ms for one in seen if not one.strains(exam.items, exam.z)), default=math.inf)
-        self._margin = next(one.margin for one in seen if one.candidate == form.base)
-        self._points = self._list_points()
-        self._known = {everything: False}
-        self._rungs: list[Rung] = []
+        self._pairs = [(base, drafter.everything)] if math.isfinite(drafter.everything.noise) else []
+        self._known = {drafter.everything.mix}
         self._plans: list[MixedPlan] = []
         self._stopped = ""
 
-    def _list_points(self) -> list[Point]:
-        """The form itself, and the runtime's forms in 16-bit formats."""
-        noises = {self._form.base: self._noise}
-        for one in self._seen:
-            plain = one.candidate.runtime == self._form.base.runtime and one.candidate.plan.scheme is None
-            whole = sum(self._measured.float_noise.get(one.candidate.plan.precision, ())) if plain else 0.0
-            if whole > 0:
-                noises[one.candidate] = whole
-        known = {one.candidate: one for one in self._seen}
-        return [Point(noise, known[name]) for name, noise in noises.items() if math.isfinite(noise)]
-
-    def propose(self, began: float) -> Iterator[tuple[float, Chosen]]:
-        """Plans worth building with their budgets, one after the other, as what was learned of those before tells."""
+    def propose(self, began: float) -> Iterator[tuple[float, Draft]]:
+        """Plans worth building with their shares of the tolerance, as what was learned of those before tells."""
         budget = self._space.request.mixed
-        for _ in range(LOOKS * budget.plans):
-            wanted = next_budget(self._rungs, self._aim, self._ceiling)
-            if wanted is None:
-                self._stopped = "no plan lies between those that hold and those that do not"
-                return
+        self._stopped = "no other plan was found"
+        for share in list_shares(budget.plans):
             if len(self._plans) >= budget.plans:
                 self._stopped = f"its {budget.plans} plans are used up"
                 return
             if time.monotonic() - began > budget.seconds:
                 self._stopped = f"its {budget.seconds:g} s are used up"
                 return
-            chosen = self._choose(wanted)
-            if chosen is None or Precision.INT8 not in chosen.mix:
-                self._rungs.append(Rung(wanted, holds=True))
-            elif chosen.mix in self._known:
-                self._rungs.append(Rung(wanted, holds=self._known[chosen.mix]))
-            elif chosen.milliseconds >= WORTH * self._rival_ms:
-                self._rungs.append(Rung(wanted, holds=True))
+            draft = self._find(share)
+            if draft is None or draft.mix in self._known:
+                continue
+            self._known.add(draft.mix)
+            if draft.milliseconds >= WORTH * self._rival_ms:
                 self._stopped = "no other mixed plan is predicted to beat what holds without one"
-            else:
-                self._say(chosen)
-                yield wanted, chosen
-        self._stopped = self._stopped or "no other plan was found"
+                continue
+            kept = count_kept(draft.mix)
+            self._space.progress.say(
+                f"mixed plan {len(self._plans) + 1} of at most {budget.plans}: {kept} of {len(draft.mix)} groups in "
+                f"floats, about {draft.milliseconds:.2f} ms a call, aimed at {share:.0%} of the tolerance"
+            )
+            yield share, draft
 
-    def _aim(self, share: float) -> float:
-        """Noise at which the bound is expected to take a share of the tolerance."""
-        return min(self._ceiling, find_budget(self._points, self._seen, self._exam, share * self._margin))
-
-    def _say(self, chosen: Chosen) -> None:
-        """Tell which plan is tried next."""
-        self._space.progress.say(
-            f"mixed plan {len(self._plans) + 1} of at most {self._space.request.mixed.plans}: "
-            f"{count_kept(chosen.mix)} of {len(chosen.mix)} groups in floats, about {chosen.milliseconds:.2f} ms a call"
-        )
-
-    def learn(self, chosen: Chosen, budget: float, found: Seen | None) -> None:
+    def learn(self, draft: Draft, share: float, found: Seen | None) -> None:
         """Take in how a plan went: what the search items said of it, or that it failed."""
-        trial, holds = chosen.candidate.id, False
-        self._plans.append(MixedPlan(trial, count_kept(chosen.mix), chosen.milliseconds, chosen.noise, budget))
+        kept = count_kept(draft.mix)
+        self._plans.append(MixedPlan(draft.candidate.id, kept, draft.milliseconds, draft.noise, share))
         if found is not None:
-            self._points.append(Point(chosen.noise, found))
-            self._seen.append(found)
-            holds = found.bound(self._exam.items, self._exam.z) <= self._margin
-        self._known[chosen.mix] = holds
-        self._rungs.append(Rung(chosen.noise, holds))
+            self._pairs.append((found, draft))
 
     def summarise(self) -> MixedSearch:
         """What the search did."""
-        measured = self._measured
+        measured, noise = self._measured, self._drafter.everything.noise
         return MixedSearch(
-            base=self._form.base.id,
-            groups=len(self._form.groups),
+            base=self._base.candidate.id,
+            groups=len(measured.groups),
             items=measured.items,
             passes=measured.passes,
-            noise=self._noise if math.isfinite(self._noise) else -1.0,
+            noise=noise if math.isfinite(noise) else -1.0,
+            drafts=len(self._drafter.drafts),
             seconds=measured.seconds,
             plans=tuple(self._plans),
             stopped=self._stopped,
         )
 
-    def _choose(self, budget: float) -> Chosen | None:
-        """The fastest plan whose simulated noise keeps a budget."""
-        best: Chosen | None = None
-        target = budget
-        for _ in range(CORRECTIONS):
-            found = self._solve(target)
-            if found is None:
-                target *= 0.5
-                continue
-            sack = self._form.make_sack(self._measured)
-            self._measured, own = self._form.simulate(self._measured, found.mix)
-            noise = own + sack.sum_float_noise(found.mix)
-            if noise <= OVER * budget and (best is None or found.milliseconds < best.milliseconds):
-                best = Chosen(found.mix, found.candidate, found.milliseconds, noise)
-            if CLOSE * budget <= noise <= OVER * budget or (noise <= budget and not count_kept(found.mix)):
-                break
-            target *= min(2.0, max(0.25, budget / noise)) if noise > 0 else 2.0
-        return best
-
-    def _solve(self, target: float) -> Chosen | None:
-        """The fastest plan whose predicted noise keeps a target, in the formats that the runtime can mix."""
-        sack = self._form.make_sack(self._measured)
-        floats = self._form.list_floats()
-        families = [(Precision.INT8, one) for one in floats] + ([(Precision.INT8, *floats)] if len(floats) > 1 else [])
-        best: Chosen | None = None
-        for family in families:
-            mix = solve(sack, target, family)
-            candidate = None if mix is None else self._form.compose(mix)
-            if mix is None or candidate is None:
-                continue
-            milliseconds = sack.predict_ms(mix)
-            if best is None or milliseconds < best.milliseconds:
-                best = Chosen(mix, candidate, milliseconds, sack.predict_noise(mix))
-        return best
+    def _find(self, share: float) -> Draft | None:
+        """The fastest plan whose bound is expected to take a share of the tolerance; None where it keeps all."""
+        tolerated = share * self._base.margin
+        points = [Point(draft.noise, seen) for seen, draft in self._pairs]
+        guess = find_budget(points, self._seen, self._exam, tolerated)
+        try:
+            draft = self._drafter.find(tolerated / find_factor(self._pairs, self._exam), guess)
+        except BackendError as error:
+            self._space.progress.say(f"mixed plans cannot be simulated: {error}")
+            return None
+        return None if draft is None or Precision.INT8 not in draft.mix else draft

@@ -105,14 +105,42 @@ def measure_settings(
         DataError: an item cannot be read.
         MeasurementError: no output has a signal.
     """
+    reference, records = _record_settings(passes, questions, settings, progress)
+    return tuple(record.sum_up(reference, questions.metric) for record in records)
+
+
+def score_settings(
+    passes: Passes, questions: Questions, settings: Sequence[NDArray[np.bool_]], progress: Progress
+) -> tuple[Scores, tuple[tuple[float, Scores], ...]]:
+    """The same, with the scores of every item: those of the float model, and noise and scores of each setting.
+
+    Args:
+        passes: of the plan's simulated model.
+        questions: items, task and metric.
+        settings: each ``[groups] bool``; at least one.
+        progress: is told of every batch.
+
+    Raises:
+        BackendError: the simulator cannot run the model.
+        DataError: an item cannot be read.
+        MeasurementError: no output has a signal.
+    """
+    reference, records = _record_settings(passes, questions, settings, progress)
+    return reference, tuple((record.meter.noise, Scores.join(record.scores)) for record in records)
+
+
+def _record_settings(
+    passes: Passes, questions: Questions, settings: Sequence[NDArray[np.bool_]], progress: Progress
+) -> tuple[Scores, list[_Record]]:
+    """What the float model and every setting answered."""
     records = [_Record() for _ in settings]
     reference: list[Scores] = []
-    for judge in _ask(questions, progress, "measuring mixed plans") if settings else ():
+    for judge in _ask(questions, progress, "simulating mixed plans") if settings else ():
         plain, states = passes.run_floats(judge.feeds)
         reference.append(judge.score(plain))
         for record, switches in zip(records, settings, strict=True):
             judge.add(record, plain, passes.run_setting(judge.feeds, states, switches))
-    return tuple(record.sum_up(Scores.join(reference), questions.metric) for record in records)
+    return Scores.join(reference) if reference else Scores({}, np.zeros(0, np.int64), {}), records
 
 
 def _ask(questions: Questions, progress: Progress, doing: str) -> Iterator[_Judge]:
@@ -148,7 +176,7 @@ class _Judge:
 
     def score(self, outputs: Outputs) -> Scores:
         scores = self._questions.task.score(self._trim(outputs), self._batch.targets)
-        return replace(scores, records={}, columns={})
+        return replace(scores, columns={})
 
     def _trim(self, outputs: Outputs) -> Outputs:
         fixed = self._questions.fixed_batch

@@ -7,7 +7,20 @@ import pytest
 
 from assay.core.plan import Candidate, IntegerDialect, Plan, Scheme
 from assay.core.precision import IntegerFormat, Placement, Precision, RangeMethod, Repair
-from assay.decide.mixed import SHARES, Exam, Point, Rung, Seen, find_budget, next_budget, pick_bases
+from assay.decide.mixed import (
+    FARTHEST,
+    SHARES,
+    Draft,
+    Exam,
+    Point,
+    Seen,
+    find_budget,
+    find_factor,
+    find_price,
+    list_shares,
+    pick_bases,
+    smooth_loss,
+)
 
 SCHEME = Scheme(IntegerDialect(IntegerFormat.U8, symmetric=False), Placement.CHAIN, RangeMethod.MSE)
 INT8 = Plan(Precision.INT8, scheme=SCHEME)
@@ -29,10 +42,19 @@ def test_the_form_that_loses_least_stands_for_those_as_fast() -> None:
     assert base.candidate.plan is REPAIRED
 
 
-def test_the_form_that_moves_answers_least_stands_for_those_as_fast() -> None:
-    seen = [saw(FP32, 10, 0), replace(saw(INT8, 3.0, 0.03), moved=0.01), replace(saw(REPAIRED, 3.1, 0.02), moved=0.02)]
-    (base,) = pick_bases(seen, EXAM)
-    assert base.candidate.plan is INT8
+def test_of_few_items_a_loss_counts_beside_how_far_answers_moved() -> None:
+    lucky, sound = replace(saw(INT8, 3.0, 0.02), moved=0.04), replace(saw(REPAIRED, 3.1, 0.021), moved=0.01)
+    (base,) = pick_bases([saw(FP32, 10, 0), lucky, sound], EXAM)
+    assert base.candidate.plan is REPAIRED
+
+
+def test_a_loss_is_smoothed_by_what_movement_costs() -> None:
+    seen = [replace(saw(INT8, 3.0, 0.03), moved=0.04), replace(saw(REPAIRED, 3.1, 0.01), moved=0.04)]
+    price = find_price(seen)
+    assert price == pytest.approx(0.5)
+    assert smooth_loss(0.03, 0.04, price) == pytest.approx(0.025)
+    assert smooth_loss(0.03, None, price) == smooth_loss(0.03, 0.04, None) == 0.03
+    assert find_price([saw(INT8, 3.0, 0.03)]) is None
 
 
 def test_a_slower_form_does_not_stand_for_the_fastest() -> None:
@@ -95,30 +117,28 @@ def test_what_lost_nothing_leaves_the_budget_open() -> None:
     assert math.isinf(find_budget([Point(1e-3, saw(INT8, 1, 0.0))], [], EXAM, TOLERATED))
 
 
-def test_the_first_plans_are_aimed_at_shares_of_the_tolerance() -> None:
-    assert [next_budget([Rung(0.1, holds=True)] * count, lambda share: share, 9.0) for count in range(3)] == [*SHARES]
+def draft(loss: float, variance: float = 0.0) -> Draft:
+    return Draft((Precision.INT8,), Candidate("openvino", INT8), 1.0, 1e-3, loss, variance)
 
 
-def test_further_plans_close_in_between_what_holds_and_what_does_not() -> None:
-    rungs = [Rung(1.0, holds=True), Rung(4.0, holds=False), Rung(0.5, holds=True)]
-    wanted = next_budget(rungs, lambda _share: math.nan, 100.0)
-    assert wanted == pytest.approx(2.0)
-    assert next_budget([*rungs, Rung(2.0, holds=True)], lambda _share: math.nan, 100.0) == pytest.approx(8**0.5)
-    assert next_budget([*rungs, Rung(2.0, holds=False)], lambda _share: math.nan, 100.0) == pytest.approx(2**0.5)
-    assert next_budget([*rungs, Rung(3.9, holds=True)], lambda _share: math.nan, 100.0) is None
+def test_drafts_are_corrected_by_what_was_built() -> None:
+    assert find_factor([], EXAM) == 1.0
+    assert find_factor([(saw(INT8, 1, 0.012), draft(0.01))], EXAM) == pytest.approx(1.2)
+    pair = (saw(INT8, 1, 0.0, 0.04), draft(0.0, 0.01))
+    assert find_factor([pair], EXAM) == pytest.approx(2.0)
+    # All plans count together: what one of few flips says alone is luck.
+    assert find_factor([(saw(INT8, 1, 0.03), draft(0.02)), (saw(INT8, 1, 0.0), draft(0.01))], EXAM) == pytest.approx(1)
 
 
-def test_where_all_hold_the_next_is_nearer_to_the_form_itself() -> None:
-    rungs = [Rung(1.0, holds=True), Rung(2.0, holds=True), Rung(0.5, holds=True)]
-    assert next_budget(rungs, lambda _share: math.nan, 8.0) == pytest.approx(4.0)
+def test_a_draft_and_what_is_built_of_it_differ_within_reason() -> None:
+    assert find_factor([(saw(INT8, 1, 0.9), draft(0.01))], EXAM) == FARTHEST
+    assert find_factor([(saw(INT8, 1, 0.001), draft(0.5))], EXAM) == 1 / FARTHEST
+    assert find_factor([(saw(INT8, 1, -0.01), draft(0.01))], EXAM) == 1.0
 
 
-def test_where_none_holds_the_next_is_quieter_until_there_is_nothing() -> None:
-    rungs = [Rung(1.0, holds=False), Rung(2.0, holds=False), Rung(0.5, holds=False)]
-    assert next_budget(rungs, lambda _share: math.nan, 8.0) == pytest.approx(0.25)
-    for _ in range(40):
-        wanted = next_budget(rungs, lambda _share: math.nan, 8.0)
-        if wanted is None:
-            break
-        rungs.append(Rung(wanted, holds=False))
-    assert wanted is None
+def test_more_plans_than_shares_spread_over_the_same_span() -> None:
+    shares = list_shares(20)
+    assert shares[: len(SHARES)] == SHARES
+    assert len(set(shares)) == len(shares) >= 40
+    assert min(shares) == min(SHARES)
+    assert max(shares) == max(SHARES)

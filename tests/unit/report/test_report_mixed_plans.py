@@ -21,7 +21,7 @@ def record() -> StudyRecord:
     made = make_record()
     base, first, second = [trial.id for trial in made.trials if trial.evidence is not None][:3]
     plans = (MixedPlan(first, 3, 4.25, 1e-3, 2e-3), MixedPlan(second, 1, 3.5, 0.0, 3e-3))
-    search = MixedSearch(base, 17, 32, 19, 2e-2, 4.2, plans, "its 2 plans are used up")
+    search = MixedSearch(base, 17, 32, 19, 2e-2, 40, 4.2, plans, "its 2 plans are used up")
     return replace(made, mixed=(search,))
 
 

@@ -1,0 +1,48 @@
+"""Plans next to a mixed plan: one or two groups in another format, predicted to be faster; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from assay.core.mixing import Mix
+from assay.core.precision import Precision
+from assay.decide.knapsack import Knapsack
+
+MOST_PAIRED = 24
+"""Groups of each side that are paired: those that save the most time, and those that make the most noise."""
+
+
+def list_moves(sack: Knapsack, mix: Mix, count: int) -> tuple[Mix, ...]:
+    """Mixes that are predicted to be faster, the quietest of them first.
+
+    One group goes from floats to integers, alone or in exchange for another one: what sums of noises rank wrongly
+    around the tolerance is found so.
+
+    Args:
+        sack: predicts times and noises.
+        mix: a plan that holds.
+        count: most mixes.
+    """
+    now = sack.predict_ms(mix)
+    faster = {other for other in _change(sack, mix) if sack.predict_ms(other) < now}
+    return tuple(sorted(faster, key=lambda other: (sack.predict_noise(other), sack.predict_ms(other), other))[:count])
+
+
+def _change(sack: Knapsack, mix: Mix) -> Iterator[Mix]:
+    """Mixes with one group more in integers, and those that leave another one in floats for it."""
+    floats = [index for index, precision in enumerate(mix) if precision is not Precision.INT8]
+    integers = [index for index, precision in enumerate(mix) if precision is Precision.INT8]
+    noises, times = sack.noises.groups, sack.costs.groups
+    saving = sorted(floats, key=lambda index: times[index][Precision.INT8] - times[index][mix[index]])[:MOST_PAIRED]
+    loud = sorted(integers, key=lambda index: -float(noises[index]))[:MOST_PAIRED]
+    formats = sorted({mix[index] for index in floats})
+    for gained in floats:
+        yield _put(mix, gained, Precision.INT8)
+    for gained in saving:
+        for given in loud:
+            yield from (_put(_put(mix, gained, Precision.INT8), given, one) for one in formats)
+
+
+def _put(mix: Mix, index: int, precision: Precision) -> Mix:
+    """A mix with one group in another format."""
+    return (*mix[:index], precision, *mix[index + 1 :])

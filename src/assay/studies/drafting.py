@@ -1,0 +1,147 @@
+"""Looks for the fastest mixed plan that is expected to hold, by simulating plans on search items; builds nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from assay.core.mixing import Mix
+from assay.core.precision import Precision
+from assay.decide.knapsack import Knapsack, solve
+from assay.decide.mixed import Draft, Exam, smooth_loss
+from assay.decide.moves import list_moves
+from assay.studies.mixed_form import MeasuredForm, MixedForm
+from assay.studies.workspace import Workspace
+
+DRAFTING_SHARE = 0.1
+"""Of a search's wall time that drafts may take, about."""
+PASS_SECONDS = 2.0
+"""That one draft may take: of a slow model not all search items are run."""
+LEAST_ITEMS, LEAST_DRAFTS, MOST_DRAFTS = 64, 8, 96
+HALVINGS = 6
+CLOSED = 1.08
+"""Ratio of two budgets, one whose plan holds and one whose plan does not, between which nothing is looked for."""
+WIDE = 4.0
+"""Ratio by which a budget is changed while it is not bracketed."""
+MOVES = 8
+"""Neighbours that are simulated together."""
+
+
+class Drafter:
+    """Simulates mixed plans of one form.
+
+    Args:
+        space: the study.
+        form: whose plans they are.
+        measured: of it.
+        exam: of the certificates.
+        price: loss for each unit by which answers move; None where the task does not tell.
+
+    Attributes:
+        drafts: all that were simulated, by mix.
+        everything: the form itself, simulated.
+    """
+
+    def __init__(
+        self, space: Workspace, form: MixedForm, measured: MeasuredForm, exam: Exam, price: float | None
+    ) -> None:
+        self._form, self._exam, self._price = form, exam, price
+        self.sack: Knapsack = form.make_sack(measured)
+        self.drafts: dict[Mix, Draft] = {}
+        seconds = max(measured.item_seconds, 1e-6)
+        most = max(LEAST_ITEMS, int(PASS_SECONDS / seconds))
+        self._items = min(space.split.search, most)
+        allowed = int(DRAFTING_SHARE * space.request.mixed.seconds / (seconds * self._items))
+        self._whole = min(MOST_DRAFTS, max(LEAST_DRAFTS, allowed))
+        self._left = 1
+        floats = form.list_floats()
+        self._families: list[Mix] = [(Precision.INT8, one) for one in floats]
+        self._families += [(Precision.INT8, *floats)] if len(floats) > 1 else []
+        whole = tuple(Precision.INT8 for _ in form.groups)
+        self._simulate([whole])
+        self.everything = self.drafts[whole]
+
+    def find(self, limit: float, guess: float) -> Draft | None:
+        """The fastest plan whose bound is expected to keep a limit.
+
+        First budgets of noise are halved until the one is found at which the knapsack's plans stop holding; then
+        plans next to the best one are tried, for sums of noises rank plans near the limit only roughly.
+
+        Args:
+            limit: of the bound, in the metric's own unit.
+            guess: a budget of noise to begin with.
+
+        Raises:
+            BackendError: the model cannot be run.
+        """
+        self._left = max(LEAST_DRAFTS, (self._whole - len(self.drafts)) // 2)
+        self._bracket(limit, guess)
+        while (best := self._pick(limit)) is not None:
+            moves = [mix for mix in list_moves(self.sack, best.mix, MOVES) if mix not in self.drafts]
+            self._simulate(moves[: self._left])
+            if self._pick(limit) is best:
+                return best
+        return None
+
+    def _bracket(self, limit: float, guess: float) -> None:
+        """Simulate the knapsack's plans around the budget at which they stop holding."""
+        holding, failing = 0.0, math.inf
+        budget = min(guess, self._ceiling)
+        for _ in range(HALVINGS):
+            draft = self._draft(budget)
+            if draft is None or draft.bound(self._exam) <= limit:
+                holding = max(holding, budget)
+            else:
+                failing = min(failing, budget)
+            if failing <= CLOSED * holding or holding >= self._ceiling:
+                return
+            if math.isinf(failing):
+                budget = min(WIDE * holding, self._ceiling)
+            else:
+                budget = math.sqrt(holding * failing) if holding else failing / WIDE
+
+    @property
+    def _ceiling(self) -> float:
+        """A budget that allows everything."""
+        own, shared = self.sack.noises.groups, self.sack.noises.shared
+        return float(own[np.isfinite(own)].sum() + shared.sum()) + sum(map(sum, self.sack.float_noise.values()))
+
+    def _pick(self, limit: float) -> Draft | None:
+        """The fastest draft whose bound keeps a limit."""
+        holding = [draft for draft in self.drafts.values() if draft.bound(self._exam) <= limit]
+        return min(holding, key=lambda draft: (draft.milliseconds, draft.noise, draft.mix), default=None)
+
+    def _draft(self, budget: float) -> Draft | None:
+        """The fastest plan within a budget of noise; None where there is none, or no draft is left."""
+        found = [mix for family in self._families if (mix := solve(self.sack, budget, family)) is not None]
+        for mix in sorted(found, key=self.sack.predict_ms):
+            if mix not in self.drafts and self._left > 0:
+                self._simulate([mix])
+            if mix in self.drafts:
+                return self.drafts[mix]
+        return None
+
+    def _simulate(self, mixes: Sequence[Mix]) -> None:
+        """Score mixes on search items, those that the runtime can realise."""
+        named = [(mix, candidate) for mix in mixes if (candidate := self._form.compose(mix)) is not None]
+        if not named:
+            return
+        settings = [tuple(i for i, precision in enumerate(mix) if precision is Precision.INT8) for mix, _ in named]
+        scores = self._form.score(settings, self._items)
+        self._left -= len(named)
+        for (mix, candidate), score in zip(named, scores, strict=True):
+            own = math.inf if score.noise is None else score.noise
+            narrow = self.sack.sum_float_noise(mix)
+            # What is simulated in FP32 and runs in 16 bits moves scores as its noise does: by the square root.
+            more = math.sqrt((own + narrow) / own) if 0 < own < math.inf else 1.0
+            loss = smooth_loss(score.loss, score.moved, self._price)
+            self.drafts[mix] = Draft(
+                mix,
+                candidate,
+                self.sack.predict_ms(mix),
+                own + narrow,
+                loss=math.inf if math.isinf(own) else max(loss, loss * more),
+                variance=score.variance * more,
+            )
