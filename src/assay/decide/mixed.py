@@ -19,6 +19,8 @@ from assay.core.precision import Precision
 SHARES = (1.0, 0.85, 1.15, 0.7)
 """Parts of the tolerance that the bounds of a search's plans are aimed at, in order: the fastest that is expected to
 hold, one in case its certificate fails, one in case the search items were too strict, a safer one."""
+PRICE_ERROR = 0.15
+"""Relative difference, from plan to plan, of what a movement of the answers costs."""
 FARTHEST = 2.0
 """A simulation and what is built of it are taken to differ in their losses by this ratio at most."""
 NEAR = 1.05
@@ -51,6 +53,11 @@ class Seen:
     items: int
     moved: float | None = None
 
+    @property
+    def error(self) -> float:
+        """Standard error of the loss."""
+        return math.sqrt(self.variance / self.items)
+
     def bound(self, items: int, z: float) -> float:
         """Upper bound of the loss that so many other items would be expected to give.
 
@@ -66,8 +73,7 @@ class Seen:
         The loss takes half of the tolerance, or its bound would pass it were the true loss one standard error above
         what was seen.
         """
-        error = math.sqrt(self.variance / self.items)
-        return self.loss > STRAINED * self.margin or self.bound(items, z) + error > self.margin
+        return self.loss > STRAINED * self.margin or self.bound(items, z) + self.error > self.margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +109,24 @@ def find_price(seen: Sequence[Seen]) -> float | None:
     return max(0.0, sum(one.loss for one in known) / sum(one.moved or 0.0 for one in known))
 
 
-def smooth_loss(loss: float, moved: float | None, price: float | None) -> float:
-    """The mean of what was lost and of what so much movement costs: of few items, hardly any loses.
+def smooth_loss(loss: float, error: float, moved: float | None, price: float | None) -> float:
+    """What was lost and what so much movement costs, each weighed by how well it is known.
+
+    Of few items, hardly any loses, and the plan that lost least of many was lucky. How far answers moved is known from
+    every item; what that costs differs from plan to plan by some 15%.
 
     Args:
         loss: as seen.
+        error: standard error of the loss.
         moved: how far answers moved.
         price: of ``find_price``.
     """
-    return loss if moved is None or price is None else (loss + price * moved) / 2
+    if moved is None or price is None:
+        return loss
+    expected = price * moved
+    trust = (PRICE_ERROR * expected) ** 2
+    weight = trust / (trust + error**2) if trust + error**2 > 0 else 1.0
+    return weight * loss + (1 - weight) * expected
 
 
 def pick_bases(seen: Sequence[Seen], exam: Exam) -> tuple[Seen, ...]:
@@ -133,7 +148,7 @@ def pick_bases(seen: Sequence[Seen], exam: Exam) -> tuple[Seen, ...]:
         near = [one for one in forms if one.latency_ms <= NEAR * fastest]
         base = min(
             near,
-            key=lambda one: (smooth_loss(one.loss, one.moved, price), one.latency_ms, one.candidate.id),
+            key=lambda one: (smooth_loss(one.loss, one.error, one.moved, price), one.latency_ms, one.candidate.id),
             default=None,
         )
         if base is not None and base.strains(exam.items, exam.z) and base.latency_ms < WORTH * rival:

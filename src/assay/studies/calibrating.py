@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from assay.calibrate.selection.convergence import MOST_ITEMS, ConvergenceRule
 from assay.calibrate.selection.observe_until import observe_until, place_items
 from assay.core.calibration import Calibration
 from assay.core.convergence import Convergence
-from assay.core.moments import LayerMoments
+from assay.core.moments import LayerInput, LayerMoments
 from assay.core.plan import Plan
 from assay.core.precision import Repair
 from assay.core.session import Dataset
@@ -85,7 +85,7 @@ class Calibrator:
         self.store = store
         self.progress = progress
         self._observed: dict[tuple[Repair, ...], Observed] = {}
-        self._moments: tuple[object, Mapping[str, LayerMoments]] = (None, {})
+        self._moments: tuple[Observed | None, dict[LayerInput, LayerMoments]] = (None, {})
 
     @property
     def convergence(self) -> Convergence | None:
@@ -114,17 +114,24 @@ class Calibrator:
         layers = list_moment_layers(observed.model, plan)
         if not layers:
             return {}
-        key = (id(observed), layers)
-        if self._moments[0] != key:
-            items = self._choose()
-            tensors = tuple(dict.fromkeys(layer.tensor for layer in layers))
-            self.progress.start("observing the inputs of layers", len(items))
-            with open_exposed(observed.model, tensors, self._model.backend, self.store.measurements) as session:
-                batch = self._model.fixed_batch or fit_batch(session, items)
-                found = observe_moments(session, items, layers, batch, lambda _items: self.progress.advance(batch))
-            self.progress.finish()
-            self._moments = (key, found)
-        return self._moments[1]
+        if self._moments[0] is not observed:
+            self._moments = (observed, {})
+        known = self._moments[1]
+        fresh = tuple(layer for layer in layers if layer not in known)
+        if fresh:
+            known |= self._observe_layers(observed.model, fresh)
+        return {layer.node: known[layer] for layer in layers}
+
+    def _observe_layers(self, model: ir.Model, layers: Sequence[LayerInput]) -> dict[LayerInput, LayerMoments]:
+        """Moments of layers that were not observed yet."""
+        items = self._choose()
+        tensors = tuple(dict.fromkeys(layer.tensor for layer in layers))
+        self.progress.start("observing the inputs of layers", len(items))
+        with open_exposed(model, tensors, self._model.backend, self.store.measurements) as session:
+            batch = self._model.fixed_batch or fit_batch(session, items)
+            found = observe_moments(session, items, layers, batch, lambda _items: self.progress.advance(batch))
+        self.progress.finish()
+        return {layer: found[layer.node] for layer in layers}
 
     def _observe_form(self, wanted: tuple[Repair, ...]) -> Observed:
         """One form, observed or read."""

@@ -20,7 +20,9 @@ DRAFTING_SHARE = 0.1
 PASS_SECONDS = 2.0
 """That one draft may take: of a slow model not all search items are run."""
 LEAST_ITEMS, LEAST_DRAFTS, MOST_DRAFTS = 64, 8, 96
-HALVINGS = 6
+LADDER = (0.35, 0.6, 1.0, 1.7)
+"""Budgets around a guess, in parts of it, whose plans are simulated together."""
+HALVINGS = 3
 CLOSED = 1.08
 """Ratio of two budgets, one whose plan holds and one whose plan does not, between which nothing is looked for."""
 WIDE = 4.0
@@ -87,20 +89,25 @@ class Drafter:
 
     def _bracket(self, limit: float, guess: float) -> None:
         """Simulate the knapsack's plans around the budget at which they stop holding."""
-        holding, failing = 0.0, math.inf
         budget = min(guess, self._ceiling)
+        drafts = self._draft([budget * step for step in LADDER])
+        holding = max((one for one, draft in drafts.items() if self._keeps(draft, limit)), default=0.0)
+        failing = min((one for one, draft in drafts.items() if not self._keeps(draft, limit)), default=math.inf)
         for _ in range(HALVINGS):
-            draft = self._draft(budget)
-            if draft is None or draft.bound(self._exam) <= limit:
-                holding = max(holding, budget)
-            else:
-                failing = min(failing, budget)
             if failing <= CLOSED * holding or holding >= self._ceiling:
                 return
             if math.isinf(failing):
                 budget = min(WIDE * holding, self._ceiling)
             else:
-                budget = math.sqrt(holding * failing) if holding else failing / WIDE
+                budget = math.sqrt(holding * failing) if 0 < holding < failing else failing / WIDE
+            if self._keeps(self._draft([budget]).get(budget), limit):
+                holding = max(holding, budget)
+            else:
+                failing = min(failing, budget)
+
+    def _keeps(self, draft: Draft | None, limit: float) -> bool:
+        """Whether a draft's bound keeps a limit; where there is none, nothing breaks it."""
+        return draft is None or draft.bound(self._exam) <= limit
 
     @property
     def _ceiling(self) -> float:
@@ -113,15 +120,18 @@ class Drafter:
         holding = [draft for draft in self.drafts.values() if draft.bound(self._exam) <= limit]
         return min(holding, key=lambda draft: (draft.milliseconds, draft.noise, draft.mix), default=None)
 
-    def _draft(self, budget: float) -> Draft | None:
-        """The fastest plan within a budget of noise; None where there is none, or no draft is left."""
+    def _draft(self, budgets: Sequence[float]) -> dict[float, Draft]:
+        """The fastest plan within each budget of noise; none where there is none, or no draft is left."""
+        mixes = {budget: mix for budget in budgets if (mix := self._solve(budget)) is not None}
+        fresh = [mix for mix in dict.fromkeys(mixes.values()) if mix not in self.drafts]
+        self._simulate(fresh[: max(0, self._left)])
+        return {budget: self.drafts[mix] for budget, mix in mixes.items() if mix in self.drafts}
+
+    def _solve(self, budget: float) -> Mix | None:
+        """The fastest mix within a budget of noise, of those that the runtime can realise."""
         found = [mix for family in self._families if (mix := solve(self.sack, budget, family)) is not None]
-        for mix in sorted(found, key=self.sack.predict_ms):
-            if mix not in self.drafts and self._left > 0:
-                self._simulate([mix])
-            if mix in self.drafts:
-                return self.drafts[mix]
-        return None
+        ordered = sorted(found, key=self.sack.predict_ms)
+        return next((mix for mix in ordered if self._form.compose(mix) is not None), None)
 
     def _simulate(self, mixes: Sequence[Mix]) -> None:
         """Score mixes on search items, those that the runtime can realise."""
@@ -136,7 +146,7 @@ class Drafter:
             narrow = self.sack.sum_float_noise(mix)
             # What is simulated in FP32 and runs in 16 bits moves scores as its noise does: by the square root.
             more = math.sqrt((own + narrow) / own) if 0 < own < math.inf else 1.0
-            loss = smooth_loss(score.loss, score.moved, self._price)
+            loss = smooth_loss(score.loss, math.sqrt(score.variance / self._items), score.moved, self._price)
             self.drafts[mix] = Draft(
                 mix,
                 candidate,

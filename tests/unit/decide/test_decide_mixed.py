@@ -9,6 +9,7 @@ from assay.core.plan import Candidate, IntegerDialect, Plan, Scheme
 from assay.core.precision import IntegerFormat, Placement, Precision, RangeMethod, Repair
 from assay.decide.mixed import (
     FARTHEST,
+    PRICE_ERROR,
     SHARES,
     Draft,
     Exam,
@@ -43,17 +44,20 @@ def test_the_form_that_loses_least_stands_for_those_as_fast() -> None:
 
 
 def test_of_few_items_a_loss_counts_beside_how_far_answers_moved() -> None:
-    lucky, sound = replace(saw(INT8, 3.0, 0.02), moved=0.04), replace(saw(REPAIRED, 3.1, 0.021), moved=0.01)
+    lucky = replace(saw(INT8, 3.0, 0.02, 0.02, items=200), moved=0.04)
+    sound = replace(saw(REPAIRED, 3.1, 0.021, 0.02, items=200), moved=0.01)
     (base,) = pick_bases([saw(FP32, 10, 0), lucky, sound], EXAM)
     assert base.candidate.plan is REPAIRED
 
 
-def test_a_loss_is_smoothed_by_what_movement_costs() -> None:
+def test_a_loss_is_weighed_by_how_well_it_is_known() -> None:
     seen = [replace(saw(INT8, 3.0, 0.03), moved=0.04), replace(saw(REPAIRED, 3.1, 0.01), moved=0.04)]
     price = find_price(seen)
     assert price == pytest.approx(0.5)
-    assert smooth_loss(0.03, 0.04, price) == pytest.approx(0.025)
-    assert smooth_loss(0.03, None, price) == smooth_loss(0.03, 0.04, None) == 0.03
+    assert smooth_loss(0.03, 0.0, 0.04, price) == pytest.approx(0.03)
+    assert smooth_loss(0.03, 10.0, 0.04, price) == pytest.approx(0.02)
+    assert smooth_loss(0.03, PRICE_ERROR * 0.02, 0.04, price) == pytest.approx(0.025)
+    assert smooth_loss(0.03, 10.0, None, price) == smooth_loss(0.03, 10.0, 0.04, None) == 0.03
     assert find_price([saw(INT8, 3.0, 0.03)]) is None
 
 
