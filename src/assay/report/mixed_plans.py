@@ -63,6 +63,7 @@ class MixedSearchDocument(msgspec.Struct, frozen=True):
     items: int
     passes: int
     noise: float | None
+    drafts: int
     seconds: float
     plans: tuple[MixedPlanDocument, ...]
     stopped: str
@@ -83,6 +84,7 @@ def show_mixed(record: StudyRecord) -> tuple[MixedSearchDocument, ...]:
             items=search.items,
             passes=search.passes,
             noise=search.noise if search.noise >= 0 else None,
+            drafts=search.drafts,
             seconds=search.seconds,
             plans=tuple(
                 MixedPlanDocument(plan.trial, plan.kept, plan.predicted_ms, plan.noise) for plan in search.plans
@@ -105,8 +107,11 @@ def _describe(search: MixedSearch, by_id: Mapping[str, Row]) -> MixedTable:
         return MixedTable(base, f"It strains the tolerance. No mixed plan was tried: {search.stopped}.", rows)
     measured = (
         f"It strains the tolerance, so some of its {search.groups} groups of nodes were left in floats. What each "
-        f"costs and loses was measured in {search.passes} passes of {search.items} items, {search.seconds:.0f} s."
+        f"costs and loses was measured in {search.passes} passes of {search.items} items, {search.seconds:.0f} s; "
+        f"{search.drafts} plans were simulated."
     )
+    if rows:
+        measured += " Predicted is the fastest call of a plan alone, measured the median beside all other trials."
     ended = f"{'The search' if rows else 'No mixed plan was tried: the search'} ended because {search.stopped}."
     return MixedTable(base, f"{measured} {ended}", rows)
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from statistics import NormalDist
 
-from assay.core.errors import BackendError
+from assay.core.errors import BackendError, MeasurementError, ModelError
 from assay.core.mixing import MixedPlan, MixedSearch
 from assay.core.plan import Candidate
 from assay.core.precision import Precision
@@ -39,6 +39,9 @@ from assay.studies.drafting import Drafter
 from assay.studies.mixed_form import MeasuredForm, MixedForm, find_plain
 from assay.studies.scoring import read_scores
 from assay.studies.workspace import Workspace
+
+UNMEASURABLE = (BackendError, MeasurementError, ModelError)
+"""What a model can be that none of its plans is simulated: the simulator refuses it, or no output is a float."""
 
 Try = Callable[[Candidate], Attempt]
 
@@ -115,7 +118,7 @@ def search_form(
             measured = None if obstacle else form.measure()
             seen = look_at(space, attempts, reference)
             drafter = None if measured is None else Drafter(space, form, measured, exam, find_price(seen))
-        except BackendError as error:
+        except UNMEASURABLE as error:
             measured, drafter, obstacle = None, None, f"its groups cannot be measured: {error}"
         if measured is None or drafter is None:
             return MixedSearch(named, len(form.groups), 0, 0, 0.0, 0, 0.0, (), obstacle)
@@ -205,7 +208,7 @@ class _Search:
         guess = find_budget(points, self._seen, self._exam, tolerated)
         try:
             draft = self._drafter.find(tolerated / find_factor(self._pairs, self._exam), guess)
-        except BackendError as error:
+        except UNMEASURABLE as error:
             self._space.progress.say(f"mixed plans cannot be simulated: {error}")
             return None
         return None if draft is None or Precision.INT8 not in draft.mix else draft
