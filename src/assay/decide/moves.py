@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from assay.core.mixing import Mix
@@ -13,7 +14,7 @@ MOST_PAIRED = 24
 
 
 def list_moves(sack: Knapsack, mix: Mix, count: int) -> tuple[Mix, ...]:
-    """Mixes that are predicted to be faster, the quietest of them first.
+    """Mixes that are predicted to be faster: first those that none is both quieter and faster than, the quietest first.
 
     One group goes from floats to integers, alone or in exchange for another one: what sums of noises rank wrongly
     around the tolerance is found so.
@@ -24,8 +25,15 @@ def list_moves(sack: Knapsack, mix: Mix, count: int) -> tuple[Mix, ...]:
         count: most mixes.
     """
     now = sack.predict_ms(mix)
-    faster = {other for other in _change(sack, mix) if sack.predict_ms(other) < now}
-    return tuple(sorted(faster, key=lambda other: (sack.predict_noise(other), sack.predict_ms(other), other))[:count])
+    near = {other: (sack.predict_noise(other), sack.predict_ms(other)) for other in set(_change(sack, mix))}
+    faster = sorted((noise, time, other) for other, (noise, time) in near.items() if time < now)
+    best: list[Mix] = []
+    others: list[Mix] = []
+    fastest = math.inf
+    for _, time, other in faster:
+        (best if time < fastest else others).append(other)
+        fastest = min(fastest, time)
+    return (*best, *others)[:count]
 
 
 def _change(sack: Knapsack, mix: Mix) -> Iterator[Mix]:

@@ -29,6 +29,8 @@ WIDE = 4.0
 """Ratio by which a budget is changed while it is not bracketed."""
 MOVES = 8
 """Neighbours that are simulated together."""
+PATIENCE = 2
+"""Times in a row that such neighbours may bring nothing."""
 
 
 class Drafter:
@@ -80,12 +82,14 @@ class Drafter:
         """
         self._left = max(LEAST_DRAFTS, (self._whole - len(self.drafts)) // 2)
         self._bracket(limit, guess)
+        failed = 0
         while (best := self._pick(limit)) is not None:
-            moves = [mix for mix in list_moves(self.sack, best.mix, MOVES) if mix not in self.drafts]
-            self._simulate(moves[: self._left])
-            if self._pick(limit) is best:
-                return best
-        return None
+            moves = [mix for mix in list_moves(self.sack, best.mix, MOST_DRAFTS) if mix not in self.drafts]
+            self._simulate(moves[: min(MOVES, self._left)])
+            failed = failed + 1 if self._pick(limit) is best else 0
+            if failed >= PATIENCE or not moves or self._left <= 0:
+                break
+        return self._pick(limit)
 
     def _bracket(self, limit: float, guess: float) -> None:
         """Simulate the knapsack's plans around the budget at which they stop holding."""

@@ -1,0 +1,112 @@
+"""The fastest plan that is expected to hold, found among plans whose losses an oracle tells."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+import pytest
+
+from assay.core.mixing import Boundary, CostTable, MixedBudget
+from assay.core.plan import Candidate, Plan
+from assay.core.precision import Precision
+from assay.decide.knapsack import Knapsack
+from assay.decide.mixed import Exam
+from assay.decide.risks import NoiseModel, list_touching
+from assay.studies.drafting import MOST_DRAFTS, Drafter
+from assay.studies.mixed_form import MeasuredForm, MixedForm, SettingScore
+from assay.studies.workspace import Workspace
+
+INT8, FP32 = Precision.INT8, Precision.FP32
+GROUPS = 9
+EXAM = Exam(items=1000, z=0.0)
+
+
+class Oracle:
+    """A form whose plans lose as the root of their true noise, which differs from what the groups' noises tell."""
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        boundaries = tuple(Boundary(index, (index + 1,), 1000) for index in range(GROUPS - 1))
+        times = tuple({INT8: float(rng.uniform(0.5, 1)), FP32: float(rng.uniform(1, 3))} for _ in range(GROUPS))
+        shared = rng.uniform(0, 0.3, GROUPS - 1)
+        noises = NoiseModel(rng.uniform(0.05, 1, GROUPS), shared, list_touching(boundaries, GROUPS))
+        self.sack = Knapsack(CostTable(times, boundaries, 0.2, 1e-5), noises, {})
+        self.groups = (None,) * GROUPS
+        self.scored: list[tuple[int, ...]] = []
+        self._luck = np.exp(rng.normal(0, 0.05, 2**GROUPS))
+
+    def lose(self, quantized: Sequence[int]) -> float:
+        on = np.isin(np.arange(GROUPS), quantized)
+        return 0.02 * math.sqrt(self.sack.noises.predict(on)) * float(self._luck[sum(1 << one for one in quantized)])
+
+    def make_sack(self, _measured: MeasuredForm) -> Knapsack:
+        return self.sack
+
+    def list_floats(self) -> tuple[Precision, ...]:
+        return (FP32,)
+
+    def compose(self, mix: tuple[Precision, ...]) -> Candidate:
+        return Candidate("openvino", Plan(INT8, overrides=tuple((str(i), one) for i, one in enumerate(mix))))
+
+    def score(self, settings: Sequence[tuple[int, ...]], items: int) -> tuple[SettingScore, ...]:
+        assert items == 500
+        self.scored += settings
+        return tuple(SettingScore(one, self.lose(one) ** 2, self.lose(one), 0.0, None) for one in settings)
+
+
+def open_drafter(oracle: Oracle, seconds: float = 1e6) -> Drafter:
+    request = SimpleNamespace(mixed=MixedBudget(seconds=seconds))
+    space = cast("Workspace", SimpleNamespace(request=request, split=SimpleNamespace(search=500)))
+    measured = cast("MeasuredForm", SimpleNamespace(item_seconds=1e-3))
+    return Drafter(space, cast("MixedForm", oracle), measured, EXAM, None)
+
+
+def search_all(oracle: Oracle, limit: float) -> float:
+    mixes = itertools.product((INT8, FP32), repeat=GROUPS)
+    holding = (mix for mix in mixes if oracle.lose([index for index, one in enumerate(mix) if one is INT8]) <= limit)
+    return min(oracle.sack.predict_ms(mix) for mix in holding)
+
+
+def test_the_plan_found_is_near_the_fastest_of_all() -> None:
+    ratios = []
+    for seed, share in itertools.product(range(6), (0.3, 0.5, 0.7, 0.9)):
+        oracle = Oracle(seed)
+        drafter = open_drafter(oracle)
+        limit = share * drafter.everything.loss
+        found = drafter.find(limit, guess=share**2 * drafter.everything.noise)
+        assert found is not None
+        assert found.loss <= limit
+        ratios.append(found.milliseconds / search_all(oracle, limit))
+    # The fastest of all has luck that nothing but trying all could find.
+    assert np.median(ratios) < 1.01
+    assert np.mean(np.array(ratios) < 1.03) > 0.6
+    assert max(ratios) < 1.25
+
+
+def test_a_plan_that_keeps_all_in_integers_is_found_where_it_holds() -> None:
+    oracle = Oracle(3)
+    drafter = open_drafter(oracle)
+    found = drafter.find(1.01 * drafter.everything.loss, guess=math.inf)
+    assert found is not None
+    assert found.milliseconds <= drafter.everything.milliseconds
+
+
+def test_nothing_is_found_below_what_floats_lose() -> None:
+    assert open_drafter(Oracle(1)).find(-1.0, guess=1e-9) is None
+
+
+@pytest.mark.parametrize("seconds", [1.0, 60.0])
+def test_a_small_budget_takes_few_drafts_and_still_finds_a_plan(seconds: float) -> None:
+    oracle = Oracle(2)
+    drafter = open_drafter(oracle, seconds)
+    for share in (0.8, 0.5, 0.65):
+        found = drafter.find(share * drafter.everything.loss, guess=drafter.everything.noise)
+        assert found is not None
+        assert found.loss <= share * drafter.everything.loss
+    assert len(oracle.scored) <= MOST_DRAFTS
+    assert len(drafter.drafts) == len(set(oracle.scored))
