@@ -11,7 +11,7 @@ from pathlib import Path
 from assay.core.errors import BackendError
 from assay.core.mixing import Mix
 from assay.core.plan import Candidate
-from assay.core.precision import Precision
+from assay.core.precision import Precision, Repair
 from assay.graph.groups import Grouping
 from assay.studies.attempt import Attempt, build_candidate
 from assay.studies.workspace import Workspace
@@ -98,4 +98,9 @@ def compose(grouping: Grouping, base: Candidate, mix: Mix, kept: Precision) -> C
     overrides = {name: kept for name, _ in base.plan.overrides}
     for group, precision in zip(grouping.groups, mix, strict=True):
         overrides |= dict.fromkeys(group.nodes, kept) if precision is kept else {}
-    return Candidate(base.runtime, replace(base.plan, rest=kept, overrides=tuple(sorted(overrides.items()))))
+    # How weights are rounded changes no time, but takes long to find out.
+    scheme, plan = base.plan.scheme, replace(base.plan, rest=kept, overrides=tuple(sorted(overrides.items())))
+    if scheme is not None:
+        quick = tuple(repair for repair in scheme.repairs if repair is not Repair.ROUND)
+        plan = replace(plan, scheme=replace(scheme, repairs=quick))
+    return Candidate(base.runtime, plan)

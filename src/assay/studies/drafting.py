@@ -17,7 +17,7 @@ from assay.studies.workspace import Workspace
 
 DRAFTING_SHARE = 0.1
 """Of a search's wall time that drafts may take, about."""
-PASS_SECONDS = 2.0
+PASS_SECONDS = 0.5
 """That one draft may take: of a slow model not all search items are run."""
 LEAST_ITEMS, LEAST_DRAFTS, MOST_DRAFTS = 64, 8, 96
 LADDER = (0.35, 0.6, 1.0, 1.7)

@@ -18,7 +18,7 @@ from assay.core.errors import UnsupportedPlan
 from assay.core.mixing import CostTable, Mix
 from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
-from assay.core.sensitivity import Damage, NodeGroup, Sensitivities
+from assay.core.sensitivity import NodeGroup, Sensitivities
 from assay.core.session import Dataset
 from assay.core.target import Target
 from assay.data.subset import every
@@ -30,7 +30,7 @@ from assay.graph.simulate import simulate
 from assay.measure.certification import losses_of
 from assay.measure.noise import NoiseMeter, measure_loss
 from assay.studies.attempt import Attempt
-from assay.studies.blaming import Case, blame_groups, measure_kept, realise_form
+from assay.studies.blaming import Case, blame_groups, realise_form
 from assay.studies.certifying import describe_pair
 from assay.studies.explanations import keep_explanation
 from assay.studies.group_costs import measure_costs
@@ -149,16 +149,15 @@ class MixedForm:
             return stored
         began = time.perf_counter()
         float_noise = self._measure_floats()
-        costs = measure_costs(self._space, self._form.grouping, self._form.observed.model, self._forms)
+        wanted = {Precision.INT8, Precision.FP32, *self.list_floats()}
+        forms = {precision: form for precision, form in self._forms.items() if precision in wanted}
+        costs = measure_costs(self._space, self._form.grouping, self._form.observed.model, forms)
         found = measure_sensitivities(self._open(), self._questions(), self._space.progress)
-        kept = measure_kept(self._open(), self._questions(), found, self._space.progress)
-        self._explain(found, kept)
+        self._explain(found)
         every_one = range(len(self.groups))
         named = [group.name for group in self.groups]
         settings = [(index,) for index in every_one] + [tuple(range(index + 1)) for index in every_one[1:]]
-        settings += [tuple(index for index in every_one if named[index] != name) for name in kept]
         damages = [one.alone for one in found.groups] + [one.cumulative for one in found.groups[1:]]
-        damages += kept.values()
         measured = MeasuredForm(
             groups=tuple(named),
             settings=tuple(settings),
@@ -173,11 +172,11 @@ class MixedForm:
         self._space.store.write(self._name, measured)
         return measured
 
-    def _explain(self, found: Sensitivities, kept: Mapping[str, Damage]) -> None:
-        """Keep with the study what costs the form its answers."""
+    def _explain(self, found: Sensitivities) -> None:
+        """Keep with the study what costs the form its answers; what keeping a group leaves is for drafts to tell."""
         case = Case(self.base.id, self._form, self._space.subject.traits.repairs, self.list_floats())
         seen = self._form.observed.calibration
-        keep_explanation(self._space.store, blame_groups(case, self._space.metric.name, found, kept, seen))
+        keep_explanation(self._space.store, blame_groups(case, self._space.metric.name, found, {}, seen))
 
     def make_sack(self, measured: MeasuredForm) -> Knapsack:
         """What the search puts plans together from, with all that was measured so far."""

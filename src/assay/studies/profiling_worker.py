@@ -26,7 +26,7 @@ from assay.measure.latency import measure_latency
 from assay.studies.following import follow
 from assay.studies.worker import write_reply
 
-ROUNDS = 5
+ROUNDS = 3
 """Of profiling every artifact, where time allows."""
 SHORT = 0.1
 """Quantile of calls that stands for them."""
