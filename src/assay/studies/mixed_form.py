@@ -113,7 +113,9 @@ class MixedForm:
     Attributes:
         base: as given.
         groups: that the form quantizes.
-        measured: of them; without groups or in no time to measure them, as ``is_worthwhile`` tells, nothing is.
+
+    Raises:
+        BackendError: the model cannot be observed.
     """
 
     def __init__(self, space: Workspace, base: Candidate, forms: Forms) -> None:

@@ -112,16 +112,19 @@ def search_form(
     forms = find_plain(attempts, base.candidate.runtime) | {Precision.INT8: own}
     named = base.candidate.id
     space.progress.say(f"{named} strains the tolerance: looking for groups to leave in floats")
-    with MixedForm(space, base.candidate, forms) as form:
-        obstacle = form.obstacle
+    try:
+        form = MixedForm(space, base.candidate, forms)
+    except UNMEASURABLE as error:
+        return give_up(named, 0, str(error))
+    with form:
+        if form.obstacle:
+            return give_up(named, len(form.groups), form.obstacle)
+        seen = look_at(space, attempts, reference)
         try:
-            measured = None if obstacle else form.measure()
-            seen = look_at(space, attempts, reference)
-            drafter = None if measured is None else Drafter(space, form, measured, exam, find_price(seen))
+            measured = form.measure()
+            drafter = Drafter(space, form, measured, exam, find_price(seen))
         except UNMEASURABLE as error:
-            measured, drafter, obstacle = None, None, f"its groups cannot be measured: {error}"
-        if measured is None or drafter is None:
-            return MixedSearch(named, len(form.groups), 0, 0, 0.0, 0, 0.0, (), obstacle)
+            return give_up(named, len(form.groups), str(error))
         space.progress.say(
             f"{named}: {len(form.groups)} groups measured in {measured.passes} passes of {measured.items} items, "
             f"{measured.seconds:.0f} s"
@@ -132,6 +135,11 @@ def search_form(
             ran = tried.status is TrialStatus.OK and tried.probe is not None
             search.learn(draft, share, see(space, tried, draft.milliseconds, reference) if ran else None)
     return search.summarise()
+
+
+def give_up(base: str, groups: int, reason: str) -> MixedSearch:
+    """A search that could not even measure the groups."""
+    return MixedSearch(base, groups, 0, 0, 0.0, 0, 0.0, (), reason)
 
 
 class _Search:
