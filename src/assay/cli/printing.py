@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
+
+STDOUT, STDERR = 1, 2
+
+
+@contextmanager
+def stdout_kept() -> Iterator[None]:
+    """Send to standard error what libraries print on standard output of their own, past Python: a solver, a runtime."""
+    sys.stdout.flush()
+    kept = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, STDOUT)
+        os.close(kept)
 
 
 def print_json(value: object) -> None:

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from assay.cli.drawing import TerminalProgress
-from assay.cli.printing import print_json
+from assay.cli.printing import print_json, stdout_kept
 from assay.report.console import print_study
 from assay.report.document import show_document
 from assay.report.write import write_report
@@ -81,7 +81,7 @@ def study(subject: Path, as_json: bool, **flags: object) -> int:  # noqa: FBT001
     """
     request = compose_request(collect_keys(subject, flags))
     console = Console(stderr=True)
-    with TerminalProgress(console) as progress:
+    with TerminalProgress(console) as progress, stdout_kept():
         record = run_study(request, progress)
     explanations = load_explanations(request.output)
     written = write_report(record, request.output, explanations)

@@ -19,8 +19,8 @@ from assay.core.mixing import Boundary, CostTable, Mix
 from assay.core.precision import Precision
 from assay.decide.risks import NoiseModel
 
-TIME_LIMIT_S = 5.0
-GAP = 1e-4
+TIME_LIMIT_S = 2.0
+GAP = 5e-4
 """Relative distance to the optimum at which the solver may stop: far below what a clock can tell."""
 QUIETER = 1e-3
 """Part of the whole time by which the noisiest plan is dearer, so that of equally fast plans the quietest is taken."""
