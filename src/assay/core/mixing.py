@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from assay.core.errors import RequestError
 from assay.core.precision import Precision
+
+TYPED = 3.0
+"""Time of a conversion in a graph that types two float formats, over that where the runtime arranges the only one: on
+OpenVINO 0.17 to 0.19 against 0.05 to 0.07 ns for an element (``bench/mixed_formats.py``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,9 @@ class Boundary:
     read_in_floats: bool = False
 
     def is_crossed(self, mix: Mix) -> bool:
-        """Whether the tensor is wanted as integers and as floats where groups have these formats."""
+        """Whether the tensor is wanted as integers and as floats, or in two floats, where groups have these formats."""
+        if self.writer is not None and any(mix[reader] is not mix[self.writer] for reader in self.readers):
+            return True
         reads = {mix[reader] is Precision.INT8 for reader in self.readers}
         writes = self.writer is not None and mix[self.writer] is Precision.INT8
         return (not writes and True in reads) or (writes and (self.read_in_floats or False in reads))
@@ -57,13 +63,18 @@ class CostTable:
         groups: format -> milliseconds, for each group in the order in which they run.
         boundaries: between them.
         fixed_ms: what no group accounts for, whatever their formats.
-        crossing_ms: for one element of a boundary that is converted.
+        crossing_ms: for one element of a boundary that is converted, where all groups in floats have one format.
     """
 
     groups: tuple[Mapping[Precision, float], ...]
     boundaries: tuple[Boundary, ...]
     fixed_ms: float
     crossing_ms: float
+
+    def price_crossing(self, formats: Collection[Precision]) -> float:
+        """Milliseconds for one element that is converted, in a plan with these formats."""
+        floats = sum(precision is not Precision.INT8 for precision in formats)
+        return self.crossing_ms * (TYPED if floats > 1 else 1.0)
 
     def count_crossed(self, mix: Mix) -> int:
         """Elements that are converted where groups have these formats."""
@@ -72,7 +83,7 @@ class CostTable:
     def predict_ms(self, mix: Mix) -> float:
         """Milliseconds of one call where groups have these formats."""
         own = sum(times[precision] for times, precision in zip(self.groups, mix, strict=True))
-        return self.fixed_ms + own + self.crossing_ms * self.count_crossed(mix)
+        return self.fixed_ms + own + self.price_crossing(set(mix)) * self.count_crossed(mix)
 
 
 @dataclass(frozen=True, slots=True)

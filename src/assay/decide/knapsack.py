@@ -114,7 +114,8 @@ class _Program:
         """Milliseconds of each variable."""
         table = self._sack.costs
         own = [times[precision] for times in table.groups for precision in self._formats]
-        crossing = [table.crossing_ms * boundary.elements for boundary in table.boundaries]
+        price = table.price_crossing(self._formats)
+        crossing = [price * boundary.elements for boundary in table.boundaries]
         return np.array([*own, *crossing, *([0.0] * self._boundaries)])
 
     def _list_noises(self) -> NDArray[np.float64]:
@@ -155,13 +156,13 @@ class _Program:
         crossed, rounded = self._binaries + index, self._binaries + self._boundaries + index
         for group in np.flatnonzero(self._sack.noises.touching[index]).tolist():
             yield {rounded: 1.0, self._at(group, Precision.INT8): -1.0}
-        readers = [self._at(reader, Precision.INT8) for reader in boundary.readers if reader != boundary.writer]
         if boundary.writer is None:
-            yield from ({crossed: 1.0, reader: -1.0} for reader in readers)
+            yield from ({crossed: 1.0, self._at(reader, Precision.INT8): -1.0} for reader in boundary.readers)
             return
-        writer = self._at(boundary.writer, Precision.INT8)
-        for reader in readers:
-            yield {crossed: 1.0, reader: -1.0, writer: 1.0}
-            yield {crossed: 1.0, reader: 1.0, writer: -1.0}
+        for reader in boundary.readers:
+            for precision in self._formats:
+                ours, theirs = self._at(boundary.writer, precision), self._at(reader, precision)
+                yield {crossed: 1.0, theirs: -1.0, ours: 1.0}
+                yield {crossed: 1.0, theirs: 1.0, ours: -1.0}
         if boundary.read_in_floats:
-            yield {crossed: 1.0, writer: -1.0}
+            yield {crossed: 1.0, self._at(boundary.writer, Precision.INT8): -1.0}
