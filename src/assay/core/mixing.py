@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from assay.core.errors import RequestError
@@ -11,6 +11,16 @@ from assay.core.precision import Precision
 TYPED = 3.0
 """Time of a conversion in a graph that types two float formats, over that where the runtime arranges the only one: on
 OpenVINO 0.17 to 0.19 against 0.05 to 0.07 ns for an element (``bench/mixed_formats.py``)."""
+
+
+TYPED_WORK = 1.15
+"""Time of the groups and of what is in none in such a graph, over what they take where the runtime arranges the only
+float format: measured 1.0 to 1.3, since what no group accounts for stays in FP32, and fewer nodes are fused."""
+
+
+def count_floats(formats: Iterable[Precision]) -> int:
+    """Different float formats among some."""
+    return len(set(formats) - {Precision.INT8})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +81,9 @@ class CostTable:
     fixed_ms: float
     crossing_ms: float
 
-    def price_crossing(self, formats: Collection[Precision]) -> float:
+    def price_crossing(self, formats: Iterable[Precision]) -> float:
         """Milliseconds for one element that is converted, in a plan with these formats."""
-        floats = sum(precision is not Precision.INT8 for precision in formats)
-        return self.crossing_ms * (TYPED if floats > 1 else 1.0)
+        return self.crossing_ms * (TYPED if count_floats(formats) > 1 else 1.0)
 
     def count_crossed(self, mix: Mix) -> int:
         """Elements that are converted where groups have these formats."""
@@ -82,8 +91,9 @@ class CostTable:
 
     def predict_ms(self, mix: Mix) -> float:
         """Milliseconds of one call where groups have these formats."""
-        own = sum(times[precision] for times, precision in zip(self.groups, mix, strict=True))
-        return self.fixed_ms + own + self.price_crossing(set(mix)) * self.count_crossed(mix)
+        own = self.fixed_ms + sum(times[precision] for times, precision in zip(self.groups, mix, strict=True))
+        longer = TYPED_WORK if count_floats(mix) > 1 else 1.0
+        return longer * own + self.price_crossing(mix) * self.count_crossed(mix)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from assay.core.mixing import TYPED, Boundary, CostTable, Mix
+from assay.core.mixing import TYPED, TYPED_WORK, Boundary, CostTable, Mix
 from assay.core.precision import Precision
 from assay.decide.knapsack import Knapsack, solve
 from assay.decide.risks import NoiseModel, list_touching
@@ -96,8 +96,8 @@ def test_two_floats_side_by_side_cost_more_to_convert() -> None:
     table = CostTable(({INT8: 1.0, BF16: 1.0, FP32: 1.0},) * 3, boundaries, 0.0, 0.01)
     assert table.predict_ms((INT8, BF16, BF16)) == pytest.approx(4.0)
     assert table.predict_ms((BF16, BF16, BF16)) == pytest.approx(3.0)
-    assert table.predict_ms((FP32, BF16, BF16)) == pytest.approx(3.0 + TYPED)
-    assert table.predict_ms((INT8, BF16, FP32)) == pytest.approx(3.0 + 2 * TYPED)
+    assert table.predict_ms((FP32, BF16, BF16)) == pytest.approx(3.0 * TYPED_WORK + TYPED)
+    assert table.predict_ms((INT8, BF16, FP32)) == pytest.approx(3.0 * TYPED_WORK + 2 * TYPED)
 
 
 def test_converting_back_and_forth_is_paid_for() -> None:
