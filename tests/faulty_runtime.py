@@ -41,6 +41,12 @@ MOST_EATEN = 40
 """Blocks of 64 MiB: an unlimited process ends here instead of ending the machine."""
 
 
+def is_probe() -> bool:
+    """Whether this is the process of the first opening, which repeats short calls for a while."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec is not None and spec.name == "assay.studies.worker"
+
+
 def segfault() -> None:
     ctypes.string_at(0)
 
@@ -80,7 +86,7 @@ class FaultySession:
 
     def run(self, feeds: Feeds) -> Outputs:
         self._calls += 1
-        if self._stage == "run" or (self._stage == "time" and self._calls > PROBED_CALLS):
+        if self._stage == "run" or (self._stage == "time" and self._calls > PROBED_CALLS and not is_probe()):
             self._fail()
         if self._stage == "item" and any(np.max(array, initial=0.0) >= MARKED for array in feeds.values()):
             self._fail()

@@ -10,6 +10,7 @@ from study_samples import run_assay
 
 from assay.core.mixing import MixedBudget
 from assay.core.precision import Precision
+from assay.studies.record import StudyRecord
 from assay.studies.store import load_record
 
 pytestmark = pytest.mark.xdist_group("study")
@@ -51,10 +52,17 @@ std = 0.3530
     return ("study", str(folder / "study.toml"), "--output", str(folder / "STUDY"))
 
 
-def test_groups_are_left_in_floats_where_int8_strains_the_tolerance(arguments: tuple[str, ...]) -> None:
+@pytest.fixture(scope="module")
+def record(arguments: tuple[str, ...]) -> StudyRecord:
+    """Of the study."""
     ran = run_assay(*arguments)
     assert ran.status in {0, 11}, ran.err
-    record = load_record(Path(arguments[-1]))
+    return load_record(Path(arguments[-1]))
+
+
+def test_groups_are_left_in_floats_where_int8_strains_the_tolerance(
+    arguments: tuple[str, ...], record: StudyRecord
+) -> None:
     trials = {trial.id: trial for trial in record.trials}
     assert record.mixed_budget == MixedBudget(plans=PLANS)
     (search,) = record.mixed
@@ -76,13 +84,12 @@ def test_groups_are_left_in_floats_where_int8_strains_the_tolerance(arguments: t
     assert min(_moved(trials[plan.trial]) for plan in search.plans) < _moved(base)
     kept = Path(arguments[-1]).glob(f"measurements/*/explanations/{search.base}.json")
     assert len(tuple(kept)) == 1
-    again = run_assay(*arguments)
-    assert "nothing to do" in again.err
+
+
+def test_a_larger_budget_goes_on_with_what_is_known(arguments: tuple[str, ...], record: StudyRecord) -> None:
+    assert "nothing to do" in run_assay(*arguments).err
     assert load_record(Path(arguments[-1])) == record
-
-
-def test_a_larger_budget_goes_on_with_what_is_known(arguments: tuple[str, ...]) -> None:
-    before = load_record(Path(arguments[-1])).mixed[0]
+    before = record.mixed[0]
     ran = run_assay(*arguments, "--mixed-plans", str(PLANS + 1))
     assert ran.status in {0, 11}, ran.err
     after = load_record(Path(arguments[-1])).mixed[0]
@@ -91,19 +98,16 @@ def test_a_larger_budget_goes_on_with_what_is_known(arguments: tuple[str, ...]) 
     assert "measuring groups" not in ran.err
     for plan in before.plans:
         assert f"{plan.trial}: known from an earlier run" in ran.err
+    none = run_assay(*arguments, "--mixed-plans", "0")
+    assert none.status in {0, 11}, none.err
+    without = load_record(Path(arguments[-1]))
+    assert not without.mixed
+    assert not [trial.id for trial in without.trials if trial.candidate.plan.overrides]
 
 
 def _moved(trial: object) -> float:
     quality = trial.evidence.quality  # type: ignore[attr-defined] # a trial with evidence, as asserted above
     return float(1 - quality.agreement)
-
-
-def test_a_smaller_budget_is_another_question(arguments: tuple[str, ...]) -> None:
-    ran = run_assay(*arguments, "--mixed-plans", "0")
-    assert ran.status in {0, 11}, ran.err
-    record = load_record(Path(arguments[-1]))
-    assert not record.mixed
-    assert not [trial.id for trial in record.trials if trial.candidate.plan.overrides]
 
 
 @pytest.mark.parametrize(
