@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
 from assay.core.trial import Trial, TrialStatus
+from assay.decide.mixed import STRAINED
 from assay.decide.propose import Capabilities, Screened, propose
 from assay.measure.certification import losses_of
 from assay.studies.asked import keep_request
@@ -26,8 +27,6 @@ from assay.studies.store import locked
 from assay.studies.timing import time_attempts
 from assay.studies.workspace import Workspace
 
-STRAINED = 0.5
-"""Share of the tolerance from which a loss is worth repairing: the bound still has to fit beside it."""
 HALF_PRECISIONS = (Precision.FP16, Precision.BF16)
 
 

@@ -1,8 +1,8 @@
 """The search over mixed plans: where the fastest INT8 form strains the tolerance, some of its groups stay in floats.
 
 What its groups lose comes from one simulated model, what they take from the runtime itself. A mixed-integer program
-puts the fastest plan together for a budget of noise; its noise is simulated before anything is built, since groups
-that share tensors do not add up exactly. Then it is a candidate like any other.
+puts the fastest plan together for a budget of noise; such plans and their neighbours are simulated on the search items
+before one is built, since noise tells only roughly what a plan loses. Then it is a candidate like any other.
 """
 
 from __future__ import annotations
