@@ -40,12 +40,17 @@ class IntegerDialect:
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How an INT8 plan quantizes: a dialect, a placement, a range method, and repairs in the order of the enum."""
+    """How an INT8 plan quantizes: a dialect, a placement, a range method, and repairs in the order of the enum.
+
+    Attributes:
+        tables: large embedding tables are stored as rows of integers with a scale each; else as floats.
+    """
 
     dialect: IntegerDialect
     placement: Placement
     ranges: RangeMethod
     repairs: tuple[Repair, ...] = ()
+    tables: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,7 @@ class Plan:
         if scheme is not None:
             parts += [scheme.dialect.name, str(scheme.placement), str(scheme.ranges).replace("-", "")]
             parts += [str(repair) for repair in scheme.repairs]
+            parts += ["tables"] if scheme.tables else []
         if scheme is not None and self.rest is not Precision.FP32:
             parts.append(str(self.rest))
         if self.overrides:

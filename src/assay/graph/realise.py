@@ -15,6 +15,7 @@ from assay.graph.cast import cast_floats
 from assay.graph.cast_nodes import judge_nodes, list_narrow, raise_for_nodes, refuse_arithmetic, type_nodes
 from assay.graph.expose import observable_tensors
 from assay.graph.quantize import insert_qdq, list_quantized
+from assay.graph.quantize_tables import quantize_tables
 from assay.graph.repair_weights import WeightRepairs
 
 
@@ -105,7 +106,7 @@ def realise(
         refuse_arithmetic(newer, narrow, verdicts)
         quantized = insert_qdq(newer, plan.scheme, ranges, kept, repairs)
         type_nodes(quantized, narrow, verdicts)
-        return quantized
+        return quantize_tables(quantized, kept) if plan.scheme.tables else quantized
     if plan.cast is None:
         raise UnsupportedPlan(f"plan {plan.name!r} does not say how it is cast", "set its cast style")
     return cast_floats(prepared, plan.precision, plan.cast, _list_largest(calibration), kept)

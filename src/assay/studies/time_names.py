@@ -80,7 +80,7 @@ def _describe_form(plan: Plan) -> object:
     scheme = plan.scheme
     if scheme is None:
         return (plan.precision, plan.cast)
-    return (plan.precision, plan.rest, scheme.dialect, scheme.placement)
+    return (plan.precision, plan.rest, scheme.dialect, scheme.placement, scheme.tables)
 
 
 def _hash(*parts: object) -> str:
