@@ -130,7 +130,9 @@ class Metric:
         labelled: needs targets.
         functional: name of the functional that makes the metric out of the items' records, where it is not the mean of
             item scores; empty for a mean.
-        record: which records of the scores the functional takes.
+        record: which records of the scores the functional, or the cut, takes.
+        cut: where the item score is 1 or 0, by whether the item's rank in the record is below this; 0 elsewhere. Such
+            a record is ``[n, 2]``: the rank, from 0, and of how many; a cut that takes all of them is no metric.
     """
 
     name: str
@@ -138,6 +140,7 @@ class Metric:
     labelled: bool
     functional: str = ""
     record: str = ""
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,15 @@ class Scores:
     def __len__(self) -> int:
         """Number of items."""
         return len(self.predictions)
+
+    def of(self, metric: Metric) -> NDArray[np.float64] | None:
+        """``[n]`` item scores whose mean is the metric; None where there are none."""
+        if not metric.cut:
+            return self.metrics.get(metric.name)
+        ranks = self.records.get(metric.record)
+        if ranks is None or not (ranks[:, 1] > metric.cut).all():
+            return None
+        return (ranks[:, 0] < metric.cut).astype(np.float64)
 
     def select(self, rows: slice | NDArray[np.int64]) -> Scores:
         """Scores of some of the items, in the order of ``rows``."""
@@ -215,4 +227,18 @@ class Task(Protocol):
         Raises:
             DataError: a target is out of range.
         """
+        ...
+
+
+@runtime_checkable
+class Family(Protocol):
+    """A task with metrics whose name holds a number, besides those that it lists."""
+
+    @property
+    def pattern(self) -> str:
+        """Their names in words, such as ``topK``; empty where there are none."""
+        ...
+
+    def make_metric(self, name: str) -> Metric | None:
+        """The metric of a name, such as ``top3``; None where it is no such name."""
         ...

@@ -97,4 +97,5 @@ def measure_loss(reference: Scores, variant: Scores, metric: Metric) -> float | 
 
 def read_item_scores(scores: Scores, metric: Metric) -> NDArray[np.float64] | None:
     """Item scores of the metric, or the first ones there are where it has none."""
-    return scores.metrics.get(metric.name, next(iter(scores.metrics.values()), None))
+    own = scores.of(metric)
+    return next(iter(scores.metrics.values()), None) if own is None else own

@@ -102,14 +102,14 @@ def check_task(session: Session, dataset: Dataset, task: Task, metric: Metric) -
     scores = _score(task, session.signature, outputs, sample)
     if metric.functional:
         load_functional(metric.functional)
-    known = metric.record in scores.records if metric.functional else metric.name in scores.metrics
+    known = metric.record in scores.records if metric.functional else scores.of(metric) is not None
     if metric.labelled and not known:
         raise RequestError(f"metric {metric.name!r} does not exist for this model", _list_metrics(task, scores))
 
 
 def _list_metrics(task: Task, scores: Scores) -> str:
     """Metrics that the scores hold, in words."""
-    names = [m.name for m in task.metrics if m.name in scores.metrics or m.record in scores.records]
+    names = [m.name for m in task.metrics if scores.of(m) is not None or (m.functional and m.record in scores.records)]
     return f"it has {', '.join(names) or 'none'}"
 
 

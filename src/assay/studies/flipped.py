@@ -93,7 +93,8 @@ def _read_item_scores(scores: Scores, metric: Metric) -> NDArray[np.float64] | N
     """Item scores of the metric, or the first ones where it has none; agreement is of predictions alone."""
     if metric.name == AGREEMENT.name:
         return None
-    return scores.metrics.get(metric.name, next(iter(scores.metrics.values()), None))
+    own = scores.of(metric)
+    return next(iter(scores.metrics.values()), None) if own is None else own
 
 
 def _measure_harm(
@@ -107,7 +108,7 @@ def _measure_harm(
     if before is None or after is None:
         changed = reference.predictions != variant.predictions
         return np.asarray(changed, dtype=np.float64)
-    own = metric.name in reference.metrics
+    own = reference.of(metric) is not None
     losses = before - after if metric.higher_is_better or not own else after - before
     return np.asarray(losses, dtype=np.float64)
 

@@ -12,12 +12,12 @@ from assay.backends.table import load_backend
 from assay.core.errors import BackendUnavailable, RequestError
 from assay.core.fitness import Fitness
 from assay.core.precision import Precision
-from assay.core.session import Dataset, Metric, Task
+from assay.core.session import Dataset
 from assay.data.cache import remember
 from assay.data.calibration_set import STATISTICS_FOLDER, is_set
 from assay.data.open import open_dataset
 from assay.measure.machine import describe_machine
-from assay.measure.tasks.table import load_task
+from assay.measure.tasks.table import find_metric, load_task
 from assay.studies.calibrating import Calibrator, Pool
 from assay.studies.judging import judge_study, refuse_unfit
 from assay.studies.original import Check, find_running
@@ -110,19 +110,6 @@ def check_batch(request: StudyRequest, subject: Subject) -> None:
     if fixed is not None and fixed != request.batch:
         hint = f"give --batch {fixed}, or export the model with a dynamic batch axis"
         raise RequestError(f"batch = {request.batch}, but the model fixes its batch at {fixed}", hint)
-
-
-def find_metric(task: Task, name: str) -> Metric:
-    """The metric that the tolerance names.
-
-    Raises:
-        RequestError: the task has no such metric.
-    """
-    for metric in task.metrics:
-        if metric.name == name:
-            return metric
-    known = ", ".join(metric.name for metric in task.metrics)
-    raise RequestError(f"task {task.name} has no metric {name!r}", f"its metrics are {known}")
 
 
 def open_pool(request: StudyRequest, subject: Subject) -> Pool | None:

@@ -2,10 +2,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from assay.core.errors import DataError, ModelError
-from assay.core.session import Batch
+from assay.core.errors import DataError, ModelError, RequestError
+from assay.core.session import Batch, Metric, Scores
 from assay.core.tensor import Array, Outputs, Signature, TensorSpec
 from assay.measure.tasks.classification import BinaryProbability, Classification
+from assay.measure.tasks.table import find_metric
 
 NAN, INF = float("nan"), float("inf")
 
@@ -17,6 +18,16 @@ def check(outputs: Outputs, targets: Array | None, task: Classification | None =
     (task or Classification()).check(Signature((), specs), batch, outputs)
 
 
+def top(cut: int) -> Metric:
+    return find_metric(Classification(), f"top{cut}")
+
+
+def read(scored: Scores, cut: int) -> list[float]:
+    values = scored.of(top(cut))
+    assert values is not None
+    return values.tolist()
+
+
 def scores_of(rows: list[list[float]]) -> Outputs:
     return {"y": np.array(rows, np.float32)}
 
@@ -26,7 +37,9 @@ def test_right_and_wrong_are_told_apart() -> None:
     assert scored.predictions.tolist() == [1, 0, 2]
     assert scored.metrics["top1"].tolist() == [1, 0, 1]
     assert scored.metrics["top1"].dtype == np.float64
-    assert "top5" not in scored.metrics
+    assert scored.of(top(5)) is None
+    assert scored.of(top(3)) is None
+    assert read(scored, 2) == [1, 0, 1]
 
 
 def test_ties_rank_by_class_index() -> None:
@@ -34,16 +47,48 @@ def test_ties_rank_by_class_index() -> None:
     scored = Classification().score({"y": equal}, np.arange(7))
     assert scored.predictions.tolist() == [0] * 7
     assert scored.metrics["top1"].tolist() == [1, 0, 0, 0, 0, 0, 0]
-    assert scored.metrics["top5"].tolist() == [1, 1, 1, 1, 1, 0, 0]
+    assert read(scored, 5) == [1, 1, 1, 1, 1, 0, 0]
 
 
-def test_top5_agrees_with_a_stable_sort() -> None:
+@pytest.mark.parametrize("cut", [1, 2, 3, 5, 8])
+def test_top_k_agrees_with_a_stable_sort(cut: int) -> None:
     rng = np.random.default_rng(5)
     values = rng.integers(0, 4, (200, 9)).astype(np.float32)
     truth = rng.integers(0, 9, 200)
-    best = np.argsort(-values, axis=1, kind="stable")[:, :5]
+    best = np.argsort(-values, axis=1, kind="stable")[:, :cut]
     scored = Classification().score({"y": values}, truth)
-    assert scored.metrics["top5"].tolist() == (best == truth[:, None]).any(axis=1).astype(float).tolist()
+    assert read(scored, cut) == (best == truth[:, None]).any(axis=1).astype(float).tolist()
+
+
+@pytest.mark.parametrize("cut", [2, 3, 5])
+def test_top_k_agrees_with_scikit_learn(cut: int) -> None:
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is the reference")
+    rng = np.random.default_rng(11)
+    values = rng.normal(0, 1, (300, 7)).astype(np.float32)
+    truth = rng.integers(0, 7, 300)
+    expected = metrics.top_k_accuracy_score(truth, values, k=cut, labels=np.arange(7))
+    assert np.mean(read(Classification().score({"y": values}, truth), cut)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_top_k_survives_selecting_and_joining_items() -> None:
+    rng = np.random.default_rng(12)
+    values, truth = rng.normal(0, 1, (20, 6)).astype(np.float32), rng.integers(0, 6, 20)
+    whole = Classification().score({"y": values}, truth)
+    parts = [Classification().score({"y": values[rows]}, truth[rows]) for rows in (slice(0, 7), slice(7, 20))]
+    assert read(Scores.join(parts), 3) == read(whole, 3)
+    assert read(whole.select(np.array([4, 2])), 3) == [read(whole, 3)[4], read(whole, 3)[2]]
+
+
+@pytest.mark.parametrize("name", ["top0", "top-3", "top", "topK", "top3.5", "top٣"])
+def test_what_is_no_number_is_no_top_k(name: str) -> None:
+    with pytest.raises(RequestError, match=r"no metric .*topK"):
+        find_metric(Classification(), name)
+
+
+def test_one_score_has_no_top_k() -> None:
+    assert Classification().score({"y": np.ones((4, 1), np.float32)}, np.zeros(4, np.int64)).of(top(5)) is None
+    with pytest.raises(RequestError, match=r"no metric 'top3'"):
+        find_metric(BinaryProbability(), "top3")
 
 
 @pytest.mark.parametrize("row", [[NAN, 1, 2], [0, INF, 2], [-INF, -INF, -INF], [NAN, NAN, NAN]])
@@ -56,7 +101,7 @@ def test_an_item_without_a_sensible_score_is_wrong(row: list[float]) -> None:
 
 def test_an_item_without_a_sensible_score_is_not_in_the_top_five() -> None:
     scored = Classification().score(scores_of([[NAN, 5, 4, 3, 2, 1]]), np.array([1]))
-    assert scored.metrics["top5"].tolist() == [0]
+    assert read(scored, 5) == [0]
 
 
 def test_a_masked_class_does_not_spoil_the_item() -> None:

@@ -18,7 +18,7 @@ def reference_scores(metric: Metric, reference: Scores) -> NDArray[np.float64]:
     """
     if metric.name == AGREEMENT.name:
         return np.ones(len(reference), np.float64)
-    values = reference.metrics.get(metric.name)
+    values = reference.of(metric)
     if values is None:
         scored = ", ".join(reference.metrics) or "predictions only"
         raise RequestError(f"metric {metric.name!r} has no item scores; scored are {scored}")

@@ -77,11 +77,11 @@ def compare(metric: Metric, reference: Scores, variant: Scores, confidence: floa
 
 def _read_scores(metric: Metric, scores: Scores, n: int) -> NDArray[np.float64]:
     """Item scores of a metric, checked."""
-    values = scores.metrics.get(metric.name)
+    values = scores.of(metric)
     if values is None:
         raise RequestError(
             f"metric {metric.name!r} was not scored; scored are {', '.join(scores.metrics) or 'predictions only'}",
-            "labelled metrics need targets, and top5 needs at least 6 classes",
+            "labelled metrics need targets, and topK needs more than K classes",
         )
     if values.shape != (n,):
         raise MeasurementError(f"metric {metric.name!r} has scores of shape {list(values.shape)} for {n} items")

@@ -289,7 +289,7 @@ def divide(metric: Metric, reference: Scores, variant: Scores, column: Array) ->
         message = f"metric {metric.name!r} has scores outside [0, 1], which cannot be certified in slices"
         raise MeasurementError(message, "an interval that holds at every sample size needs bounded scores")
     sign = 1 if metric.higher_is_better else -1
-    if _is_binary(before) and _is_binary(variant.metrics[metric.name]):
+    if _is_binary(before) and _is_binary(reference_scores(metric, variant)):
         yield from zip(names, _count_flips(place, before, losses, sign), strict=True)
         return
     for name, own in zip(names, rows, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, cast
 
 import numpy as np
@@ -15,11 +16,11 @@ from assay.measure.tasks.binary import BINARY_METRICS, RECORD, record_binary
 from assay.measure.tasks.certainty import measure_certainty
 
 TOP1 = Metric("top1", higher_is_better=True, labelled=True)
-TOP5 = Metric("top5", higher_is_better=True, labelled=True)
 CLASSES = "classes"
+RANK = "rank"
+TOP5 = Metric("top5", higher_is_better=True, labelled=True, record=RANK, cut=5)
 F1_MACRO = Metric("f1-macro", higher_is_better=True, labelled=True, functional="f1-macro-classes", record=CLASSES)
 NO_PREDICTION = -1
-LEAST_CLASSES_TOP5 = 6
 LEAST_SAMPLE = 8
 """Items from which the range of a single score tells probabilities from logits."""
 
@@ -33,13 +34,21 @@ class Classification:
     or ``[n, 1]``.
 
     Equal scores rank by class index, the lower first. An item whose scores contain NaN or +Inf, or nothing above
-    -Inf, has no prediction (-1) and is wrong: -Inf alone masks a class. ``top5`` exists from six classes on, ``f1``,
-    ``precision``, ``recall``, ``auc`` and ``average-precision`` of class 1 where there are two.
+    -Inf, has no prediction (-1) and is wrong: -Inf alone masks a class. ``topK``, such as ``top3``, exists where there
+    are more than K classes; ``f1``, ``precision``, ``recall``, ``auc`` and ``average-precision`` of class 1 where there
+    are two.
     """
 
     name: str = "classification"
     metrics: tuple[Metric, ...] = (TOP1, TOP5, AGREEMENT, F1_MACRO, *BINARY_METRICS)
     threshold: ClassVar[float] = 0.0
+    pattern: str = "topK"
+
+    def make_metric(self, name: str) -> Metric | None:
+        """``top3``, or with any other number: the share of items whose true class is among so many best scores."""
+        match = re.fullmatch(r"top(?P<cut>[1-9][0-9]{0,5})", name)
+        cut = int(match["cut"]) if match else 0
+        return Metric(name, higher_is_better=True, labelled=True, record=RANK, cut=cut) if cut else None
 
     def check(self, signature: Signature, sample: Batch, outputs: Outputs) -> None:
         """Refuse a model or data that do not fit, before anything is measured.
@@ -78,9 +87,10 @@ class Classification:
             return Scores(metrics={}, predictions=predictions, certainty=certainty)
         truth = _check_targets(targets, len(scores), classes, start=0)
         metrics = {TOP1.name: (predictions == truth).astype(np.float64)}
-        if classes >= LEAST_CLASSES_TOP5:
-            metrics[TOP5.name] = ((_rank(scores, truth) < 5) & valid).astype(np.float64)  # noqa: PLR2004 - top five
         records = {CLASSES: np.stack([predictions, truth], axis=1).astype(np.float64)}
+        if scores.shape[1] > 1:
+            rank = np.where(valid, _rank(scores, truth), classes)
+            records[RANK] = np.stack([rank, np.full(len(rank), classes)], axis=1).astype(np.float64)
         if classes == 2:  # noqa: PLR2004 - two classes
             records[RECORD] = record_binary(scores, predictions, truth)
         return Scores(metrics=metrics, predictions=predictions, records=records, certainty=certainty)
@@ -120,6 +130,11 @@ class BinaryProbability(Classification):
     name: str = "binary-probability"
     metrics: tuple[Metric, ...] = (TOP1, AGREEMENT, F1_MACRO, *BINARY_METRICS)
     threshold: ClassVar[float] = 0.5
+    pattern: str = ""
+
+    def make_metric(self, name: str) -> Metric | None:  # noqa: ARG002 - there is one score, and no rank
+        """None: two classes have ``top1`` only."""
+        return None
 
     def _check_single(self, name: str, scores: NDArray[np.float32]) -> None:
         """Refuse a single score that is no probability."""

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import cast
 
 from assay.core.errors import RequestError
-from assay.core.session import Metric, Task
+from assay.core.session import Family, Metric, Task
 
 TASKS = {
     "classification": "assay.measure.tasks.classification:Classification",
@@ -34,7 +34,7 @@ def load_task(name: str) -> Task:
 
 
 def find_metric(task: Task, name: str) -> Metric:
-    """The metric of a task.
+    """The metric of a task, out of those it lists or of a family such as ``top3``.
 
     Raises:
         RequestError: the task has no metric of this name; the hint names the nearest one.
@@ -42,7 +42,13 @@ def find_metric(task: Task, name: str) -> Metric:
     for metric in task.metrics:
         if metric.name == name:
             return metric
-    names = tuple(metric.name for metric in task.metrics)
+    made = task.make_metric(name) if isinstance(task, Family) else None
+    if made is not None:
+        return made
+    names = (
+        *(metric.name for metric in task.metrics),
+        *([task.pattern] if isinstance(task, Family) and task.pattern else []),
+    )
     raise RequestError(f"task {task.name!r} has no metric {name!r}", _suggest(name, names, "its metrics"))
 
 
