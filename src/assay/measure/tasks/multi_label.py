@@ -9,6 +9,7 @@ from assay.core.errors import DataError, ModelError
 from assay.core.session import Batch, Metric, Scores
 from assay.core.tensor import Array, Outputs, Signature
 from assay.measure.tasks.agreement import AGREEMENT
+from assay.measure.tasks.positive import SCORE
 
 RECORD = "labels"
 EXACT = Metric("exact-match", higher_is_better=True, labelled=True)
@@ -52,14 +53,13 @@ class MultiLabel:
         """
         _, scores = _select(outputs, None if targets is None else len(targets))
         predicted, valid = scores > self.threshold, ~np.isnan(scores).any(axis=1)
-        predictions = np.where(valid, _number_sets(predicted), -1)
+        predictions = np.where(valid, number_sets(predicted), -1)
+        kept = {SCORE: scores.astype(np.float64)}
         if targets is None:
-            return Scores(metrics={}, predictions=predictions)
+            return Scores(metrics={}, predictions=predictions, records=kept)
         truth = _check_targets(targets, len(scores), scores.shape[1], start=0)
-        predicted[~valid] = ~truth[~valid]
-        exact = (predicted == truth).all(axis=1).astype(np.float64)
-        labels = np.stack([predicted, truth], axis=2).astype(np.float64)
-        return Scores(metrics={EXACT.name: exact}, predictions=predictions, records={RECORD: labels})
+        metrics, records = record_labels(predicted, truth, valid)
+        return Scores(metrics=metrics, predictions=predictions, records={**kept, **records})
 
     def _check_range(self, name: str, scores: NDArray[np.float32]) -> None:
         """Refuse probabilities."""
@@ -102,7 +102,22 @@ def _select(outputs: Outputs, items: int | None) -> tuple[str, NDArray[np.float3
     )
 
 
-def _number_sets(predicted: NDArray[np.bool_]) -> NDArray[np.int64]:
+def record_labels(
+    predicted: NDArray[np.bool_], truth: NDArray[np.bool_], valid: NDArray[np.bool_]
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
+    """Item scores and records of labels; every label of an item without a prediction is wrong.
+
+    Args:
+        predicted: ``[n, labels]``.
+        truth: ``[n, labels]``.
+        valid: ``[n]`` items that have a prediction.
+    """
+    said = np.where(valid[:, None], predicted, ~truth)
+    exact = (said == truth).all(axis=1).astype(np.float64)
+    return {EXACT.name: exact}, {RECORD: np.stack([said, truth], axis=2).astype(np.float64)}
+
+
+def number_sets(predicted: NDArray[np.bool_]) -> NDArray[np.int64]:
     """A number for each item's set of labels, ``[n]``; up to 62 labels different sets have different numbers."""
     numbers = np.zeros(len(predicted), dtype=np.int64)
     for column in predicted.T:
