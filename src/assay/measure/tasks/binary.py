@@ -19,22 +19,18 @@ BINARY_METRICS = (F1, PRECISION, RECALL, AUC, AVERAGE_PRECISION)
 
 
 def record_binary(
-    scores: NDArray[np.float32], predictions: NDArray[np.int64], truth: NDArray[np.int64]
+    score: NDArray[np.float64], predictions: NDArray[np.int64], truth: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Score, predicted and true class of each item, ``[n, 3]``; class 1 is the positive one.
 
     An item without a prediction (-1) counts as wrong, and ranks at the wrong end.
 
     Args:
-        scores: ``[n, 2]`` of both classes, whose difference ranks the items, or ``[n, 1]`` of class 1.
+        score: ``[n]`` of class 1.
         predictions: ``[n]``, 0, 1 or -1.
         truth: ``[n]``, 0 or 1.
     """
-    # An item without a prediction may have infinite scores; they are replaced below.
-    with np.errstate(invalid="ignore"):
-        wide = scores.astype(np.float64)
-        score = wide[:, 1] - wide[:, 0] if scores.shape[1] > 1 else wide[:, 0]
     valid = predictions >= 0
-    score = np.where(valid, score, np.where(truth == 1, -np.inf, np.inf))
+    ranked = np.where(valid, score, np.where(truth == 1, -np.inf, np.inf))
     predicted = np.where(valid, predictions, 1 - truth)
-    return np.stack([score, predicted.astype(np.float64), truth.astype(np.float64)], axis=1)
+    return np.stack([ranked, predicted.astype(np.float64), truth.astype(np.float64)], axis=1)
