@@ -17,6 +17,7 @@ from assay.graph.expose import observable_tensors
 from assay.graph.quantize import insert_qdq, list_quantized
 from assay.graph.quantize_tables import quantize_tables
 from assay.graph.repair_weights import WeightRepairs
+from assay.graph.rounded import RoundedWeights
 
 
 def needed_tensors(prepared: ir.Model, plan: Plan) -> frozenset[str]:
@@ -73,6 +74,7 @@ def realise(
     calibration: Calibration | None = None,
     ranges: Mapping[str, TensorRange] | None = None,
     moments: Mapping[str, LayerMoments] | None = None,
+    rounded: RoundedWeights | None = None,
 ) -> ir.Model:
     """The model that the plan describes. Its ``rest`` is for the runtime to arrange.
 
@@ -85,6 +87,7 @@ def realise(
             tensors that are not finite. Of a scheme's repairs, BIAS needs their channels (or moments).
         ranges: solved ranges of ``needed_tensors``, for INT8 plans.
         moments: node name -> moments of its input, of ``list_moment_layers``, for schemes with ROUND.
+        rounded: what was rounded for other plans, read and added to.
 
     Raises:
         UnsupportedPlan: the plan contradicts itself, its repairs lack their statistics, the model cannot be cast, or
@@ -99,7 +102,7 @@ def realise(
             missing = "scheme" if plan.scheme is None else "solved ranges"
             raise UnsupportedPlan(f"plan {plan.name!r} quantizes without {missing}", "calibrate first")
         kept |= list_nonfinite(prepared, calibration) if calibration is not None else frozenset()
-        repairs = WeightRepairs.of(plan.scheme, calibration, moments)
+        repairs = WeightRepairs.of(plan.scheme, calibration, moments, rounded)
         narrow = list_narrow(plan)
         newer = raise_for_nodes(prepared, narrow)
         verdicts = judge_nodes(newer, narrow, _list_largest(calibration))

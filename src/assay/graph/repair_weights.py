@@ -15,6 +15,7 @@ from assay.core.moments import LayerInput, LayerMoments
 from assay.core.plan import Scheme
 from assay.core.precision import Repair
 from assay.graph.layer_inputs import describe_layer, find_channels, from_matrix, spread_channels, to_matrix
+from assay.graph.rounded import RoundedWeights, identify_rounding
 from assay.graph.rounding import Metric, solve_rounding
 from assay.graph.scales import SMALLEST_SCALE, EncodedWeight, spread_scale
 
@@ -46,15 +47,21 @@ class WeightRepairs:
         repairs: of the scheme; only BIAS and ROUND are read.
         calibration: statistics per tensor, or None.
         moments: node name -> moments of its input vectors.
+        rounded: weights that were rounded before, for this model or another form of it.
     """
 
     repairs: frozenset[Repair] = frozenset()
     calibration: Calibration | None = None
     moments: Mapping[str, LayerMoments] = field(default_factory=dict)
+    rounded: RoundedWeights = field(default_factory=RoundedWeights)
 
     @classmethod
     def of(
-        cls, scheme: Scheme, calibration: Calibration | None, moments: Mapping[str, LayerMoments] | None
+        cls,
+        scheme: Scheme,
+        calibration: Calibration | None,
+        moments: Mapping[str, LayerMoments] | None,
+        rounded: RoundedWeights | None = None,
     ) -> WeightRepairs:
         """The repairs that a scheme names.
 
@@ -66,7 +73,7 @@ class WeightRepairs:
             raise UnsupportedPlan("biases cannot be corrected without a calibration", "calibrate first")
         if Repair.ROUND in repairs and moments is None:
             raise UnsupportedPlan("weights cannot be rounded adaptively without moments", "observe them first")
-        return cls(repairs, calibration, moments or {})
+        return cls(repairs, calibration, moments or {}, rounded or RoundedWeights())
 
     @property
     def corrects(self) -> bool:
@@ -112,9 +119,26 @@ class WeightRepairs:
         """
         if Repair.ROUND not in self.repairs or known is None or known.gram is None:
             return encoded
+        key = identify_rounding(node, (weight, known.gram, floor), encoded, largest_code)
+        found = self.rounded.find(key)
+        if found is None:
+            found = self._solve(node, known.gram, weight, encoded, largest_code, floor)
+            self.rounded.keep(key, found)
+        return found
+
+    def _solve(
+        self,
+        node: ir.Node,
+        gram: NDArray[np.float64],
+        weight: NDArray[np.float32],
+        encoded: EncodedWeight,
+        largest_code: int,
+        floor: NDArray[np.float64],
+    ) -> EncodedWeight:
+        """The weight with codes that cost the layer's output least; as it was where that is not worth it."""
         wide = to_matrix(node, weight).astype(np.float64)
         steps = self._shape_scales(node, encoded, wide.shape)
-        metric = Metric.of(known.gram)
+        metric = Metric.of(gram)
         lost = metric.measure(wide - steps * to_matrix(node, encoded.codes)).sum()
         if lost <= SMALL_LOSS * metric.measure(wide).sum():
             return encoded

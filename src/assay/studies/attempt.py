@@ -131,7 +131,7 @@ def realise_plan(space: Workspace, plan: Plan) -> ir.Model:
     observed = space.calibrator.observe(plan.scheme.repairs)
     ranges = solve_ranges(observed.calibration, plan.scheme)
     moments = space.calibrator.observe_moments(plan)
-    realised = realise(observed.model, plan, observed.calibration, ranges, moments)
+    realised = realise(observed.model, plan, observed.calibration, ranges, moments, space.calibrator.rounded)
     for node, reason in list_refused(observed.model, plan, observed.calibration).items():
         space.progress.say(f"{plan.name}: node {node!r} stays in fp32: {reason}")
     return realised

@@ -89,7 +89,7 @@ def realise_form(plan: Plan, calibrator: Calibrator) -> Realised:
     ranges = solve_ranges(observed.calibration, plan.scheme)
     moments = calibrator.observe_moments(plan)
     # What is kept stays in FP32 here: the runtime that simulates has no kernels for bfloat16.
-    realised = realise(observed.model, keep_wide(plan), observed.calibration, ranges, moments)
+    realised = realise(observed.model, keep_wide(plan), observed.calibration, ranges, moments, calibrator.rounded)
     unfit = list_nonfinite(observed.model, observed.calibration)
     grouping = find_groups(observed.model, plan.scheme, ranges, list_kept(plan) | unfit)
     whole = find_groups(observed.model, plan.scheme, ranges, unfit) if plan.overrides else grouping

@@ -25,6 +25,7 @@ from assay.graph.channels import list_channel_axes
 from assay.graph.expose import observable_tensors
 from assay.graph.layer_inputs import list_moment_layers
 from assay.graph.repair import RESCALING, repair_model
+from assay.graph.rounded import RoundedWeights
 from assay.studies.cores import count_cores
 from assay.studies.exposing import fit_batch, open_exposed
 from assay.studies.progress import Progress
@@ -77,6 +78,7 @@ class Calibrator:
     Attributes:
         store: as given.
         progress: as given.
+        rounded: weights that plans of this study rounded.
     """
 
     def __init__(self, model: ObservedModel, pool: Pool, store: StudyStore, progress: Progress) -> None:
@@ -84,6 +86,7 @@ class Calibrator:
         self._pool = pool
         self.store = store
         self.progress = progress
+        self.rounded = RoundedWeights()
         self._observed: dict[tuple[Repair, ...], Observed] = {}
         self._moments: tuple[Observed | None, dict[LayerInput, LayerMoments]] = (None, {})
 

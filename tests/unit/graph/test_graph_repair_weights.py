@@ -29,15 +29,21 @@ from assay.core.errors import UnsupportedPlan
 from assay.core.moments import LayerMoments
 from assay.core.plan import IntegerDialect, Plan, Scheme
 from assay.core.precision import Placement, Precision, RangeMethod, Repair
+from assay.graph import repair_weights
 from assay.graph.bias_sites import find_bias
 from assay.graph.expose import expose, observable_tensors
 from assay.graph.layer_inputs import describe_layer, list_moment_layers, spread_channels
 from assay.graph.prepare import prepare
 from assay.graph.quantize_roles import assign_part, read_constant
 from assay.graph.realise import realise
+from assay.graph.rounded import RoundedWeights
+from assay.graph.rounding import Metric, solve_rounding
+from assay.graph.scales import EncodedWeight
 
 Floats = NDArray[np.float32]
+Wide = NDArray[np.float64]
 BIAS, ROUND = Repair.BIAS, Repair.ROUND
+FP32 = Precision.FP32
 
 
 def plan(
@@ -309,3 +315,52 @@ def test_few_vectors_are_not_rounded_by() -> None:
     }
     assert "w2_quantized" in changed  # nine inputs, hundreds of vectors
     assert "w5_quantized" not in changed  # 24 inputs, two vectors
+
+
+def list_weights(model: ir.Model) -> dict[str, NDArray[np.generic]]:
+    found = ((str(name), value.const_value) for name, value in model.graph.initializers.items())
+    return {name: stored.numpy() for name, stored in found if stored is not None}
+
+
+def test_what_was_rounded_for_one_plan_is_not_solved_again_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make(RESIDUAL, RESIDUAL_SHAPES)
+    feeds = draw(model, 64)
+    calibration = observe_channels(model, feeds)
+    solved = []
+
+    def count(weights: Wide, scales: Wide, metric: Metric, largest: int, floor: Wide | None) -> tuple[Wide, Wide]:
+        solved.append(weights.shape)
+        return solve_rounding(weights, scales, metric, largest, floor)
+
+    monkeypatch.setattr(repair_weights, "solve_rounding", count)
+    rounded = RoundedWeights()
+
+    def build(chosen: Plan, known: RoundedWeights, moments: Mapping[str, LayerMoments]) -> ir.Model:
+        assert chosen.scheme is not None
+        return realise(model, chosen, calibration, solve_ranges(calibration, chosen.scheme), moments, known)
+
+    moments = observe_layers(model, feeds, plan(ROUND))
+    first = build(plan(ROUND), rounded, moments)
+    layers = len(solved)
+    assert layers >= 4
+    again = build(plan(ROUND), rounded, moments)
+    kept = replace(plan(ROUND), overrides=((str(next(n.name for n in model.graph if n.op_type == "Conv")), FP32),))
+    mixed = build(kept, rounded, moments)
+    assert len(solved) == layers
+    for found, expected in ((again, first), (mixed, build(kept, RoundedWeights(), moments))):
+        ours, theirs = list_weights(found), list_weights(expected)
+        assert ours.keys() == theirs.keys()
+        assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    # Other moments are another question.
+    solved.clear()
+    build(plan(ROUND), rounded, observe_layers(model, {"x": feeds["x"] * 2 + 1}, plan(ROUND)))
+    assert len(solved) == layers
+
+
+def test_remembered_weights_never_take_more_than_their_share() -> None:
+    known = RoundedWeights(most_bytes=100)
+    weights = [EncodedWeight(np.full(40, code, np.int8), np.ones((), np.float32), None) for code in range(3)]
+    for index, weight in enumerate(weights):
+        known.keep(bytes([index]), weight)
+        known.find(bytes([0]))
+    assert [known.find(bytes([index])) for index in range(3)] == [weights[0], None, weights[2]]
