@@ -12,19 +12,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.core.mixing import Mix
+from assay.core.mixing import Mix, MixedSearch
 from assay.core.plan import Candidate
 from assay.core.precision import Precision
 
-SHARES = (1.0, 0.85, 1.15, 0.7)
+SHARES = (1.0, 1.0, 0.85, 1.15, 0.7)
 """Parts of the tolerance that the bounds of a search's plans are aimed at, in order: the fastest that is expected to
-hold, one in case its certificate fails, one in case the search items were too strict, a safer one."""
+hold, found roughly, and found again with what was learned from it; one in case its certificate fails, one in case the
+search items were too strict, a safer one."""
 PRICE_ERROR = 0.15
 """Relative difference, from plan to plan, of what a movement of the answers costs."""
 FARTHEST = 2.0
 """A simulation and what is built of it are taken to differ in their losses by this ratio at most."""
 NEAR = 1.05
 """INT8 forms within this ratio of the fastest one are as fast, and the one that loses least stands for them."""
+BETTER = 0.75
+"""A form is mixed beside another one of its runtime where it loses less than this part of what that one loses."""
 WORTH = 0.99
 """A mixed plan is tried where its predicted time is below this part of the rival's."""
 STRAINED = 0.5
@@ -129,7 +132,7 @@ def smooth_loss(loss: float, error: float, moved: float | None, price: float | N
     return weight * loss + (1 - weight) * expected
 
 
-def pick_bases(seen: Sequence[Seen], exam: Exam) -> tuple[Seen, ...]:
+def pick_bases(seen: Sequence[Seen], exam: Exam, done: Sequence[MixedSearch] = ()) -> tuple[Seen, ...]:
     """The INT8 forms that are worth mixing, the fastest first: one for each runtime where that strains the tolerance.
 
     A runtime whose INT8 form is no faster than a candidate that strains nothing has nothing to win.
@@ -137,21 +140,27 @@ def pick_bases(seen: Sequence[Seen], exam: Exam) -> tuple[Seen, ...]:
     Args:
         seen: every candidate that ran.
         exam: of the certificates.
+        done: searches so far: another form of the same runtime must be faster or lose much less.
     """
     safe = [one.latency_ms for one in seen if not one.strains(exam.items, exam.z)]
     rival = min(safe, default=math.inf)
     price = find_price(seen)
+    begun, plans = {search.base for search in done}, {plan.trial for search in done for plan in search.plans}
+    whole = [one for one in seen if one.candidate.plan.scheme is not None and one.candidate.id not in plans]
     bases: list[Seen] = []
     for runtime in dict.fromkeys(one.candidate.runtime for one in seen):
-        forms = [one for one in seen if one.candidate.runtime == runtime and one.candidate.plan.scheme is not None]
+        forms = [one for one in whole if one.candidate.runtime == runtime]
         fastest = min((one.latency_ms for one in forms), default=math.inf)
+        losses = {one.candidate.id: smooth_loss(one.loss, one.error, one.moved, price) for one in forms}
         near = [one for one in forms if one.latency_ms <= NEAR * fastest]
-        base = min(
-            near,
-            key=lambda one: (smooth_loss(one.loss, one.error, one.moved, price), one.latency_ms, one.candidate.id),
-            default=None,
-        )
-        if base is not None and base.strains(exam.items, exam.z) and base.latency_ms < WORTH * rival:
+        base = min(near, key=lambda one: (losses[one.candidate.id], one.latency_ms, one.candidate.id), default=None)
+        if base is None or not base.strains(exam.items, exam.z) or base.latency_ms >= WORTH * rival:
+            continue
+        earlier = [one for one in forms if one.candidate.id in begun]
+        if all(
+            one.latency_ms > NEAR * base.latency_ms or losses[base.candidate.id] < BETTER * losses[one.candidate.id]
+            for one in earlier
+        ):
             bases.append(base)
     return tuple(sorted(bases, key=lambda one: (one.latency_ms, one.candidate.id)))
 

@@ -46,11 +46,13 @@ class ModelTraits:
         has_attention_or_norms: attention, softmax between products, or layer norms: like a transformer.
             Batch norms do not count: they fold into the convolution before them.
         repairs: those that can change the model at all, and that the user allows, in the order of the enumeration.
+        has_tables: at least one embedding table is large enough to be stored in integers.
     """
 
     has_convolutions: bool
     has_attention_or_norms: bool = False
     repairs: tuple[Repair, ...] = ()
+    has_tables: bool = False
 
     @property
     def standard_repairs(self) -> tuple[Repair, ...]:
@@ -87,6 +89,8 @@ def propose(
     precisions: Sequence[Precision],
     ranges: Sequence[RangeMethod],
     tried: Sequence[Screened],
+    *,
+    hurried: bool = False,
 ) -> tuple[Candidate, ...]:
     """Candidates to try next, in a fixed order; empty when nothing remains.
 
@@ -101,10 +105,12 @@ def propose(
         precisions: what the user allows; FP32 is always tried.
         ranges: range methods that the user allows.
         tried: every candidate tried so far, also those that failed.
+        hurried: only what a search over mixed plans begins with: no neighbours, and no 16-bit format that the runtime
+            does not compute in. What is left out is proposed when asked again without it.
     """
     known = {screened.candidate.id for screened in tried}
     allowed = frozenset(precisions) | {Precision.FP32}
-    first = [c for runtime in capabilities for c in _opening(runtime, traits, allowed, ranges)]
+    first = [c for runtime in capabilities for c in _opening(runtime, traits, allowed, ranges, hurried=hurried)]
     fresh = _unseen(first, known)
     if fresh:
         return fresh
@@ -112,7 +118,7 @@ def propose(
     if not ranges or Precision.INT8 not in allowed:
         return _unseen(later, known)
     fastest = _fastest(tried)
-    for runtime in capabilities:
+    for runtime in () if hurried else capabilities:
         rests = tuple(rest for rest in runtime.rests if rest in allowed)
         later += _neighbours([c for c in first if c.runtime == runtime.name], rests, ranges, tried, fastest)
     fresh = _unseen(later, known)
@@ -125,12 +131,17 @@ def _unseen(candidates: Sequence[Candidate], known: set[str]) -> tuple[Candidate
 
 
 def _opening(
-    runtime: Capabilities, traits: ModelTraits, allowed: frozenset[Precision], ranges: Sequence[RangeMethod]
+    runtime: Capabilities,
+    traits: ModelTraits,
+    allowed: frozenset[Precision],
+    ranges: Sequence[RangeMethod],
+    *,
+    hurried: bool,
 ) -> Iterator[Candidate]:
     """First round of one runtime."""
     yield Candidate(runtime.name, Plan(Precision.FP32))
     for precision in HALF_PRECISIONS:
-        if precision in allowed:
+        if precision in allowed and (precision in runtime.rests or not hurried):
             cast = runtime.casts.get(precision, CastStyle.TYPED)
             yield Candidate(runtime.name, Plan(precision, cast=cast))
     if Precision.INT8 not in allowed or not ranges:
@@ -138,7 +149,7 @@ def _opening(
     rest = next((rest for rest in runtime.rests if rest in allowed), Precision.FP32)
     for dialect in runtime.dialects:
         for placement in traits.placements:
-            scheme = Scheme(dialect, placement, _preferred(ranges), traits.standard_repairs)
+            scheme = Scheme(dialect, placement, _preferred(ranges), traits.standard_repairs, traits.has_tables)
             yield Candidate(runtime.name, Plan(Precision.INT8, rest=rest, scheme=scheme))
 
 
@@ -171,6 +182,8 @@ def _neighbours(
 ) -> Iterator[Candidate]:
     """The fastest INT8 form of one runtime with other range methods and rests, and in the other placement.
 
+    One with its embedding tables in integers is tried with them in floats, which are read a little faster.
+
     The other placement is tried where this runtime has the fastest INT8 form of all, and where none of its own ran:
     a runtime that refuses a chain of integers may still take integer operands.
     """
@@ -184,18 +197,25 @@ def _neighbours(
             yield _vary(start, ranges=method)
         for rest in rests:
             yield replace(start, plan=replace(start.plan, rest=rest))
+        if start.plan.scheme is not None and start.plan.scheme.tables:
+            plain = replace(start.plan.scheme, tables=False)
+            yield replace(start, plan=replace(start.plan, scheme=plain))
     if start is None or (fastest is not None and fastest.runtime == runtime):
         for placement in Placement:
             yield _vary(start or ours[0], placement=placement, ranges=_preferred(ranges))
 
 
 def _repaired(runtime: str, traits: ModelTraits, tried: Sequence[Screened]) -> Iterator[Candidate]:
-    """The fastest INT8 form of one runtime with every repair, once, where it strains the tolerance without them."""
+    """The fastest INT8 form of one runtime with every repair, where it strains the tolerance without them.
+
+    Once for each dialect and placement: other ranges and rests of a repaired form would tell little more.
+    """
     start = _fastest(tried, runtime)
-    schemes = [screened.candidate.plan.scheme for screened in tried if screened.candidate.runtime == runtime]
-    if any(scheme is not None and scheme.repairs == traits.repairs for scheme in schemes):
-        return
     if start is None or start.plan.scheme is None:
+        return
+    form = (start.plan.scheme.dialect, start.plan.scheme.placement, traits.repairs)
+    schemes = [screened.candidate.plan.scheme for screened in tried if screened.candidate.runtime == runtime]
+    if any(scheme is not None and (scheme.dialect, scheme.placement, scheme.repairs) == form for scheme in schemes):
         return
     if any(screened.strained for screened in tried if screened.candidate == start):
         yield replace(start, plan=replace(start.plan, scheme=replace(start.plan.scheme, repairs=traits.repairs)))

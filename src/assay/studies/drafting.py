@@ -67,7 +67,7 @@ class Drafter:
         self._simulate([whole])
         self.everything = self.drafts[whole]
 
-    def find(self, limit: float, guess: float) -> Draft | None:
+    def find(self, limit: float, guess: float, *, refine: bool = True) -> Draft | None:
         """The fastest plan whose bound is expected to keep a limit.
 
         First budgets of noise are halved until the one is found at which the knapsack's plans stop holding; then
@@ -76,18 +76,19 @@ class Drafter:
         Args:
             limit: of the bound, in the metric's own unit.
             guess: a budget of noise to begin with.
+            refine: try plans next to the best one.
 
         Raises:
             BackendError: the model cannot be run.
         """
         self._left = max(LEAST_DRAFTS, (self._whole - len(self.drafts)) // 2)
         self._bracket(limit, guess)
-        failed = 0
-        while (best := self._pick(limit)) is not None:
+        failed = 0 if refine else PATIENCE
+        while failed < PATIENCE and (best := self._pick(limit)) is not None:
             moves = [mix for mix in list_moves(self.sack, best.mix, MOST_DRAFTS) if mix not in self.drafts]
             self._simulate(moves[: min(MOVES, self._left)])
             failed = failed + 1 if self._pick(limit) is best else 0
-            if failed >= PATIENCE or not moves or self._left <= 0:
+            if not moves or self._left <= 0:
                 break
         return self._pick(limit)
 

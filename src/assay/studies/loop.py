@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from assay.core.mixing import MixedSearch
 from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
 from assay.core.trial import Trial, TrialStatus
@@ -47,8 +48,7 @@ def run_study(request: StudyRequest, progress: Progress) -> StudyRecord:
             progress.say("nothing to do: this study is finished, its record stands")
             space.store.finish(known)
             return known
-        tried = try_candidates(space)
-        searches = search_mixed(space, tried, find_reference(tried).candidate, Trier(space, tried))
+        tried, searches = try_and_search(space)
         attempts, timings = time_attempts(space, tried)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         record = conclude_study(space, attempts, timings, created, time.monotonic() - started)
@@ -100,25 +100,52 @@ class Trier:
         return attempt
 
 
-def try_candidates(space: Workspace) -> list[Attempt]:
-    """Try everything that is proposed, round by round; the reference comes first.
+def try_and_search(space: Workspace) -> tuple[list[Attempt], tuple[MixedSearch, ...]]:
+    """Try everything that is proposed, and mixed plans where the INT8 forms strain the tolerance.
+
+    Mixed plans come before the neighbours of the fastest forms, which cost time and seldom change what is mixed; they
+    are searched for again where the neighbours do change it.
+
+    Raises:
+        BackendError: no runtime can run the FP32 model.
+        StoreError: the store cannot be written.
+    """
+    attempts = [lack(name, reason) for name, reason in space.missing.items()]
+    searches: tuple[MixedSearch, ...] = ()
+    for hurried in (True, False):
+        try_candidates(space, attempts, hurried=hurried)
+        reference = find_reference(attempts).candidate
+        searches += search_mixed(space, attempts, reference, Trier(space, attempts), searches)
+    return attempts, searches
+
+
+def try_candidates(space: Workspace, attempts: list[Attempt], *, hurried: bool) -> None:
+    """Try what is proposed, round by round; the reference comes first.
+
+    Args:
+        space: the study.
+        attempts: all so far, extended here.
+        hurried: leave out what a search over mixed plans need not wait for.
 
     Raises:
         BackendError: no runtime can run the FP32 model.
     """
-    attempts = [lack(name, reason) for name, reason in space.missing.items()]
     try_candidate = Trier(space, attempts)
     capabilities = [describe_runtime(space, name) for name in space.backends]
     request = space.request
     traits = space.subject.traits
     traits = replace(traits, repairs=tuple(repair for repair in traits.repairs if repair in request.repairs))
     while fresh := propose(
-        capabilities, traits, request.precisions, request.ranges, [screen(space, a, attempts) for a in attempts]
+        capabilities,
+        traits,
+        request.precisions,
+        request.ranges,
+        [screen(space, attempt, attempts) for attempt in attempts],
+        hurried=hurried,
     ):
         for candidate in sorted(fresh, key=lambda c: c.plan.precision is not Precision.FP32):
             try_candidate(candidate)
         check_reference(attempts)
-    return attempts
 
 
 def lack(runtime: str, reason: str) -> Attempt:

@@ -47,7 +47,11 @@ Try = Callable[[Candidate], Attempt]
 
 
 def search_mixed(
-    space: Workspace, attempts: Sequence[Attempt], reference: Candidate, try_candidate: Try
+    space: Workspace,
+    attempts: Sequence[Attempt],
+    reference: Candidate,
+    try_candidate: Try,
+    done: Sequence[MixedSearch] = (),
 ) -> tuple[MixedSearch, ...]:
     """Try mixed plans for every runtime whose fastest INT8 form strains the tolerance, the fastest runtime first.
 
@@ -56,6 +60,7 @@ def search_mixed(
         attempts: all so far; what ``try_candidate`` tries must appear in it.
         reference: the FP32 model that the others are compared with.
         try_candidate: tries a candidate, or reads how it went.
+        done: searches of this study: a runtime is searched again only where it has a much better form since.
 
     Raises:
         StoreError: the store cannot be written.
@@ -66,7 +71,7 @@ def search_mixed(
     seen = look_at(space, attempts, reference)
     return tuple(
         search_form(space, attempts, base, exam, try_candidate, reference)
-        for base in pick_bases(seen, exam)
+        for base in pick_bases(seen, exam, done)
         if base.candidate.runtime in {one.candidate.runtime for one in seen if is_plain_float(one)}
     )
 
@@ -166,14 +171,15 @@ class _Search:
         """Plans worth building with their shares of the tolerance, as what was learned of those before tells."""
         budget = self._space.request.mixed
         self._stopped = "no other plan was found"
-        for share in list_shares(budget.plans):
+        for index, share in enumerate(list_shares(budget.plans)):
             if len(self._plans) >= budget.plans:
                 self._stopped = f"its {budget.plans} plans are used up"
                 return
             if time.monotonic() - began > budget.seconds:
                 self._stopped = f"its {budget.seconds:g} s are used up"
                 return
-            draft = self._find(share)
+            # The first plan is wanted soon, and tells how far simulations and what is built of them are apart.
+            draft = self._find(share, refine=index > 0 or budget.plans == 1)
             if draft is None or draft.mix in self._known:
                 continue
             self._known.add(draft.mix)
@@ -209,13 +215,13 @@ class _Search:
             stopped=self._stopped,
         )
 
-    def _find(self, share: float) -> Draft | None:
+    def _find(self, share: float, *, refine: bool) -> Draft | None:
         """The fastest plan whose bound is expected to take a share of the tolerance; None where it keeps all."""
         tolerated = share * self._base.margin
         points = [Point(draft.noise, seen) for seen, draft in self._pairs]
         guess = find_budget(points, self._seen, self._exam, tolerated)
         try:
-            draft = self._drafter.find(tolerated / find_factor(self._pairs, self._exam), guess)
+            draft = self._drafter.find(tolerated / find_factor(self._pairs, self._exam), guess, refine=refine)
         except UNMEASURABLE as error:
             self._space.progress.say(f"mixed plans cannot be simulated: {error}")
             return None

@@ -142,6 +142,39 @@ def test_all_repairs_are_tried_where_the_fastest_form_strains_the_tolerance(*, s
     assert [c.id for c in repaired] == (["openvino.int8-s8s8-chain-mse-equalise-bias-round-bf16"] if strained else [])
 
 
+def run_rounds(tried: list[Screened], latencies: dict[str, float], *, hurried: bool) -> list[str]:
+    """Ids of what is proposed until nothing follows, in order; every form strains the tolerance."""
+    order: list[str] = []
+    while fresh := propose([OPENVINO, ONNXRUNTIME], REPAIRABLE, ALL, RANGES, tried, hurried=hurried):
+        order += ids(fresh)
+        tried += [Screened(c, latencies.get(c.id, 9.0), strained=True) for c in fresh]
+    return order
+
+
+def test_in_a_hurry_repairs_come_before_neighbours_and_formats_that_are_not_computed_in() -> None:
+    tried: list[Screened] = []
+    fastest = {"openvino.int8-s8s8-chain-mse-bias-bf16": 8.0, "onnxruntime.int8-u8s8-chain-mse-bias": 8.5}
+    soon = run_rounds(tried, fastest, hurried=True)
+    assert "openvino.bf16" in soon
+    assert not {"openvino.fp16", "onnxruntime.fp16", "onnxruntime.bf16"} & {*soon}
+    assert soon[-2:] == [
+        "openvino.int8-s8s8-chain-mse-equalise-bias-round-bf16",
+        "onnxruntime.int8-u8s8-chain-mse-equalise-bias-round",
+    ]
+    assert not any("minmax" in name or "operands" in name for name in soon)
+    late = run_rounds(tried, fastest, hurried=False)
+    assert {"openvino.fp16", "onnxruntime.fp16", "onnxruntime.bf16"} <= {*late}
+    assert {*soon, *late} == {*run_rounds([], fastest, hurried=False)}
+    assert not {*soon} & {*late}
+
+
+def test_a_much_faster_placement_is_repaired_as_well() -> None:
+    tried: list[Screened] = []
+    run_rounds(tried, {"openvino.int8-s8s8-chain-mse-bias-bf16": 8.0}, hurried=True)
+    late = run_rounds(tried, {"openvino.int8-s8s8-operands-mse-bias-bf16": 4.0}, hurried=False)
+    assert "openvino.int8-s8s8-operands-mse-equalise-bias-round-bf16" in late
+
+
 def test_a_repaired_form_is_no_start_of_further_forms() -> None:
     tried: list[Screened] = []
     rounds = 0

@@ -88,6 +88,22 @@ def test_the_plan_found_is_near_the_fastest_of_all() -> None:
     assert max(ratios) < 1.25
 
 
+def test_a_rough_answer_takes_few_drafts_and_a_finer_one_begins_where_it_ended() -> None:
+    oracle = Oracle(4)
+    drafter = open_drafter(oracle)
+    limit = 0.5 * drafter.everything.loss
+    rough = drafter.find(limit, guess=0.25 * drafter.everything.noise, refine=False)
+    assert rough is not None
+    assert rough.loss <= limit
+    early = len(oracle.scored)
+    assert early <= 10
+    fine = drafter.find(limit, guess=0.25 * drafter.everything.noise)
+    assert fine is not None
+    assert fine.milliseconds <= rough.milliseconds
+    assert len(oracle.scored) > early
+    assert len(set(oracle.scored)) == len(oracle.scored)
+
+
 def test_a_plan_that_keeps_all_in_integers_is_found_where_it_holds() -> None:
     oracle = Oracle(3)
     drafter = open_drafter(oracle)
