@@ -14,6 +14,7 @@ from assay.core.tensor import Array, Outputs, Signature
 from assay.measure.tasks.agreement import AGREEMENT
 from assay.measure.tasks.binary import BINARY_METRICS, RECORD, record_binary
 from assay.measure.tasks.certainty import measure_certainty
+from assay.measure.tasks.positive import SCORE, read_positive
 
 TOP1 = Metric("top1", higher_is_better=True, labelled=True)
 CLASSES = "classes"
@@ -83,16 +84,17 @@ class Classification:
             labels = np.argmax(np.where(np.isnan(scores), -np.inf, scores), axis=1).astype(np.int64)
         predictions = np.where(valid, labels, NO_PREDICTION)
         certainty = measure_certainty(scores, valid)
+        records = {SCORE: self._read_positive(scores)} if classes == 2 else {}  # noqa: PLR2004 - two classes
         if targets is None:
-            return Scores(metrics={}, predictions=predictions, certainty=certainty)
+            return Scores(metrics={}, predictions=predictions, records=records, certainty=certainty)
         truth = _check_targets(targets, len(scores), classes, start=0)
         metrics = {TOP1.name: (predictions == truth).astype(np.float64)}
-        records = {CLASSES: np.stack([predictions, truth], axis=1).astype(np.float64)}
+        records[CLASSES] = np.stack([predictions, truth], axis=1).astype(np.float64)
         if scores.shape[1] > 1:
             rank = np.where(valid, _rank(scores, truth), classes)
             records[RANK] = np.stack([rank, np.full(len(rank), classes)], axis=1).astype(np.float64)
-        if classes == 2:  # noqa: PLR2004 - two classes
-            records[RECORD] = record_binary(scores, predictions, truth)
+        if SCORE in records:
+            records[RECORD] = record_binary(records[SCORE], predictions, truth)
         return Scores(metrics=metrics, predictions=predictions, records=records, certainty=certainty)
 
     def _select(self, outputs: Outputs, items: int | None) -> tuple[str, NDArray[np.float32]]:
@@ -114,6 +116,10 @@ class Classification:
             "classification needs one floating-point output with one row per item",
         )
 
+    def _read_positive(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What is held against a threshold, ``[n]``: the logit, or the difference of two scores."""
+        return read_positive(scores)
+
     def _check_single(self, name: str, scores: NDArray[np.float32]) -> None:
         """Refuse a single score that is a probability where a logit is expected."""
         if len(scores) >= LEAST_SAMPLE and scores.min() >= 0 and scores.max() <= 1:
@@ -125,7 +131,10 @@ class Classification:
 
 
 class BinaryProbability(Classification):
-    """Two classes from one probability per item, ``[n, 1]`` or ``[n]``: class 1 where it is above 0.5."""
+    """Two classes from one probability per item, ``[n, 1]`` or ``[n]``: class 1 where it is above 0.5.
+
+    Of two probabilities per item, ``[n, 2]``, the second one is held against a threshold.
+    """
 
     name: str = "binary-probability"
     metrics: tuple[Metric, ...] = (TOP1, AGREEMENT, F1_MACRO, *BINARY_METRICS)
@@ -135,6 +144,22 @@ class BinaryProbability(Classification):
     def make_metric(self, name: str) -> Metric | None:  # noqa: ARG002 - there is one score, and no rank
         """None: two classes have ``top1`` only."""
         return None
+
+    def check(self, signature: Signature, sample: Batch, outputs: Outputs) -> None:
+        """Refuse a model or data that do not fit, before anything is measured.
+
+        Raises:
+            ModelError: no output is suitable, or its scores are no probabilities.
+            DataError: a target is not an integer, out of range, or missing for an item.
+        """
+        super().check(signature, sample, outputs)
+        name, scores = self._select(outputs, sample.size)
+        if scores.shape[1] > 1:
+            self._check_single(name, scores)
+
+    def _read_positive(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probability of class 1, ``[n]``."""
+        return scores[:, -1].astype(np.float64)
 
     def _check_single(self, name: str, scores: NDArray[np.float32]) -> None:
         """Refuse a single score that is no probability."""
