@@ -16,6 +16,7 @@ TASKS = {
     "multi-label": "assay.measure.tasks.multi_label:MultiLabel",
     "multi-label-probability": "assay.measure.tasks.multi_label:MultiLabelProbability",
     "regression": "assay.measure.tasks.regression:Regression",
+    "language-model": "assay.measure.tasks.language_model:LanguageModel",
     "ranking": "assay.measure.tasks.ranking:Ranking",
 }
 
