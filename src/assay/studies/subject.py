@@ -13,6 +13,7 @@ from assay.decide.propose import ModelTraits
 from assay.graph.arithmetic import count_macs
 from assay.graph.ingest import load_model
 from assay.graph.prepare import prepare
+from assay.graph.quantize_tables import list_tables
 from assay.graph.repair import list_repairs
 from assay.graph.signature import describe_signature
 from assay.studies.files import hash_file
@@ -66,6 +67,7 @@ def find_traits(model: ir.Model) -> ModelTraits:
         has_convolutions=bool(operators & CONVOLUTIONS),
         has_attention_or_norms=bool(operators & TRANSFORMER_MARKS) or any(is_attention(node) for node in nodes),
         repairs=list_repairs(model),
+        has_tables=bool(list_tables(model)),
     )
 
 
