@@ -151,6 +151,21 @@ class FunctionReader:
             raise DataError(message, "the function raised this") from err
 
 
+def list_yielded(path: str) -> frozenset[str]:
+    """Names of what the first item of ``module:function`` has; none where it yields nothing.
+
+    Raises:
+        DataError: the function failed.
+        RequestError: the module cannot be imported or has no such function.
+    """
+    function = _find_function(path)
+    try:
+        first = next(iter(function()), None)
+    except Exception as err:
+        raise DataError(f"{path}, item 0: {type(err).__name__}: {err}", "the function raised this") from err
+    return frozenset(map(str, first)) if isinstance(first, Mapping) else frozenset()
+
+
 def _find_function(path: str) -> Callable[[], Iterable[object]]:
     module_name, _, name = path.partition(":")
     here = str(Path.cwd())
