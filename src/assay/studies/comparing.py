@@ -111,7 +111,7 @@ def compare_pair(request: CompareRequest, progress: Progress) -> Comparison:
 
 def _compare(request: CompareRequest, progress: Progress, stack: ExitStack) -> Comparison:
     started = time.monotonic()
-    task = load_task(request.task)
+    task = load_task(request.task, request.tolerance.metric)
     metric = find_metric(task, request.tolerance.metric)
     progress.start("opening both and the data", None)
     sides, datasets = open_both(request, task, metric, stack)

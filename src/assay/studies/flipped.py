@@ -15,7 +15,7 @@ from assay.core.tensor import Array
 from assay.data.subset import every
 from assay.measure.tasks.agreement import AGREEMENT
 from assay.measure.tasks.detection import RECORD
-from assay.measure.tasks.ranking import Ranking
+from assay.measure.tasks.ranking import is_relevance
 from assay.studies.drawn import draw_item, put_in_words
 
 MOST_FLIPS = 24
@@ -147,7 +147,7 @@ def _show(batch: Batch, metric: Metric) -> Shown:
     if metric.record == RECORD and target.ndim == 2:  # noqa: PLR2004 - rows of boxes
         kinds = target[:, -1].astype(np.float64)
         return Shown(_list("class", kinds[kinds >= 0]), "class", picture, text)
-    if metric in Ranking.metrics[:-1] and target.ndim == 1:
+    if is_relevance(metric) and target.ndim == 1:
         return Shown(_list("document", np.flatnonzero(target.astype(np.float64) > 0)), "document", picture, text)
     if target.size == 1 and target.dtype.kind in "iub":
         return Shown(f"class {int(target.reshape(-1)[0])}", "class", picture, text)

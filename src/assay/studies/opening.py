@@ -47,7 +47,7 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     progress.start("reading the model and the data", None)
     subject = load_subject(request.model)
     check_batch(request, subject)
-    task = load_task(request.task)
+    task = load_task(request.task, request.requirements.tolerance.metric)
     metric = find_metric(task, request.requirements.tolerance.metric)
     evaluation = remember(open_dataset(request.evaluation, subject.signature), REMEMBERED_BYTES)
     pool = open_pool(request, subject)

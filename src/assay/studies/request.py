@@ -14,6 +14,7 @@ from assay.core.mixing import MixedBudget
 from assay.core.precision import Precision, RangeMethod, Repair
 from assay.core.requirements import Requirements
 from assay.data.source import DataSource
+from assay.measure.tasks.table import name_scored
 from assay.studies.isolation import Limits
 
 DEFAULT_RUNTIMES = ("onnxruntime", "openvino")
@@ -120,7 +121,7 @@ class StudyRequest:
             evaluation,
             self.evaluation.target,
             environment,
-            self.task,
+            name_scored(self.task, self.requirements.tolerance.metric),
             self.runtimes,
             sorted(self.precisions),
             sorted(self.ranges),

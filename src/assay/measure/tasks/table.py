@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from importlib import import_module
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 from assay.core.errors import RequestError
 from assay.core.session import Family, Metric, Task
@@ -21,8 +21,21 @@ TASKS = {
 }
 
 
-def load_task(name: str) -> Task:
+@runtime_checkable
+class Growing(Protocol):
+    """A task that scores some metrics only where they are asked for."""
+
+    def including(self, name: str) -> Task:
+        """The task with one more metric, or itself where it has it anyway, or cannot have it."""
+        ...
+
+
+def load_task(name: str, metric: str = "") -> Task:
     """The task of a name.
+
+    Args:
+        name: of the task.
+        metric: that it is asked for; a task may score no others of a family such as ``ndcg@K``.
 
     Raises:
         RequestError: no task has this name; the hint names the nearest one.
@@ -31,7 +44,17 @@ def load_task(name: str) -> Task:
     if path is None:
         raise RequestError(f"task {name!r} is unknown", _suggest(name, tuple(TASKS), "tasks"))
     module, _, attribute = path.partition(":")
-    return cast("Task", getattr(import_module(module), attribute)())
+    task = cast("Task", getattr(import_module(module), attribute)())
+    return task.including(metric) if metric and isinstance(task, Growing) else task
+
+
+def name_scored(name: str, metric: str) -> str:
+    """The task's name, and the metric's where only a task that is asked for it scores it: what scores depend on.
+
+    Raises:
+        RequestError: no task has this name.
+    """
+    return name if load_task(name, metric).metrics == load_task(name).metrics else f"{name} {metric}"
 
 
 def find_metric(task: Task, name: str) -> Metric:
