@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from assay.core.errors import DataError, ModelError
+from assay.core.errors import DataError, ModelError, RequestError
 from assay.core.session import Batch, Scores
 from assay.core.tensor import Array, Signature, TensorSpec
 from assay.measure.tasks.ranking import Ranking
-from assay.measure.tasks.table import load_task
+from assay.measure.tasks.table import find_metric, load_task, name_scored
 
 SIGNATURE = Signature((), (TensorSpec("y", "float32", None),))
 NAN = math.nan
 
 
-def score(scores: object, relevance: object) -> Scores:
-    return Ranking().score({"y": np.array(scores, np.float32)}, np.array(relevance))
+def score(scores: object, relevance: object, metric: str = "") -> Scores:
+    return load_task("ranking", metric).score({"y": np.array(scores, np.float32)}, np.array(relevance))
 
 
 def check(outputs: Array, targets: Array | None) -> None:
@@ -36,8 +36,8 @@ def test_ndcg_is_scikit_learns(n: int, documents: int, levels: int, seed: int) -
     scores = rng.integers(0, levels, (n, documents)).astype(np.float32)
     relevance = rng.integers(0, 4, (n, documents))
     relevance[:, 0] = 1
-    found = score(scores, relevance).metrics
-    for name, cut in (("ndcg@10", 10), ("ndcg", None)):
+    found = score(scores, relevance, f"ndcg@{levels}").metrics
+    for name, cut in (("ndcg@10", 10), ("ndcg", None), (f"ndcg@{levels}", levels)):
         wanted = [ndcg_score(relevance[i : i + 1], scores[i : i + 1], k=cut) for i in range(n)]
         np.testing.assert_allclose(found[name], wanted, atol=1e-12)
 
@@ -78,7 +78,7 @@ def test_places_without_a_document_change_nothing(documents: int, padding: int, 
 def test_values_by_hand() -> None:
     found = score([[0.1, 0.9, 0.5]], [[0, 0, 3]])
     assert {name: float(value[0]) for name, value in found.metrics.items()} == pytest.approx(
-        {"ndcg@10": 1 / math.log2(3), "ndcg": 1 / math.log2(3), "mrr": 0.5, "recall@10": 1}
+        {"ndcg@10": 1 / math.log2(3), "ndcg": 1 / math.log2(3), "mrr": 0.5, "recall@10": 1, "tied": 0}
     )
     assert found.predictions.tolist() == [1]
 
@@ -87,6 +87,7 @@ def test_values_by_hand() -> None:
 def test_a_query_without_an_order_scores_nothing(broken: list[float]) -> None:
     found = score([broken, [0, 1, 2]], [[0, 0, 1]] * 2)
     assert found.predictions.tolist() == [-1, 2]
+    assert found.metrics.pop("tied").tolist() == [1, 0]
     assert all(values.tolist() == [0, 1] for values in found.metrics.values())
 
 
@@ -102,11 +103,38 @@ def test_a_query_without_an_answer_scores_nothing() -> None:
 
 def test_the_only_document_is_always_first() -> None:
     found = score([[3, 2], [3, 2]], [[-1, 1], [NAN, 0.5]])
+    assert found.metrics.pop("tied").tolist() == [0, 0]
     assert all(values.tolist() == [1, 1] for values in found.metrics.values())
 
 
 def test_equal_scores_name_the_first_document() -> None:
     assert score([[1, 2, 2]], [[0, 1, 0]]).predictions.tolist() == [1]
+
+
+def test_ties_are_counted_among_documents_alone() -> None:
+    found = score([[1, 2, 2, 0, 0], [1, 1, 1, 1, 2], [5, 4, 3, 2, 1]], [[1, 0, 0, 0, -1], [1, 0, 0, 0, 0], [1] * 5])
+    assert found.metrics["tied"].tolist() == [0.5, 0.8, 0]
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("recall@1", 0), ("recall@2", 0.5), ("recall@3", 1), ("recall@99", 1)])
+def test_any_number_of_places_can_be_asked_for(name: str, wanted: float) -> None:
+    task = load_task("ranking", name)
+    assert find_metric(task, name).higher_is_better
+    assert score([[4, 3, 2, 1]], [[0, 1, 1, 0]], name).metrics[name].tolist() == [wanted]
+    assert load_task("ranking").metrics == Ranking.metrics
+
+
+def test_what_is_scored_depends_on_places_that_are_not_listed_alone() -> None:
+    assert name_scored("ranking", "ndcg@10") == name_scored("ranking", "mrr") == "ranking"
+    assert name_scored("ranking", "ndcg@5") == "ranking ndcg@5"
+    assert name_scored("classification", "top3") == "classification"
+
+
+@pytest.mark.parametrize("name", ["ndcg@0", "ndcg@", "ndcg@-1", "mrr@5", "ndcg@1.5", "NDCG@5", "recall@5x"])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(RequestError, match="no metric") as caught:
+        find_metric(load_task("ranking", name), name)
+    assert "ndcg@K" in str(caught.value.hint)
 
 
 def test_grades_beyond_a_float_can_still_be_divided() -> None:

@@ -66,6 +66,15 @@ class Ranked:
         ]
         return np.array(found, dtype=np.float64)
 
+    def tied(self, present: NDArray[np.bool_]) -> Floats:
+        """Share of the documents whose score another one has, too ``[n]``; 0 without a document.
+
+        Args:
+            present: ``[n, documents]``, where there is a document, in any order.
+        """
+        there = np.arange(present.shape[1]) < present.sum(axis=1, keepdims=True)
+        return _divide((there & (self.end - self.begin > 1)).sum(axis=1), present.sum(axis=1))
+
     def _spread(self, values: Floats) -> Floats:
         """Values by place, each the mean of its ties."""
         totals = np.cumsum(np.pad(values, ((0, 0), (1, 0))), axis=1)
@@ -110,7 +119,7 @@ def _expect_reciprocal(ahead: int, size: int, right: int) -> float:
     return expected
 
 
-def _divide(parts: Floats, wholes: Floats) -> Floats:
+def _divide(parts: Floats | Ints, wholes: Floats | Ints) -> Floats:
     """Shares in [0, 1], 0 where there is no whole."""
-    shares = np.divide(parts, wholes, out=np.zeros_like(parts), where=wholes > 0)
+    shares = np.divide(parts, wholes, out=np.zeros(parts.shape), where=wholes > 0)
     return np.clip(shares, 0, 1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,13 +12,15 @@ from assay.core.errors import DataError, ModelError
 from assay.core.session import Batch, Metric, Scores
 from assay.core.tensor import Array, Outputs, Signature
 from assay.measure.tasks.agreement import AGREEMENT
-from assay.measure.tasks.ranked import rank_documents
+from assay.measure.tasks.ranked import Ranked, rank_documents
 
 NDCG10 = Metric("ndcg@10", higher_is_better=True, labelled=True)
 NDCG = Metric("ndcg", higher_is_better=True, labelled=True)
 MRR = Metric("mrr", higher_is_better=True, labelled=True)
 RECALL10 = Metric("recall@10", higher_is_better=True, labelled=True)
-CUT = 10
+TIED = Metric("tied", higher_is_better=False, labelled=True)
+CUT_METRIC = re.compile(r"(?P<kind>ndcg|recall)@(?P<cut>[1-9][0-9]{0,8})")
+"""Metrics of the first places, any number of them."""
 LEAST_DOCUMENTS = 2
 NO_PREDICTION = -1
 
@@ -28,13 +33,29 @@ class Ranking:
     number says that there is no document in this place.
 
     NDCG takes the relevance itself as the gain, as scikit-learn's ``ndcg_score`` does; for MRR and recall a document
-    is relevant where its relevance is above 0. Documents of equal score count by their mean over all orders of them.
+    is relevant where its relevance is above 0. Documents of equal score count by their mean over all orders of them;
+    ``tied`` is the share of a query's documents that another one equals. A cut beyond the last document takes all.
     A query without a relevant document scores 0 under every model. One whose scores contain NaN or +Inf, or nothing
-    above -Inf, has no order, and scores 0: -Inf alone masks a document.
+    above -Inf, has no order, and scores 0, and 1 in ``tied``: -Inf alone masks a document.
     """
 
     name: str = "ranking"
-    metrics: tuple[Metric, ...] = (NDCG10, NDCG, MRR, RECALL10, AGREEMENT)
+    metrics: tuple[Metric, ...] = (NDCG10, NDCG, MRR, RECALL10, TIED, AGREEMENT)
+    pattern: str = "ndcg@K, recall@K"
+
+    def make_metric(self, name: str) -> Metric | None:
+        """``ndcg@5``, ``recall@20``, or with any other number of places; scored by what ``including`` gives."""
+        known = CUT_METRIC.fullmatch(name) is not None
+        return Metric(name, higher_is_better=True, labelled=True) if known else None
+
+    def including(self, name: str) -> Self:
+        """The task that scores a metric of its pattern as well, besides those that it lists anyway."""
+        made = None if name in {metric.name for metric in self.metrics} else self.make_metric(name)
+        if made is None:
+            return self
+        task = type(self)()
+        task.metrics = (*self.metrics, made)
+        return task
 
     def check(self, signature: Signature, sample: Batch, outputs: Outputs) -> None:
         """Refuse a model or data that do not fit, before anything is measured.
@@ -73,14 +94,26 @@ class Ranking:
         present = relevance >= 0
         predictions = _find_top(scores, present)
         ranked = rank_documents(scores, np.where(present, relevance, 0), present)
-        values = {
-            NDCG10.name: ranked.ndcg(CUT),
-            NDCG.name: ranked.ndcg(None),
-            MRR.name: ranked.reciprocal_rank(),
-            RECALL10.name: ranked.recall(CUT),
-        }
+        values = {NDCG.name: ranked.ndcg(None), MRR.name: ranked.reciprocal_rank()}
+        values |= {m.name: _cut(ranked, m.name) for m in self.metrics if CUT_METRIC.fullmatch(m.name)}
         ordered = predictions >= 0
-        return Scores({name: np.where(ordered, value, 0.0) for name, value in values.items()}, predictions)
+        metrics = {name: np.where(ordered, value, 0.0) for name, value in values.items()}
+        metrics[TIED.name] = np.where(ordered | ~present.any(axis=1), ranked.tied(present), 1.0)
+        return Scores(metrics, predictions)
+
+
+def is_relevance(metric: Metric) -> bool:
+    """Whether the metric is one of relevances, so that the targets are grades of documents."""
+    return metric in {NDCG, MRR, TIED} or CUT_METRIC.fullmatch(metric.name) is not None
+
+
+def _cut(ranked: Ranked, name: str) -> NDArray[np.float64]:
+    """Values of a metric of the first places, ``[n]``."""
+    match = CUT_METRIC.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name!r} is no metric of the first places")
+    cut = int(match["cut"])
+    return ranked.ndcg(cut) if match["kind"] == "ndcg" else ranked.recall(cut)
 
 
 def _select(outputs: Outputs, items: int | None) -> tuple[str, NDArray[np.float64]]:
