@@ -15,10 +15,13 @@ COLUMNS = 6
 TARGET_COLUMNS = 5
 FORMS = (
     "detection needs, after suppression, one output [n, detections, 6] of x0, y0, x1, y1, score, class, or three: "
-    "boxes [n, detections, 4], scores [n, detections] and labels [n, detections]"
+    "boxes [n, detections, 4], scores [n, detections] and labels [n, detections]; or name what reads a raw head, such "
+    "as decoder = 'yolov8'"
 )
 MOST_FRACTION = 2
 """Fractions of boxes that reach a bit beyond the picture are below, pixels of a box anywhere above."""
+MOST_OVER = 0.05
+"""Share of the picture's side by which a box may reach over its edge, and is clipped."""
 SCORE_WORDS = ("score", "conf", "prob")
 LABEL_WORDS = ("label", "class", "cls")
 
@@ -33,6 +36,7 @@ class Detections:
         kinds: ``[n, d] float64`` classes.
         found: ``[n, d]``, rows that are detections: of a score above 0, a class of 0 or more, and finite.
         names: the outputs that this was read from.
+        classes: of the model, None where its outputs do not tell.
     """
 
     corners: NDArray[np.float64]
@@ -40,6 +44,7 @@ class Detections:
     kinds: NDArray[np.float64]
     found: NDArray[np.bool_]
     names: tuple[str, ...]
+    classes: int | None = None
 
 
 def read_detections(outputs: Outputs, items: int | None) -> Detections:
@@ -54,7 +59,7 @@ def read_detections(outputs: Outputs, items: int | None) -> Detections:
         table = value[None] if single and value.ndim == 2 else value  # noqa: PLR2004 - without the images' axis
         if table.ndim == 3 and table.shape[2] == COLUMNS and items in (None, len(table)):  # noqa: PLR2004 - images, rows, columns
             columns = table.astype(np.float64)
-            return _make_detections(columns[..., :4], columns[..., 4], columns[..., 5], (name,))
+            return make_detections(columns[..., :4], columns[..., 4], columns[..., 5], (name,))
     corners = [name for name, value in wide.items() if value.ndim >= 2 and value.shape[-1] == CORNERS]  # noqa: PLR2004 - rows and columns
     for name in corners:
         boxes = wide[name][None] if single and wide[name].ndim == 2 else wide[name]  # noqa: PLR2004 - without the images' axis
@@ -66,7 +71,7 @@ def read_detections(outputs: Outputs, items: int | None) -> Detections:
         if boxes.ndim == 3 and len(rows) == 2 and items in (None, len(boxes)):  # noqa: PLR2004 - scores and labels
             scores, labels = _tell_apart(rows)
             certain, kinds = rows[scores].astype(np.float64), rows[labels].astype(np.float64)
-            return _make_detections(boxes.astype(np.float64), certain, kinds, (name, scores, labels))
+            return make_detections(boxes.astype(np.float64), certain, kinds, (name, scores, labels))
     found = ", ".join(f"{name!r} {value.dtype.name}{list(value.shape)}" for name, value in outputs.items())
     raise ModelError(f"no output can be read as detections; the outputs are {found or 'none'}", FORMS)
 
@@ -125,11 +130,44 @@ def check_scale(objects: NDArray[np.float64], detections: Detections, size: tupl
     if 0 < detections.corners[detections.found].max(initial=0) <= MOST_FRACTION:
         hint = "let the model give pixels of its input"
         raise ModelError("the detections look like fractions of the picture, the objects are in pixels", hint)
-    if size is not None:
-        reach = np.array([size[1], size[0]] * 2)
-        outside = there & ((objects[..., :4] > reach + 1) | (objects[..., :4] < -1)).any(axis=2)
-        problem = f"lies outside the model's input of {size[1]}x{size[0]} pixels"
-        _refuse(outside, objects, start, problem, "scale boxes as the picture is scaled, and clip them to it")
+    clip_objects(objects, size, start)
+
+
+def clip_objects(objects: NDArray[np.float64], size: tuple[int, int] | None, start: int) -> NDArray[np.float64]:
+    """Objects clipped to the picture, as annotators draw a bit over its edge; one that reaches farther is refused.
+
+    Args:
+        objects: ``[n, m, 5]`` as `read_objects` gives them.
+        size: height and width of the model's input, None where it is not known: nothing is done then.
+        start: index of the first item.
+
+    Raises:
+        DataError: an object reaches over an edge by more than a twentieth of the picture, or lies beyond it.
+    """
+    if size is None:
+        return objects
+    there = objects[..., 4] >= 0
+    edge = np.array([size[1], size[0]] * 2, dtype=np.float64)
+    over = np.maximum(objects[..., :4] - edge, -objects[..., :4])
+    clipped = np.concatenate([np.clip(objects[..., :4], 0, edge), objects[..., 4:]], axis=2)
+    gone = (clipped[..., 2] <= clipped[..., 0]) | (clipped[..., 3] <= clipped[..., 1])
+    outside = there & ((over > np.maximum(1, MOST_OVER * edge)).any(axis=2) | gone)
+    problem = f"lies outside the model's input of {size[1]}x{size[0]} pixels"
+    _refuse(outside, objects, start, problem, "scale boxes as the picture is scaled, and clip them to it")
+    clipped[~there] = -1
+    return clipped
+
+
+def check_classes(objects: NDArray[np.float64], classes: int | None, start: int) -> None:
+    """Refuse an object of a class that the model does not have.
+
+    Raises:
+        DataError: naming the item and the object.
+    """
+    if classes is not None:
+        problem = f"has a class that the model lacks: its classes are 0 to {classes - 1}"
+        hint = "number the classes of the targets from 0, as the model's outputs are"
+        _refuse(objects[..., 4] >= classes, objects, start, problem, hint)
 
 
 def is_numeric(value: Array) -> bool:
@@ -137,11 +175,16 @@ def is_numeric(value: Array) -> bool:
     return value.dtype.kind in "fiub" or value.dtype.name == "bfloat16"
 
 
-def _make_detections(
-    corners: NDArray[np.float64], scores: NDArray[np.float64], kinds: NDArray[np.float64], names: tuple[str, ...]
+def make_detections(
+    corners: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    kinds: NDArray[np.float64],
+    names: tuple[str, ...],
+    classes: int | None = None,
 ) -> Detections:
+    """Detections with what of them counts."""
     finite = np.isfinite(corners).all(axis=2) & np.isfinite(scores) & np.isfinite(kinds)
-    return Detections(corners, scores, kinds, finite & (scores > 0) & (kinds >= 0), names)
+    return Detections(corners, scores, kinds, finite & (scores > 0) & (kinds >= 0), names, classes)
 
 
 def _tell_apart(rows: dict[str, Array]) -> tuple[str, str]:

@@ -34,12 +34,25 @@ def match_image(boxes: Floats, kinds: Floats, objects: Floats, object_kinds: Flo
     bits = np.zeros(len(boxes), dtype=np.int64)
     if not len(boxes) or not len(objects):
         return bits
-    shared = np.asarray(_load_masks().iou(_to_extents(boxes), _to_extents(objects), [0] * len(objects)))
+    shared = find_overlaps(boxes, objects)
     shared = np.where(kinds[:, None] == object_kinds, shared, 0.0)
     free = np.ones((len(OVERLAPS), len(objects)), dtype=np.bool_)
     for place in np.flatnonzero(shared.max(axis=1) >= LEAST_OVERLAP):
         bits[place] = _take_object(shared[place], free)
     return bits
+
+
+def find_overlaps(boxes: Floats, others: Floats) -> Floats:
+    """Intersection over union of each box with each of the others, ``[d, m]``; NaN where both have no area.
+
+    Args:
+        boxes: ``[d, 4]`` corners, at least one box.
+        others: ``[m, 4]`` corners, at least one box.
+
+    Raises:
+        RequestError: pycocotools is not installed.
+    """
+    return np.asarray(_load_masks().iou(_to_extents(boxes), _to_extents(others), [0] * len(others)))
 
 
 def _take_object(shared: Floats, free: Bools) -> int:
