@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-study
 
-.PHONY: setup demo test test-all lint lock clean
+.PHONY: setup demo workloads test test-all lint lock clean
 
 setup: $(VENV)/.ready
 
@@ -17,6 +17,10 @@ $(VENV)/.ready: requirements/dev.lock pyproject.toml
 
 demo: setup
 	$(BIN)/assay study examples/fashion/study.toml --output $(DEMO)
+
+# Every example, fetched and studied: the table docs/workloads.md. The names of some: make workloads EXAMPLES=imagenet
+workloads: setup
+	$(BIN)/python bench/workloads.py $(EXAMPLES)
 
 lint: setup
 	$(BIN)/ruff format --check src tests bench examples
