@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from assay.backends.table import list_backends
 from assay.core.errors import RequestError
 from assay.core.requirements import CLASS_COLUMN, LEAST_CONFIDENCE, SliceRule, Tolerance
+from assay.core.task_settings import TaskSettings
 from assay.data.source import DataSource
 from assay.studies.compose import choose_names, compose_source, require
 from assay.studies.config import DataSection, StudyFile, anchor, override, read_study_file
 from assay.studies.cores import count_cores
+from assay.studies.decoders import compose_decoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class CompareRequest:
         threads: compute threads.
         sequential: stop as soon as the items tell.
         output: folder for scores and results; None keeps nothing.
+        settings: how the task reads the models' outputs.
     """
 
     first: str
@@ -41,6 +44,7 @@ class CompareRequest:
     threads: int = 1
     sequential: bool = True
     output: Path | None = None
+    settings: TaskSettings = field(default_factory=TaskSettings)
 
     def __post_init__(self) -> None:
         """Refuse what can never work.
@@ -103,6 +107,7 @@ def compose_compare_request(  # noqa: PLR0913 - one argument per option
         threads=count_cores() if threads is None else threads,
         sequential=keys.sequential is not False,
         output=output,
+        settings=TaskSettings(compose_decoding(keys)),
     )
 
 

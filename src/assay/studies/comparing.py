@@ -21,7 +21,7 @@ from assay.decide.words import format_points
 from assay.measure.certification import Question, certify
 from assay.measure.machine import describe_machine
 from assay.measure.quality import check_task
-from assay.measure.tasks.table import find_metric, load_task
+from assay.measure.tasks.table import find_metric, fit_task, load_task
 from assay.studies.compare_request import CompareRequest
 from assay.studies.contenders import Contender, open_contender
 from assay.studies.files import make_folder
@@ -114,10 +114,10 @@ def _compare(request: CompareRequest, progress: Progress, stack: ExitStack) -> C
     task = load_task(request.task, request.tolerance.metric)
     metric = find_metric(task, request.tolerance.metric)
     progress.start("opening both and the data", None)
-    sides, datasets = open_both(request, task, metric, stack)
+    sides, datasets, tasks = open_both(request, task, metric, stack)
     progress.finish()
     items = len(datasets[0])
-    scorers = make_scorers(request, task, sides, datasets, progress)
+    scorers = make_scorers(request, tasks, sides, datasets, progress)
     plan = plan_ahead(request, metric, items)
     if plan is not None and plan.least_items > items:
         progress.say(f"{items:,} items cannot certify {request.tolerance.text}: {plan.least_items:,} are the least")
@@ -143,8 +143,8 @@ def _compare(request: CompareRequest, progress: Progress, stack: ExitStack) -> C
 
 def open_both(
     request: CompareRequest, task: Task, metric: Metric, stack: ExitStack
-) -> tuple[list[Contender], list[Dataset]]:
-    """Both sides and the items for each, checked to fit each other.
+) -> tuple[list[Contender], list[Dataset], list[Task]]:
+    """Both sides, the items and the task for each, checked to fit each other.
 
     Raises:
         InputError: a model or the data are wrong, or do not fit the task.
@@ -153,9 +153,10 @@ def open_both(
     named = zip((request.first, request.second), request.runtimes, strict=True)
     sides = [open_contender(name, runtime, request.threads, stack) for name, runtime in named]
     datasets = open_data(request.evaluation, sides)
-    for side, dataset in zip(sides, datasets, strict=True):
-        check_task(side.session, dataset, task, metric)
-    return sides, datasets
+    tasks = [fit_task(task, request.settings, side.session.signature) for side in sides]
+    for side, dataset, fitted in zip(sides, datasets, tasks, strict=True):
+        check_task(side.session, dataset, fitted, metric)
+    return sides, datasets, tasks
 
 
 def open_data(source: DataSource, sides: list[Contender]) -> list[Dataset]:
@@ -176,7 +177,7 @@ def open_side(source: DataSource, side: Contender, preprocess: Preprocess | None
 
 
 def make_scorers(
-    request: CompareRequest, task: Task, sides: list[Contender], datasets: list[Dataset], progress: Progress
+    request: CompareRequest, tasks: list[Task], sides: list[Contender], datasets: list[Dataset], progress: Progress
 ) -> list[SideScorer]:
     """What scores each side, on the same items in the same random order."""
     source = request.evaluation
@@ -184,7 +185,7 @@ def make_scorers(
     folder = None if request.output is None else request.output / SCORES_FOLDER
     return [
         SideScorer(side, Items(dataset, task, order, source.target, source.columns), folder, progress)
-        for side, dataset in zip(sides, datasets, strict=True)
+        for side, dataset, task in zip(sides, datasets, tasks, strict=True)
     ]
 
 

@@ -26,8 +26,10 @@ from assay.core.requirements import (
     SliceRule,
     Tolerance,
 )
+from assay.core.task_settings import TaskSettings
 from assay.data.source import DataSource, Preprocess
 from assay.studies.config import DataSection, PreprocessSection, StudyFile
+from assay.studies.decoders import compose_decoding
 from assay.studies.prices import find_price
 from assay.studies.request import DEFAULT_RANGES, DEFAULT_RUNTIMES, StudyRequest
 
@@ -60,6 +62,7 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         "sequential": keys.sequential,
         "title": keys.title,
         "mixed": compose_budget(keys),
+        "settings": TaskSettings(compose_decoding(keys)),
     }
     return StudyRequest(
         model=Path(require(keys.model, "model", "the ONNX file")),

@@ -10,6 +10,7 @@ from typing import get_args
 
 import msgspec
 
+from assay.core.decoding import Background, BoxForm, BoxUnit, ScoreKind
 from assay.core.errors import RequestError
 from assay.data.source import Channels, Layout, Resample
 
@@ -44,6 +45,25 @@ class DataSection(Section, frozen=True):
     preprocess: PreprocessSection | None = None
 
 
+class DecodingSection(Section, frozen=True):
+    """What a detector's raw outputs hold: see ``assay.core.decoding.Decoding`` for each key."""
+
+    classes: int | None = None
+    size: tuple[int, int] | None = None
+    strides: tuple[int, ...] | None = None
+    centre: float | None = None
+    boxes: BoxForm | None = None
+    unit: BoxUnit | None = None
+    scores: ScoreKind | None = None
+    background: Background | None = None
+    anchors: str | None = None
+    variances: tuple[float, float] | None = None
+    first_class: int | None = None
+    least_score: float | None = None
+    most_overlap: float | None = None
+    candidates: int | None = None
+
+
 class StudyFile(Section, frozen=True):
     """A study file; flags of the command line override it."""
 
@@ -51,6 +71,7 @@ class StudyFile(Section, frozen=True):
     output: str | None = None
     title: str | None = None
     task: str | None = None
+    decoder: str | None = None
     tolerance: str | None = None
     confidence: float | None = None
     minimize: str | None = None
@@ -78,6 +99,7 @@ class StudyFile(Section, frozen=True):
     evaluation: DataSection | None = None
     production: DataSection | None = None
     preprocess: PreprocessSection | None = None
+    decoding: DecodingSection | None = None
 
 
 def read_study_file(path: Path) -> StudyFile:
@@ -138,8 +160,10 @@ def anchor(file: StudyFile, folder: Path) -> StudyFile:
     def section(data: DataSection | None) -> DataSection | None:
         return None if data is None else msgspec.structs.replace(data, path=moved(data.path))
 
+    decoding = file.decoding
     return msgspec.structs.replace(
         file,
+        decoding=None if decoding is None else msgspec.structs.replace(decoding, anchors=moved(decoding.anchors)),
         model=moved(file.model),
         output=moved(file.output),
         prices=moved(file.prices),

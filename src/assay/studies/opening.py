@@ -17,7 +17,7 @@ from assay.data.cache import remember
 from assay.data.calibration_set import STATISTICS_FOLDER, is_set
 from assay.data.open import open_dataset
 from assay.measure.machine import describe_machine
-from assay.measure.tasks.table import find_metric, load_task
+from assay.measure.tasks.table import find_metric, fit_task, load_task
 from assay.studies.calibrating import Calibrator, Pool
 from assay.studies.judging import judge_study, refuse_unfit
 from assay.studies.original import Check, find_running
@@ -48,6 +48,7 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     subject = load_subject(request.model)
     check_batch(request, subject)
     task = load_task(request.task, request.requirements.tolerance.metric)
+    task = fit_task(task, request.settings, subject.signature)
     metric = find_metric(task, request.requirements.tolerance.metric)
     evaluation = remember(open_dataset(request.evaluation, subject.signature), REMEMBERED_BYTES)
     pool = open_pool(request, subject)

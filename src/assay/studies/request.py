@@ -13,6 +13,7 @@ from assay.core.errors import RequestError
 from assay.core.mixing import MixedBudget
 from assay.core.precision import Precision, RangeMethod, Repair
 from assay.core.requirements import Requirements
+from assay.core.task_settings import TaskSettings
 from assay.data.source import DataSource
 from assay.measure.tasks.table import name_scored
 from assay.studies.isolation import Limits
@@ -47,6 +48,7 @@ class StudyRequest:
         trial_seconds: what gives no answer for longer, building or running, fails its trial.
         trial_memory: bytes that the process of a trial may take; None for a safe share of what is free.
         mixed: what the search over mixed plans may take.
+        settings: how the task reads the model's outputs.
     """
 
     model: Path
@@ -71,6 +73,7 @@ class StudyRequest:
     trial_memory: int | None = None
     mixed: MixedBudget = field(default_factory=MixedBudget)
     title: str = ""
+    settings: TaskSettings = field(default_factory=TaskSettings)
 
     def __post_init__(self) -> None:
         """Refuse what can never work.
@@ -130,5 +133,6 @@ class StudyRequest:
             self.threads,
             self.calibration_items,
             self.latency_seconds,
+            *(() if self.settings == TaskSettings() else (self.settings,)),
         )
         return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()

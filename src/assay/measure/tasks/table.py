@@ -57,6 +57,19 @@ def name_scored(name: str, metric: str) -> str:
     return name if load_task(name, metric).metrics == load_task(name).metrics else f"{name} {metric}"
 
 
+def fit_task(task: Task, settings: TaskSettings, signature: Signature) -> Task:
+    """The task for a model, and with what the request says of the model's outputs.
+
+    Raises:
+        RequestError: the task does not take these settings, or they do not fit the model.
+    """
+    if isinstance(task, Fitted):
+        return task.fit(settings, signature)
+    if settings.decoding is not None:
+        raise RequestError(f"task {task.name!r} takes no decoder", "decoders are for task = 'detection'")
+    return task
+
+
 def find_metric(task: Task, name: str) -> Metric:
     """The metric of a task, out of those it lists or of a family such as ``top3``.
 
