@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from assay.core.precision import CastStyle, IntegerFormat, Placement, Precision, RangeMethod, Repair
+from assay.core.precision import CastStyle, IntegerFormat, Placement, Precision, RangeMethod, Repair, WeightStyle
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,43 @@ class Scheme:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightScheme:
+    """How a plan stores the weights of matrix products in integers without any calibration.
+
+    Weights are symmetric, with a scale for every output channel.
+
+    Attributes:
+        style: what becomes of the activations.
+        block: elements along a weight's reduction axis that share a scale; 0 for the whole axis.
+        group: neighbouring activations that the runtime rounds by one scale as it multiplies, for ``WEIGHTS``; 0 where
+            it multiplies floats.
+        tables: large embedding tables are stored as rows of 8-bit integers with a scale each; else as floats.
+    """
+
+    style: WeightStyle
+    block: int = 0
+    group: int = 0
+    tables: bool = False
+
+    @property
+    def name(self) -> str:
+        """Such as ``weights``, ``weights-block32-group64`` or ``dynamic-tables``."""
+        parts = [str(self.style)]
+        parts += [f"block{self.block}"] if self.block else []
+        parts += [f"group{self.group}"] if self.group else []
+        return "-".join(parts + (["tables"] if self.tables else []))
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Number formats for a whole model; knows no runtime.
 
     Attributes:
-        precision: format of the operators that do the arithmetic (Conv, MatMul, Gemm).
+        precision: format of the operators that do the arithmetic (Conv, MatMul, Gemm); of their stored weights, where
+            the plan has a scheme of weights.
         rest: format of everything else in an INT8 plan (FP32, or BF16/FP16 where the runtime has them).
-        scheme: set for INT8 plans only.
+        scheme: set for INT8 plans whose ranges come from calibration.
+        weights: set for INT8 and INT4 plans that quantize no more than weights before the first call.
         cast: set for FP16 and BF16 plans only.
         overrides: node name -> format that differs from ``precision``.
     """
@@ -70,6 +100,12 @@ class Plan:
     scheme: Scheme | None = None
     cast: CastStyle | None = None
     overrides: tuple[tuple[str, Precision], ...] = field(default=())
+    weights: WeightScheme | None = None
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether it has integers of any kind."""
+        return self.scheme is not None or self.weights is not None
 
     @property
     def name(self) -> str:
@@ -79,7 +115,9 @@ class Plan:
             parts += [scheme.dialect.name, str(scheme.placement), str(scheme.ranges).replace("-", "")]
             parts += [str(repair) for repair in scheme.repairs]
             parts += ["tables"] if scheme.tables else []
-        if scheme is not None and self.rest is not Precision.FP32:
+        if self.weights is not None:
+            parts.append(self.weights.name)
+        if self.quantizes and self.rest is not Precision.FP32:
             parts.append(str(self.rest))
         if self.overrides:
             parts += [f"{len(self.overrides)}kept", self._digest()]

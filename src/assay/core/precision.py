@@ -12,11 +12,19 @@ class Precision(StrEnum):
     BF16 = "bf16"
     FP16 = "fp16"
     INT8 = "int8"
+    INT4 = "int4"
+    """For stored weights alone: nothing multiplies in it."""
 
     @property
     def bits(self) -> int:
         """Width of one element in bits."""
-        return {Precision.FP32: 32, Precision.BF16: 16, Precision.FP16: 16, Precision.INT8: 8}[self]
+        return {
+            Precision.FP32: 32,
+            Precision.BF16: 16,
+            Precision.FP16: 16,
+            Precision.INT8: 8,
+            Precision.INT4: 4,
+        }[self]
 
     @property
     def largest(self) -> float:
@@ -26,7 +34,14 @@ class Precision(StrEnum):
             Precision.BF16: 3.3895313892515355e38,
             Precision.FP16: 65504.0,
             Precision.INT8: 127.0,
+            Precision.INT4: 7.0,
         }[self]
+
+
+ARITHMETIC = tuple(precision for precision in Precision if precision is not Precision.INT4)
+"""Formats that a product can be computed in."""
+STANDARD_PRECISIONS = ARITHMETIC
+"""Formats that are tried where none are named: 4 bits lose too much of most models to be tried unasked."""
 
 
 class IntegerFormat(StrEnum):
@@ -98,6 +113,16 @@ class Placement(StrEnum):
 
     CHAIN = "chain"
     """Also on outputs, Add and pools, so that activations stay integer between layers: what CNNs want."""
+
+
+class WeightStyle(StrEnum):
+    """What a plan that quantizes weights without calibration does with the activations that they multiply."""
+
+    WEIGHTS = "weights"
+    """Leaves them in floats, or lets the runtime round small groups of them as it multiplies."""
+
+    DYNAMIC = "dynamic"
+    """Quantizes each of them in every call, by the range that it has there."""
 
 
 class CastStyle(StrEnum):
