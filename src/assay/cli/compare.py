@@ -28,6 +28,7 @@ STYLES = {CertificateStatus.CERTIFIED: "bold green", CertificateStatus.WORSE: "b
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--task", help="What the models do, such as classification.")
+@click.option("--decoder", metavar="NAME", help="What reads a detector's raw head, such as yolov8.")
 @click.option("--tolerance", metavar="TEXT", help="Tolerated drop: 'top1: 0.5pp', 'top1: 0.005' or 'top1: 1%'.")
 @click.option("--evaluation", metavar="DATA", help="Labelled items that both are measured on.")
 @click.option("--config", type=click.Path(path_type=Path), help="Study file with the same keys, and [preprocess].")

@@ -28,6 +28,7 @@ def split_names(_context: click.Context, _parameter: click.Parameter, value: str
 @click.command()
 @click.argument("subject", metavar="MODEL.onnx|STUDY.toml", type=click.Path(path_type=Path))
 @click.option("--task", help="What the model does, such as classification.")
+@click.option("--decoder", metavar="NAME", help="What reads a detector's raw head, such as yolov8.")
 @click.option(
     "--calibration", metavar="DATA", help="Items for INT8 ranges: .npz, image folder, .parquet, mod:function, or a set."
 )

@@ -25,6 +25,11 @@ class TaskSettings:
 class Fitted(Protocol):
     """A task that settings and the model's signature say more to."""
 
+    @property
+    def reading(self) -> str:
+        """How outputs are read, which scores depend on besides the task's name; empty where nothing was said."""
+        ...
+
     def fit(self, settings: TaskSettings, signature: Signature) -> Task:
         """The task for this model.
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.core.errors import StoreError
+from assay.core.task_settings import Fitted
 from assay.core.session import Dataset, Scores, Task
 from assay.data.seeking import read_columns
 from assay.data.subset import every
@@ -43,7 +44,9 @@ class Items:
     def key(self) -> str:
         """Content hash of all that scores depend on beside the model."""
         order = hashlib.sha256(self.order.tobytes()).hexdigest()
-        return hashlib.sha256(repr((self.dataset.fingerprint, self.target, self.task.name, order)).encode()).hexdigest()
+        read = (self.task.reading,) if isinstance(self.task, Fitted) else ()
+        parts = (self.dataset.fingerprint, self.target, self.task.name, order, *filter(None, read))
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 class SideScorer:

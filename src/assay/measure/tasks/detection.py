@@ -59,6 +59,11 @@ class Detection:
     def __init__(self, head: Head | None = None) -> None:
         self._head = Head(Decoding(), None) if head is None else head
 
+    @property
+    def reading(self) -> str:
+        """The decoding, where one was said."""
+        return "" if self._head.decoding in (Decoding(), complete(Decoding())) else repr(self._head.decoding)
+
     def fit(self, settings: TaskSettings, signature: Signature) -> Detection:
         """The task for the decoder of a request and the input of a model.
 
