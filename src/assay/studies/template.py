@@ -7,7 +7,7 @@ STUDY_TEMPLATE = """\
 model = "model.onnx"            # ONNX, opset 13 or newer (older ones are converted where they can be)
 output = "STUDY"                # everything is kept here; the same command resumes
 task = "classification"         # what the model does
-# decoder = "yolov8"            # task "detection": what reads a raw head, such as yolov8, yolov5, yolox, bins, ssd, detr
+# decoder = "yolov8"            # task "detection": what reads a raw head: yolov8, yolov5, yolox, bins, ssd, detr, ...
 
 # How much worse than FP32 is tolerated: "top1: 0.5pp" (percentage points), "top1: 0.005", or
 # "top1: 1%" (of FP32's own value). The bound, not the point estimate, has to keep it.

@@ -8,6 +8,8 @@ from typing import Protocol, cast, runtime_checkable
 
 from assay.core.errors import RequestError
 from assay.core.session import Family, Metric, Task
+from assay.core.task_settings import Fitted, TaskSettings
+from assay.core.tensor import Signature
 
 TASKS = {
     "classification": "assay.measure.tasks.classification:Classification",
