@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.core.errors import StoreError
-from assay.core.task_settings import Fitted
 from assay.core.session import Dataset, Scores, Task
+from assay.core.task_settings import Fitted
 from assay.data.seeking import read_columns
 from assay.data.subset import every
 from assay.measure.quality import score_dataset
