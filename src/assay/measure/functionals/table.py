@@ -25,6 +25,7 @@ FUNCTIONALS = {
     "map50-95": "assay.measure.functionals.average_precision:AveragePrecision",
     "map50": "assay.measure.functionals.average_precision:AveragePrecision50",
     "average-recall": "assay.measure.functionals.box_recall:BoxRecall",
+    "normalized-entropy": "assay.measure.functionals.normalized_entropy:NormalizedEntropy",
     "perplexity": "assay.measure.functionals.perplexity:Perplexity",
 }
 EXTRAS = {"sklearn": "metrics", "pycocotools": "detection"}

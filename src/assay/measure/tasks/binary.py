@@ -15,7 +15,18 @@ AUC = Metric("auc", higher_is_better=True, labelled=True, functional="auc", reco
 AVERAGE_PRECISION = Metric(
     "average-precision", higher_is_better=True, labelled=True, functional="average-precision", record=RECORD
 )
-BINARY_METRICS = (F1, PRECISION, RECALL, AUC, AVERAGE_PRECISION)
+CLICKS = "clicks"
+NORMALIZED_ENTROPY = Metric(
+    "normalized-entropy", higher_is_better=False, labelled=True, functional="normalized-entropy", record=CLICKS
+)
+BINARY_METRICS = (F1, PRECISION, RECALL, AUC, AVERAGE_PRECISION, NORMALIZED_ENTROPY)
+
+
+def record_clicks(
+    probability: NDArray[np.float64], predictions: NDArray[np.int64], truth: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Probability of class 1 and true class of each item, ``[n, 2]``; NaN for an item without a prediction (-1)."""
+    return np.stack([np.where(predictions >= 0, probability, np.nan), truth.astype(np.float64)], axis=1)
 
 
 def record_binary(

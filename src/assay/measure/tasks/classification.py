@@ -12,7 +12,7 @@ from assay.core.errors import DataError, ModelError
 from assay.core.session import Batch, Metric, Scores
 from assay.core.tensor import Array, Outputs, Signature
 from assay.measure.tasks.agreement import AGREEMENT
-from assay.measure.tasks.binary import BINARY_METRICS, RECORD, record_binary
+from assay.measure.tasks.binary import BINARY_METRICS, CLICKS, RECORD, record_binary, record_clicks
 from assay.measure.tasks.certainty import measure_certainty
 from assay.measure.tasks.positive import SCORE, read_positive
 
@@ -95,6 +95,9 @@ class Classification:
             records[RANK] = np.stack([rank, np.full(len(rank), classes)], axis=1).astype(np.float64)
         if SCORE in records:
             records[RECORD] = record_binary(records[SCORE], predictions, truth)
+            probability = self._read_probability(scores)
+            if probability is not None:
+                records[CLICKS] = record_clicks(probability, predictions, truth)
         return Scores(metrics=metrics, predictions=predictions, records=records, certainty=certainty)
 
     def _select(self, outputs: Outputs, items: int | None) -> tuple[str, NDArray[np.float32]]:
@@ -119,6 +122,13 @@ class Classification:
     def _read_positive(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """What is held against a threshold, ``[n]``: the logit, or the difference of two scores."""
         return read_positive(scores)
+
+    def _read_probability(self, scores: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """Probability of class 1 by its logit, ``[n]``; None of two scores, which may be logits or probabilities."""
+        if scores.shape[1] > 1:
+            return None
+        with np.errstate(over="ignore"):
+            return np.asarray(1 / (1 + np.exp(-scores[:, 0].astype(np.float64))))
 
     def _check_single(self, name: str, scores: NDArray[np.float32]) -> None:
         """Refuse a single score that is a probability where a logit is expected."""
@@ -160,6 +170,10 @@ class BinaryProbability(Classification):
     def _read_positive(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probability of class 1, ``[n]``."""
         return scores[:, -1].astype(np.float64)
+
+    def _read_probability(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The same."""
+        return self._read_positive(scores)
 
     def _check_single(self, name: str, scores: NDArray[np.float32]) -> None:
         """Refuse a single score that is no probability."""
