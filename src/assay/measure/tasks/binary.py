@@ -19,7 +19,7 @@ CLICKS = "clicks"
 NORMALIZED_ENTROPY = Metric(
     "normalized-entropy", higher_is_better=False, labelled=True, functional="normalized-entropy", record=CLICKS
 )
-BINARY_METRICS = (F1, PRECISION, RECALL, AUC, AVERAGE_PRECISION, NORMALIZED_ENTROPY)
+BINARY_METRICS = (F1, PRECISION, RECALL, AUC, AVERAGE_PRECISION)
 
 
 def record_clicks(

@@ -12,7 +12,14 @@ from assay.core.errors import DataError, ModelError
 from assay.core.session import Batch, Metric, Scores
 from assay.core.tensor import Array, Outputs, Signature
 from assay.measure.tasks.agreement import AGREEMENT
-from assay.measure.tasks.binary import BINARY_METRICS, CLICKS, RECORD, record_binary, record_clicks
+from assay.measure.tasks.binary import (
+    BINARY_METRICS,
+    CLICKS,
+    NORMALIZED_ENTROPY,
+    RECORD,
+    record_binary,
+    record_clicks,
+)
 from assay.measure.tasks.certainty import measure_certainty
 from assay.measure.tasks.positive import SCORE, read_positive
 
@@ -37,11 +44,11 @@ class Classification:
     Equal scores rank by class index, the lower first. An item whose scores contain NaN or +Inf, or nothing above
     -Inf, has no prediction (-1) and is wrong: -Inf alone masks a class. ``topK``, such as ``top3``, exists where there
     are more than K classes; ``f1``, ``precision``, ``recall``, ``auc`` and ``average-precision`` of class 1 where there
-    are two.
+    are two, and ``normalized-entropy`` where one logit tells their probability.
     """
 
     name: str = "classification"
-    metrics: tuple[Metric, ...] = (TOP1, TOP5, AGREEMENT, F1_MACRO, *BINARY_METRICS)
+    metrics: tuple[Metric, ...] = (TOP1, TOP5, AGREEMENT, F1_MACRO, *BINARY_METRICS, NORMALIZED_ENTROPY)
     threshold: ClassVar[float] = 0.0
     pattern: str = "topK"
 
@@ -147,7 +154,7 @@ class BinaryProbability(Classification):
     """
 
     name: str = "binary-probability"
-    metrics: tuple[Metric, ...] = (TOP1, AGREEMENT, F1_MACRO, *BINARY_METRICS)
+    metrics: tuple[Metric, ...] = (TOP1, AGREEMENT, F1_MACRO, *BINARY_METRICS, NORMALIZED_ENTROPY)
     threshold: ClassVar[float] = 0.5
     pattern: str = ""
 
