@@ -65,12 +65,14 @@ class WeightScheme:
         group: neighbouring activations that the runtime rounds by one scale as it multiplies, for ``WEIGHTS``; 0 where
             it multiplies floats.
         tables: large embedding tables are stored as rows of 8-bit integers with a scale each; else as floats.
+        reduced_range: weights use 7 bits, for CPUs whose u8 x s8 product saturates in 16 bits.
     """
 
     style: WeightStyle
     block: int = 0
     group: int = 0
     tables: bool = False
+    reduced_range: bool = False
 
     @property
     def name(self) -> str:

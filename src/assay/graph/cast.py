@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-import onnx
-import onnx.version_converter
 import onnx_ir as ir
 
 from assay.core.errors import UnsupportedPlan
@@ -13,7 +11,7 @@ from assay.core.precision import CastStyle, Precision
 from assay.graph.cast_hint import store_weights
 from assay.graph.cast_rules import ARITHMETIC, DTYPES, CastRules, Slots, find_slots
 from assay.graph.cast_typed import TypedCaster
-from assay.graph.ingest import infer_shapes
+from assay.graph.convert_opset import convert_model
 from assay.graph.quantize import drop_unused_initializers
 
 BFLOAT16_OPSET = 22
@@ -67,7 +65,7 @@ def raise_opset(model: ir.Model, precision: Precision, names: Collection[str] | 
         and find_slots(node, precision, BFLOAT16_OPSET)
         for node in nodes
     )
-    return _convert_opset(model) if needed else model
+    return convert_model(model, BFLOAT16_OPSET, "convolutions in bf16") if needed else model
 
 
 def _cast_hinted(model: ir.Model, precision: Precision, largest: Mapping[str, float], keep: frozenset[str]) -> ir.Model:
@@ -113,17 +111,3 @@ def _cast_typed(model: ir.Model, precision: Precision, largest: Mapping[str, flo
 def _read_opset(model: ir.Model) -> int:
     """Version of the standard operators; 0 where the model has none."""
     return model.graph.opset_imports.get("", 0)
-
-
-def _convert_opset(model: ir.Model) -> ir.Model:
-    """The model in the first opset with bfloat16 convolutions.
-
-    Raises:
-        UnsupportedPlan: the converter does not know how.
-    """
-    try:
-        proto = onnx.version_converter.convert_version(ir.to_proto(model), BFLOAT16_OPSET)
-    except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as err:
-        message = f"BF16 needs opset {BFLOAT16_OPSET}, to which opset {_read_opset(model)} cannot be converted: {err}"
-        raise UnsupportedPlan(message, f"export the model for opset {BFLOAT16_OPSET} or newer") from err
-    return infer_shapes(ir.from_proto(proto))

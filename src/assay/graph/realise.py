@@ -15,6 +15,7 @@ from assay.graph.cast import cast_floats
 from assay.graph.cast_nodes import judge_nodes, list_narrow, raise_for_nodes, refuse_arithmetic, type_nodes
 from assay.graph.expose import observable_tensors
 from assay.graph.quantize import insert_qdq, list_quantized
+from assay.graph.quantize_products import quantize_products
 from assay.graph.quantize_tables import quantize_tables
 from assay.graph.repair_weights import WeightRepairs
 from assay.graph.rounded import RoundedWeights
@@ -97,6 +98,8 @@ def realise(
     kept = list_kept(plan)
     if plan.precision is Precision.FP32:
         return prepared.clone()
+    if plan.weights is not None:
+        return quantize_products(prepared, plan.precision, plan.weights, kept)
     if plan.precision is Precision.INT8:
         if plan.scheme is None or ranges is None:
             missing = "scheme" if plan.scheme is None else "solved ranges"
