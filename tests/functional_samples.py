@@ -10,8 +10,8 @@ from assay.measure.functionals.functional import Records
 BINARY = ("f1", "precision", "recall", "auc", "average-precision")
 LABELS = ("f1-micro", "f1-macro")
 PAIRS = ("pearson", "spearman", "rmse", "mae")
-NAMES = (*BINARY, *LABELS, "f1-macro-classes", *PAIRS, "perplexity")
-LOWER_IS_BETTER = ("rmse", "mae", "perplexity")
+NAMES = (*BINARY, *LABELS, "f1-macro-classes", *PAIRS, "perplexity", "normalized-entropy")
+LOWER_IS_BETTER = ("rmse", "mae", "perplexity", "normalized-entropy")
 
 
 def make_records(name: str, n: int, rng: np.random.Generator, ties: int = 1) -> Records:
@@ -32,6 +32,11 @@ def make_records(name: str, n: int, rng: np.random.Generator, ties: int = 1) -> 
     if name in PAIRS:
         truth = rng.standard_normal(n)
         return np.round(np.column_stack([truth + rng.standard_normal(n), truth]), ties)
+    if name == "normalized-entropy":
+        chance = rng.beta(2, 4, n)
+        clicked = rng.random(n) < chance
+        clicked[:2] = (False, True)
+        return np.column_stack([np.clip(np.round(chance, ties + 1), 0.01, 0.99), clicked]).astype(np.float64)
     tokens = rng.integers(5, 60, n)
     return np.column_stack([tokens * rng.gamma(9, 0.3, n), tokens]).astype(np.float64)
 

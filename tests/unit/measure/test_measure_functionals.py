@@ -25,6 +25,9 @@ PEERS: dict[str, Callable[[Records], float]] = {
     "rmse": lambda r: metrics.root_mean_squared_error(r[:, 1], r[:, 0]),
     "mae": lambda r: metrics.mean_absolute_error(r[:, 1], r[:, 0]),
     "perplexity": lambda r: math.exp(r[:, 0].sum() / r[:, 1].sum()),
+    "normalized-entropy": lambda r: (
+        metrics.log_loss(r[:, 1], r[:, 0]) / metrics.log_loss(r[:, 1], np.full(len(r), r[:, 1].mean()))
+    ),
 }
 
 
@@ -157,3 +160,13 @@ def test_an_unknown_functional_and_a_missing_library_are_refused(monkeypatch: py
     with pytest.raises(RequestError, match=r"'f1' needs .*'sklearn'.*pip install 'assay-precision\[metrics\]'"):
         load_functional("f1")
     assert load_functional("perplexity").libraries == ()
+
+
+def test_sure_and_wrong_impressions_keep_normalized_entropy_a_number() -> None:
+    entropy = load_functional("normalized-entropy")
+    sure = np.array([[0.0, 1.0], [np.nan, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    assert entropy.value(sure) == pytest.approx(2 * 23 * math.log(2) / 4 / math.log(2))
+    assert entropy.value(np.array([[0.25, 0.0]] * 3)) == pytest.approx(-math.log(0.75))
+    for clicks, named in ((0, "positive items"), (300, "negative items")):
+        with pytest.raises(MeasurementError, match=rf"over \d+ {named}"):
+            entropy.check(np.column_stack([np.full(300, 0.5), np.arange(300) < clicks]))

@@ -98,3 +98,21 @@ def test_data_without_positives_cannot_have_an_f1() -> None:
     scores = Classification().score({"y": np.ones((500, 2), np.float32)}, np.zeros(500, np.int64))
     with pytest.raises(MeasurementError, match=r"f1 over 0 positive items .* at least 30 are needed"):
         compare(BINARY_METRICS[0], scores, scores, 0.95)
+
+
+def test_clicks_are_judged_by_probabilities_and_by_single_logits_alike() -> None:
+    rng = np.random.default_rng(0)
+    truth = (rng.random(400) < 0.2).astype(np.int64)
+    logits = (rng.standard_normal((400, 1)) + truth[:, None] - 2).astype(np.float32)
+    rate = np.full(400, truth.mean())
+    wanted = metrics.log_loss(truth, expit(logits[:, 0].astype(np.float64))) / metrics.log_loss(truth, rate)
+    both = np.concatenate([1 - expit(logits), expit(logits)], axis=1)
+    for columns, task in (
+        (logits, Classification()),
+        (expit(logits), BinaryProbability()),
+        (both, BinaryProbability()),
+    ):
+        metric = find_metric(task, "normalized-entropy")
+        scores = task.score({"y": columns}, truth)
+        assert compare(metric, scores, scores, 0.95).value == pytest.approx(wanted, rel=1e-5)
+    assert "clicks" not in Classification().score({"y": both}, truth).records

@@ -36,9 +36,9 @@ class NormalizedEntropy:
             MeasurementError: naming how many there are and how many are needed.
         """
         clicks = int(records[:, 1].sum())
-        require("normalized entropy", "impressions", len(records), LEAST_ITEMS)
-        require("normalized entropy", "clicks", clicks, LEAST_OF_EACH)
-        require("normalized entropy", "impressions without a click", len(records) - clicks, LEAST_OF_EACH)
+        require("normalized entropy", "items", len(records), LEAST_ITEMS)
+        require("normalized entropy", "positive items", clicks, LEAST_OF_EACH)
+        require("normalized entropy", "negative items", len(records) - clicks, LEAST_OF_EACH)
 
     def value(self, records: Records) -> float:
         """The ratio; where the rate is 0 or 1 and has no entropy, the mean log loss itself."""
