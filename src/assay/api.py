@@ -25,6 +25,7 @@ from assay.studies.config import DataSection, PreprocessSection, StudyFile, expl
 from assay.studies.explaining import ITEMS, explain_study
 from assay.studies.explanations import load_explanations
 from assay.studies.files import make_folder, write_arrays
+from assay.studies.ingesting import ingest_model
 from assay.studies.loaded import LoadedRelease
 from assay.studies.loop import run_study
 from assay.studies.manifest import Manifest
@@ -165,21 +166,22 @@ def study(  # noqa: PLR0913 - one argument per noun of a study
     calibration: Data | None = None,
     output: PathLike | None = None,
     preprocess: Preprocess | None = None,
-    example_inputs: tuple[object, ...] | None = None,
+    example_inputs: tuple[object, ...] | Mapping[str, object] | None = None,
     progress: Progress | None = None,
     **options: Unpack[StudyOptions],
 ) -> Study:
     """Find the cheapest number format of a model that is good enough.
 
     Args:
-        model: path of an ONNX file, or a PyTorch module or ``ExportedProgram`` (extra ``torch``).
+        model: path of an ONNX file; with PyTorch (extra ``torch``) also of a ``.pt2`` file, ``module:function`` that
+            gives a module and example inputs, a module, or an ``ExportedProgram``.
         task: such as ``classification``.
         evaluation: labelled items: a path, ``module:function``, or arrays by input name with ``target``.
         tolerance: such as ``top1: 0.5pp``.
         calibration: items for INT8 ranges, in the same forms.
         output: the study's folder; a new temporary one where None.
         preprocess: how stored items become model inputs.
-        example_inputs: of a PyTorch module, for its export.
+        example_inputs: of a PyTorch module, for its export: in order, or by the name of the argument.
         progress: is told what happens.
         options: see ``StudyOptions``.
 
@@ -199,7 +201,8 @@ def study(  # noqa: PLR0913 - one argument per noun of a study
         "evaluation": place_data(evaluation, folder, "evaluation"),
         "preprocess": None if preprocess is None else declare(preprocess),
     }
-    return Study(folder, run_study(compose_request(compose_keys(named)), progress or Silent()))
+    listener = progress or Silent()
+    return Study(folder, run_study(ingest_model(compose_request(compose_keys(named)), listener), listener))
 
 
 def compose_keys(named: Mapping[str, object]) -> StudyFile:
@@ -234,10 +237,14 @@ def load(folder: PathLike) -> LoadedRelease:
     return LoadedRelease(Path(folder))
 
 
-def find_model(model: object, folder: Path, example_inputs: tuple[object, ...] | None) -> Path:
+def find_model(model: object, folder: Path, example_inputs: tuple[object, ...] | Mapping[str, object] | None) -> Path:
     """The ONNX file of a path, or of a PyTorch module after its export into the study's folder."""
     if isinstance(model, str | os.PathLike):
         return Path(model)
+    if not hasattr(model, "graph_signature") and not hasattr(model, "state_dict"):
+        raise RequestError(
+            f"the model is a {type(model).__name__}", "give a path, a PyTorch module or an ExportedProgram"
+        )
     if example_inputs is None and not hasattr(model, "graph_signature"):
         raise RequestError("a PyTorch module needs example_inputs for its export", "give a tuple of tensors")
     return export_module(model, example_inputs or (), make_folder(folder) / "exported.onnx")

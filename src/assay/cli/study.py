@@ -16,6 +16,7 @@ from assay.report.write import write_report
 from assay.studies.compose import compose_request
 from assay.studies.config import DataSection, StudyFile, anchor, override, read_study_file
 from assay.studies.explanations import load_explanations
+from assay.studies.ingesting import ingest_model
 from assay.studies.loop import run_study
 from assay.studies.store import load_record
 
@@ -26,7 +27,7 @@ def split_names(_context: click.Context, _parameter: click.Parameter, value: str
 
 
 @click.command()
-@click.argument("subject", metavar="MODEL.onnx|STUDY.toml", type=click.Path(path_type=Path))
+@click.argument("subject", metavar="MODEL|STUDY.toml", type=click.Path(path_type=Path))
 @click.option("--task", help="What the model does, such as classification.")
 @click.option("--decoder", metavar="NAME", help="What reads a detector's raw head, such as yolov8.")
 @click.option(
@@ -74,15 +75,17 @@ def split_names(_context: click.Context, _parameter: click.Parameter, value: str
 def study(subject: Path, as_json: bool, **flags: object) -> int:  # noqa: FBT001 - a flag of the command line
     """Find the cheapest number format of a model that is good enough.
 
-    Give the model with flags, or a study file (`assay init` writes one); flags override the file. The same command
+    Give the model with flags, or a study file (`assay init` writes one); flags override the file. The model is an
+    .onnx file, or with PyTorch a .pt2 file of torch.export.save or module:function. The same command
     again resumes an interrupted study, and does nothing where all is done.
 
     Exit status: 0 chosen, 10 nothing meets the requirements, 11 the data cannot tell, 2 wrong input,
     3 the reference cannot run, 4 the calibration items are unfit, 5 the folder cannot be written.
     """
-    request = compose_request(collect_keys(subject, flags))
+    asked = compose_request(collect_keys(subject, flags))
     console = Console(stderr=True)
     with TerminalProgress(console) as progress, stdout_kept():
+        request = ingest_model(asked, progress)
         record = run_study(request, progress)
     explanations = load_explanations(request.output)
     written = write_report(record, request.output, explanations)

@@ -43,7 +43,7 @@ class FunctionReader:
         self._columns = source.columns
         self._limit = source.limit
         self._roles = {self._target, *(spec.name for spec in signature.inputs)}
-        self._function = _find_function(source.path)
+        self._function = find_function(source.path, "name one that yields items")
         self._surveyed: tuple[int, str] | None = None
 
     @property
@@ -158,7 +158,7 @@ def list_yielded(path: str) -> frozenset[str]:
         DataError: the function failed.
         RequestError: the module cannot be imported or has no such function.
     """
-    function = _find_function(path)
+    function = find_function(path, "name one that yields items")
     try:
         first = next(iter(function()), None)
     except Exception as err:
@@ -166,7 +166,16 @@ def list_yielded(path: str) -> frozenset[str]:
     return frozenset(map(str, first)) if isinstance(first, Mapping) else frozenset()
 
 
-def _find_function(path: str) -> Callable[[], Iterable[object]]:
+def find_function(path: str, hint: str) -> Callable[[], Iterable[object]]:
+    """The function that ``module:function`` names; the module lies in the working directory or is installed.
+
+    Args:
+        path: module and function.
+        hint: what the function should be, where there is none.
+
+    Raises:
+        RequestError: the module cannot be imported, or has no such function.
+    """
     module_name, _, name = path.partition(":")
     here = str(Path.cwd())
     added = here not in sys.path
@@ -183,7 +192,7 @@ def _find_function(path: str) -> Callable[[], Iterable[object]]:
             sys.path.remove(here)
     function = getattr(module, name, None)
     if not callable(function):
-        raise RequestError(f"{path}: module {module_name!r} has no function {name!r}", "name one that yields items")
+        raise RequestError(f"{path}: module {module_name!r} has no function {name!r}", hint)
     found: Callable[[], Iterable[object]] = function
     return found
 

@@ -15,9 +15,10 @@ VARINT_BYTES = 10
 GRAPH_FIELD = 7
 LENGTH_DELIMITED = 2
 FIXED_WIDTH_BYTES = {1: 8, 5: 4}
+FROM_TORCH = "no pickle is ever opened: `assay study` takes a .pt2 of torch.export.save, or module:function"
 OTHER_FORMATS = (
-    (0, b"PK\x03\x04", "a zip archive, such as a PyTorch checkpoint", "export the module with torch.onnx.export first"),
-    (0, b"\x80\x02", "a pickle, such as an old PyTorch checkpoint", "export the module with torch.onnx.export first"),
+    (0, b"PK\x03\x04", "a zip archive, such as a PyTorch checkpoint", FROM_TORCH),
+    (0, b"\x80\x02", "a pickle, such as an old PyTorch checkpoint", FROM_TORCH),
     (0, b"\x89HDF\r\n", "an HDF5 file, such as a Keras model", "convert it with tf2onnx first"),
     (4, b"TFL3", "a TensorFlow Lite model", "convert it with tf2onnx first"),
     (4, b"ORTM", "an ONNX Runtime (.ort) model", "give the .onnx file it was made from"),

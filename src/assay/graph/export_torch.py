@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +21,13 @@ EXPORT_OPSET = 18
 """The opset that torch.onnx's own operator library is written in: nothing is converted afterwards."""
 
 
+TRAINING = frozenset({"train", "training"})
+"""Arguments of operators that are random, or learn, where they are true."""
+
+
 def export_module(
     module: torch.nn.Module | torch.export.ExportedProgram,
-    example_inputs: tuple[torch.Tensor, ...],
+    example_inputs: tuple[torch.Tensor, ...] | Mapping[str, torch.Tensor],
     path: Path,
     *,
     dynamic_batch: bool = True,
@@ -28,7 +36,7 @@ def export_module(
 
     Args:
         module: a module comes back in the mode it was in; an exported program keeps the dynamic axes it has.
-        example_inputs: one tensor per positional input, the first axis the items.
+        example_inputs: one tensor per positional input, or by the name of the argument; the first axis the items.
         path: the ``.onnx`` file to write; weights too large for it lie beside it in ``<name>.data``.
         dynamic_batch: let the first axis of every input that has axes vary.
 
@@ -45,6 +53,8 @@ def export_module(
     if not isinstance(module, torch.nn.Module | torch.export.ExportedProgram):
         message = f"a {type(module).__name__} is neither a torch.nn.Module nor an ExportedProgram"
         raise RequestError(message, "give the module itself, or what torch.export.export returned")
+    if not isinstance(module, torch.nn.Module):
+        check_mode(module)
     program = trace_module(torch, module, example_inputs, dynamic_batch=dynamic_batch)
     write_program(program, path)
     return path
@@ -65,22 +75,57 @@ def import_torch() -> Any:  # noqa: ANN401 torch is optional and has no types he
     return torch
 
 
-def trace_module(torch: Any, module: Any, example_inputs: tuple[Any, ...], *, dynamic_batch: bool) -> Any:  # noqa: ANN401 the same
+def check_mode(program: Any) -> None:  # noqa: ANN401 the same
+    """Refuse a program that was traced while its module was in training mode.
+
+    Raises:
+        ModelError: naming the node that is random or learns.
+    """
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        names = [argument.name for argument in schema.arguments] if schema is not None else []
+        given = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+        if any(given.get(name) is True for name in TRAINING):
+            message = f"the program was exported in training mode: node {node.name!r} is random or learns"
+            raise ModelError(message, "call module.eval() before torch.export.export")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without torch's remarks on itself: an export that fails raises."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def trace_module(torch: Any, module: Any, example_inputs: Any, *, dynamic_batch: bool) -> Any:  # noqa: ANN401 the same
     """Torch's ONNX program of a module or exported program."""
     is_module = isinstance(module, torch.nn.Module)
-    dynamic = [{0: "batch"} if dynamic_batch and tensor.ndim else {} for tensor in example_inputs]
+    named = dict(example_inputs) if is_module and isinstance(example_inputs, Mapping) else {}
+    placed = tuple(example_inputs) if is_module and not named else ()
+    check_tensors(torch, {**dict(enumerate(placed)), **named})
+    axes = {name: {0: "batch"} if dynamic_batch and tensor.ndim else {} for name, tensor in named.items()}
+    dynamic = axes or tuple({0: "batch"} if dynamic_batch and tensor.ndim else {} for tensor in placed)
     training = [part for part in module.modules() if part.training] if is_module else []
     try:
         if is_module:
             module.eval()
-        return torch.onnx.export(
-            module,
-            example_inputs if is_module else (),
-            dynamo=True,
-            opset_version=EXPORT_OPSET,
-            dynamic_shapes=tuple(dynamic) if is_module else None,
-            verbose=False,
-        )
+        with quiet():
+            return torch.onnx.export(
+                module,
+                placed,
+                kwargs=named or None,
+                dynamo=True,
+                opset_version=EXPORT_OPSET,
+                dynamic_shapes=dynamic if is_module else None,
+                verbose=False,
+            )
     except Exception as err:
         # Tracing runs the user's own code: whatever it raises is the reason why it cannot be exported.
         cause = err.__cause__ or err
@@ -92,12 +137,34 @@ def trace_module(torch: Any, module: Any, example_inputs: tuple[Any, ...], *, dy
             part.training = True
 
 
+def check_tensors(torch: Any, inputs: Mapping[object, object]) -> None:  # noqa: ANN401 the same
+    """Refuse example inputs that are no tensors.
+
+    Raises:
+        RequestError: naming the place or argument.
+    """
+    for name, value in inputs.items():
+        if not isinstance(value, torch.Tensor):
+            message = f"example input {name!r} is {type(value).__name__}, no tensor"
+            raise RequestError(message, "give one tensor per input, with two or more items in the first axis")
+
+
+def forget_sources(program: Any) -> None:  # noqa: ANN401 the same
+    """Take out what torch notes of the source code: it names folders of whoever exported, and would change the hash."""
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()
+    for function in program.model.functions.values():
+        for node in function.all_nodes():
+            node.metadata_props.clear()
+
+
 def write_program(program: Any, path: Path) -> None:  # noqa: ANN401 the same
     """Write an ONNX program beside its place and move it there.
 
     Raises:
         StoreError: the folder cannot be written.
     """
+    forget_sources(program)
     try:
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
