@@ -21,7 +21,7 @@ from assay.report.card import render_card
 from assay.report.table import Row, tabulate_trials
 from assay.report.write import write_report
 from assay.studies.compose import compose_request
-from assay.studies.config import DataSection, PreprocessSection, StudyFile, explain_mistake
+from assay.studies.config import DataSection, StudyFile, explain_mistake
 from assay.studies.explaining import ITEMS, explain_study
 from assay.studies.explanations import load_explanations
 from assay.studies.files import make_folder, write_arrays
@@ -33,6 +33,7 @@ from assay.studies.progress import Progress, Silent
 from assay.studies.record import StudyRecord
 from assay.studies.release import make_release
 from assay.studies.store import load_record
+from assay.studies.text_keys import declare_preprocess
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Data: TypeAlias = PathLike | Mapping[str, Array]
@@ -122,6 +123,8 @@ class StudyOptions(TypedDict, total=False):
         accept_unresolvable: go on with too few items for the tolerance.
         sequential: certify only until the items tell (default), or on all of them.
         slices: what every slice is held to, such as ``class: 5pp``.
+        threshold: what counts as positive: a number, ``max-f1``, ``recall >= 0.9`` or ``precision >= 0.95``.
+        tuning_items: evaluation items that thresholds are tuned on, at least.
         batch: items per call at which latency is measured.
         threads: compute threads of the deployment.
         latency_seconds: budget of the latency measurement.
@@ -147,6 +150,8 @@ class StudyOptions(TypedDict, total=False):
     accept_unresolvable: bool
     sequential: bool
     slices: Sequence[str]
+    threshold: str | float
+    tuning_items: int
     batch: int
     threads: int
     latency_seconds: float
@@ -199,7 +204,7 @@ def study(  # noqa: PLR0913 - one argument per noun of a study
         "tolerance": tolerance,
         "calibration": None if calibration is None else place_data(calibration, folder, "calibration"),
         "evaluation": place_data(evaluation, folder, "evaluation"),
-        "preprocess": None if preprocess is None else declare(preprocess),
+        "preprocess": None if preprocess is None else declare_preprocess(preprocess),
     }
     listener = progress or Silent()
     return Study(folder, run_study(ingest_model(compose_request(compose_keys(named)), listener), listener))
@@ -257,9 +262,3 @@ def place_data(data: Data, folder: Path, name: str) -> DataSection:
     path = make_folder(folder / "data") / f"{name}.npz"
     write_arrays(path, data)
     return DataSection(path=str(path))
-
-
-def declare(preprocess: Preprocess) -> PreprocessSection:
-    """Preprocessing as the keys of a study file."""
-    fields = {field.name for field in msgspec.structs.fields(PreprocessSection)}
-    return PreprocessSection(**{name: getattr(preprocess, name) or None for name in fields})

@@ -44,6 +44,8 @@ def split_names(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option(
     "--slice", "slices", multiple=True, metavar="TEXT", help="'class: 5pp' or 'COLUMN: 5pp'; may be repeated."
 )
+@click.option("--threshold", metavar="RULE", help="A number, 'max-f1', 'recall >= 0.9' or 'precision >= 0.95'.")
+@click.option("--tuning-items", type=int, help="Evaluation items that thresholds are tuned on (default a fifth).")
 @click.option(
     "--sequential/--full", default=None, help="Certify only until the items tell (default), or on all of them."
 )

@@ -12,6 +12,7 @@ from assay.core.certificate import Certificate
 from assay.core.estimate import Estimate
 from assay.core.fault import Fault
 from assay.core.plan import Candidate
+from assay.core.threshold import Threshold
 
 
 class TrialStatus(StrEnum):
@@ -136,6 +137,7 @@ class Evidence:
         served: items per second at which calls that arrive at random keep the latency constraint, its lower bound
             certified; None where it was not asked for or not found.
         served_note: why served is None, where it was asked for.
+        thresholds: what counts as positive under this artifact; none where the task's own are kept.
     """
 
     quality: Quality | None
@@ -152,6 +154,7 @@ class Evidence:
     retimed: bool = False
     served: Estimate | None = None
     served_note: str = ""
+    thresholds: tuple[Threshold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

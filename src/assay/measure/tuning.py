@@ -143,10 +143,10 @@ class _Curve:
             return best, np.ones(best.shape, dtype=np.bool_)
         if rule.goal is ThresholdGoal.RECALL:
             reached = counts.recall >= rule.amount - 1e-12
-            return reached.argmax(axis=-1), reached.any(axis=-1)
+            return reached.argmax(axis=-1), np.asarray(reached.any(axis=-1))
         reached = counts.precision >= rule.amount - 1e-12
         lowest = len(self.cuts) - 1 - reached[..., ::-1].argmax(axis=-1)
-        met = reached.any(axis=-1)
+        met = np.asarray(reached.any(axis=-1))
         return np.where(met, lowest, counts.precision.argmax(axis=-1)), met
 
 

@@ -10,8 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from assay.backends.table import list_backends
 from assay.core.errors import RequestError
 from assay.core.mixing import MixedBudget
@@ -27,11 +25,13 @@ from assay.core.requirements import (
     Tolerance,
 )
 from assay.core.task_settings import TaskSettings
+from assay.core.threshold import ThresholdRule
 from assay.data.source import DataSource, Preprocess
 from assay.studies.config import DataSection, PreprocessSection, StudyFile
 from assay.studies.decoders import compose_decoding
 from assay.studies.prices import find_price
 from assay.studies.request import DEFAULT_RANGES, DEFAULT_RUNTIMES, StudyRequest
+from assay.studies.text_keys import compose_lengths, compose_text, list_set
 
 Choice = TypeVar("Choice", bound=StrEnum)
 NONE = "none"
@@ -63,6 +63,8 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         "title": keys.title,
         "mixed": compose_budget(keys),
         "settings": TaskSettings(compose_decoding(keys)),
+        "threshold": None if keys.threshold is None else ThresholdRule.parse(str(keys.threshold)),
+        "tuning_items": keys.tuning_items,
     }
     return StudyRequest(
         model=Path(require(keys.model, "model", "the ONNX file")),
@@ -195,21 +197,26 @@ def compose_source(key: str, section: DataSection | None, shared: PreprocessSect
     """
     if section is None:
         return None
-    path = require(section.path, f"{key}.path", "an .npz file, an image folder, a Parquet file or module:function")
+    forms = "an .npz file, an image folder, a Parquet file, a file of texts or module:function"
+    path = require(section.path, f"{key}.path", forms)
     declared = section.preprocess or shared
     preprocess = None if declared is None else compose_preprocess(declared)
     limit = None if key == "calibration" else section.items
-    return DataSource(path=path, preprocess=preprocess, limit=limit, target=section.target or "target")
+    # Only the evaluation needs to know which texts belong together; for ranges each is an item of its own.
+    apart = key != "evaluation"
+    target = section.target or "target"
+    return DataSource(path=path, preprocess=preprocess, limit=limit, target=target, apart=apart)
 
 
 def compose_preprocess(section: PreprocessSection) -> Preprocess:
     """Declared preprocessing, with the keys that are set; a lone number stands for every channel."""
-    set_keys = {
-        field.name: getattr(section, field.name)
-        for field in msgspec.structs.fields(PreprocessSection)
-        if getattr(section, field.name) is not None
-    }
+    set_keys = list_set(section)
     for key in ("mean", "std"):
-        if isinstance(set_keys.get(key), int | float):
-            set_keys[key] = (float(set_keys[key]),)
-    return Preprocess(**set_keys)
+        number = set_keys.get(key)
+        if isinstance(number, int | float):
+            set_keys[key] = (float(number),)
+    if section.text is not None:
+        set_keys["text"] = compose_text(section.text)
+    if section.lengths is not None:
+        set_keys["lengths"] = compose_lengths(section.lengths)
+    return Preprocess(**set_keys)  # type: ignore[arg-type] # checked by the struct

@@ -21,8 +21,9 @@ from assay.studies.flags import find_flags, share_asked
 from assay.studies.guarding import guard_trial
 from assay.studies.ranks import describe_ranks
 from assay.studies.record import RECORD_SCHEMA, DataProvenance, StudyRecord
-from assay.studies.scoring import count_nonfinite, read_scores
+from assay.studies.scoring import count_nonfinite, read_scores, read_stored
 from assay.studies.showing import collect_flips, pick_shown, plan_record
+from assay.studies.thresholds import describe_thresholds
 from assay.studies.timing import Timing, list_timing_warnings
 from assay.studies.workspace import Workspace
 
@@ -39,10 +40,6 @@ def conclude_study(
     timings = {**timings, **fresh}
     base = next(trial for trial in trials if trial.reference)
     shown = pick_shown(trials, decision)
-    calibration = None
-    if request.calibration is not None and space.calibrator is not None:
-        observed = space.calibrator.observe().calibration
-        calibration = DataProvenance(request.calibration.path, observed.data, observed.items)
     return StudyRecord(
         schema=RECORD_SCHEMA,
         title=space.title,
@@ -52,7 +49,7 @@ def conclude_study(
         trials=trials,
         decision=decision,
         model=space.subject.provenance,
-        calibration=calibration,
+        calibration=trace_calibration(space),
         evaluation=DataProvenance(request.evaluation.path, space.evaluation.fingerprint, len(space.evaluation)),
         machine=describe_machine().facts(),
         versions=collect_versions(space),
@@ -67,7 +64,17 @@ def conclude_study(
         plan=plan_record(space, base, shown),
         flips=collect_flips(space, trials, base, shown),
         sequential=request.sequential,
+        threshold=request.threshold,
     )
+
+
+def trace_calibration(space: Workspace) -> DataProvenance | None:
+    """Where the calibration items came from; None where there are none."""
+    source = space.request.calibration
+    if source is None or space.calibrator is None:
+        return None
+    observed = space.calibrator.observe().calibration
+    return DataProvenance(source.path, observed.data, observed.items)
 
 
 def find_reference(attempts: Sequence[Attempt]) -> Attempt:
@@ -154,6 +161,7 @@ def make_trial(space: Workspace, attempt: Attempt, timing: Timing | None, refere
         energy_note=timing.energy_note,
         served=timing.served,
         served_note=timing.served_note,
+        thresholds=describe_thresholds(space, read_stored(space, candidate)),
     )
     return Trial(
         candidate,

@@ -13,10 +13,32 @@ import msgspec
 from assay.core.decoding import Background, BoxForm, BoxUnit, ScoreKind
 from assay.core.errors import RequestError
 from assay.data.source import Channels, Layout, Resample
+from assay.data.text_options import TokenRole
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A table of the study file: unknown keys are errors."""
+
+
+class TextSection(Section, frozen=True):
+    """How texts become inputs: see ``assay.data.text_options.TextOptions`` for each key."""
+
+    tokenizer: str | None = None
+    column: str | None = None
+    pair: str | None = None
+    beside: str | tuple[str, ...] | None = None
+    max_length: int | None = None
+    truncate: bool | None = None
+    classes: tuple[str, ...] | None = None
+    inputs: dict[TokenRole, str] | None = None
+
+
+class LengthsSection(Section, frozen=True):
+    """How items of different lengths become batches: see ``assay.data.lengths.Lengths`` for each key."""
+
+    buckets: tuple[int, ...] | None = None
+    pad: dict[str, float] | None = None
+    mask: str | None = None
 
 
 class PreprocessSection(Section, frozen=True):
@@ -34,6 +56,8 @@ class PreprocessSection(Section, frozen=True):
     mean: float | tuple[float, ...] | None = None
     std: float | tuple[float, ...] | None = None
     dtype: str | None = None
+    text: TextSection | None = None
+    lengths: LengthsSection | None = None
 
 
 class DataSection(Section, frozen=True):
@@ -78,6 +102,8 @@ class StudyFile(Section, frozen=True):
     maximize: str | None = None
     constraints: tuple[str, ...] | None = None
     slices: tuple[str, ...] | None = None
+    threshold: str | float | None = None
+    tuning_items: int | None = None
     price_per_hour: float | None = None
     prices: str | None = None
     machine: str | None = None
@@ -157,8 +183,16 @@ def anchor(file: StudyFile, folder: Path) -> StudyFile:
         is_function = path is not None and re.fullmatch(r"[\w.]+:\w+", path) is not None
         return path if path is None or is_function else str(folder / path)
 
+    def prepared(keys: PreprocessSection | None) -> PreprocessSection | None:
+        if keys is None or keys.text is None:
+            return keys
+        text = msgspec.structs.replace(keys.text, tokenizer=moved(keys.text.tokenizer))
+        return msgspec.structs.replace(keys, text=text)
+
     def section(data: DataSection | None) -> DataSection | None:
-        return None if data is None else msgspec.structs.replace(data, path=moved(data.path))
+        if data is None:
+            return None
+        return msgspec.structs.replace(data, path=moved(data.path), preprocess=prepared(data.preprocess))
 
     decoding = file.decoding
     return msgspec.structs.replace(
@@ -170,6 +204,7 @@ def anchor(file: StudyFile, folder: Path) -> StudyFile:
         calibration=section(file.calibration),
         evaluation=section(file.evaluation),
         production=section(file.production),
+        preprocess=prepared(file.preprocess),
     )
 
 

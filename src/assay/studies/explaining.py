@@ -11,12 +11,13 @@ from assay.core.errors import DataError, ModelError, RequestError
 from assay.core.explanation import Explanation
 from assay.core.plan import Candidate
 from assay.core.precision import Precision
-from assay.core.session import Dataset
+from assay.core.session import Dataset, Task
 from assay.core.target import Target
 from assay.core.trial import Trial
 from assay.data.open import open_dataset
 from assay.data.subset import every
-from assay.measure.tasks.table import find_metric, load_task
+from assay.measure.tasks.table import find_metric, fit_task, load_task
+from assay.measure.tasks.thresholds import ThresholdedTask
 from assay.studies.asked import read_request
 from assay.studies.blaming import Case, blame_groups, measure_kept, observe_items, realise_form
 from assay.studies.calibrating import Calibrator
@@ -61,12 +62,22 @@ def explain_study(folder: Path, name: str, items: int, progress: Progress) -> Ex
         request = read_request(folder)
         subject = load_same_subject(request, record)
         evaluation = open_same_data(request, subject, record)
-        split = split_items(len(evaluation))
+        split = split_items(len(evaluation), request.tuning_items)
         chosen = sorted(split.order[: min(items, split.search)].tolist())
         store = StudyStore(folder, find_measurements(folder).name)
-        explanation = explain_trial(store, trial, request, subject, every(evaluation, chosen), progress)
+        task = find_task(request, record, subject)
+        explanation = explain_trial(store, trial, request, subject, every(evaluation, chosen), progress, task)
         keep_explanation(store, explanation)
         return explanation
+
+
+def find_task(request: StudyRequest, record: StudyRecord, subject: Subject) -> Task:
+    """The task of a study, at the thresholds of its reference."""
+    task = load_task(request.task, request.requirements.tolerance.metric)
+    task = fit_task(task, request.settings, subject.signature)
+    reference = next(trial for trial in record.trials if trial.reference)
+    values = [] if reference.evidence is None else [one.value for one in reference.evidence.thresholds]
+    return ThresholdedTask(task, values) if values else task
 
 
 def pick_trial(record: StudyRecord, name: str, folder: Path) -> Candidate:
@@ -123,7 +134,13 @@ def open_same_data(request: StudyRequest, subject: Subject, record: StudyRecord)
 
 
 def explain_trial(
-    store: StudyStore, trial: Candidate, request: StudyRequest, subject: Subject, items: Dataset, progress: Progress
+    store: StudyStore,
+    trial: Candidate,
+    request: StudyRequest,
+    subject: Subject,
+    items: Dataset,
+    progress: Progress,
+    task: Task | None = None,
 ) -> Explanation:
     """Explain one trial of an opened study.
 
@@ -134,6 +151,7 @@ def explain_trial(
         subject: its model.
         items: to measure on.
         progress: is told of every step.
+        task: at the thresholds of the reference; the request's where None.
 
     Raises:
         BackendError: the model cannot be run.
@@ -145,8 +163,9 @@ def explain_trial(
     if pool is None:
         raise RequestError(f"{store.root} has no calibration items for {trial.id}", "name an INT8 trial")
     form = realise_form(trial.plan, Calibrator(model, pool, store, progress))
-    task = load_task(request.task)
-    metric = find_metric(task, request.requirements.tolerance.metric)
+    name = request.requirements.tolerance.metric
+    task = task or fit_task(load_task(request.task, name), request.settings, subject.signature)
+    metric = find_metric(task, name)
     questions = Questions(items, task, metric, subject.fixed_batch)
     seen = observe_items(form, model, items, progress)
     with (

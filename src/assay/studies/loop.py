@@ -21,6 +21,7 @@ from assay.studies.concluding import conclude_study, find_reference
 from assay.studies.guarding import guard_attempt, list_guilty
 from assay.studies.mixing import search_mixed
 from assay.studies.opening import open_workspace
+from assay.studies.positives import refuse_few_positives
 from assay.studies.progress import Progress
 from assay.studies.record import StudyRecord
 from assay.studies.request import StudyRequest
@@ -66,8 +67,9 @@ def find_finished(space: Workspace) -> StudyRecord | None:
     if not all(is_settled(space, trial) for trial in known.trials):
         space.progress.say("what failed under other limits is tried again")
         return None
-    asked = (space.request.requirements, space.title, space.request.sequential, space.request.mixed)
-    if (known.requirements, known.title, known.sequential, known.mixed_budget) == asked:
+    request = space.request
+    asked = (request.requirements, space.title, request.sequential, request.mixed, request.threshold)
+    if (known.requirements, known.title, known.sequential, known.mixed_budget, known.threshold) == asked:
         return known
     space.progress.say("all is measured: deciding anew for the new requirements")
     return None
@@ -96,6 +98,8 @@ class Trier:
         """How a candidate went."""
         attempt = guard_attempt(self._space, attempt_candidate(self._space, candidate), self._attempts)
         self._attempts.append(attempt)
+        if attempt.probe is not None:
+            refuse_few_positives(self._space, candidate)
         self._space.progress.say(describe_attempt(attempt))
         return attempt
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from assay.core.decision import Decision
 from assay.core.requirements import Requirements
 from assay.core.target import Target
+from assay.core.threshold import ThresholdRule
 from assay.core.trial import Trial
 from assay.data.source import Preprocess
 from assay.studies.record import DataProvenance, ModelProvenance
@@ -39,6 +40,7 @@ class Manifest:
         artifacts: the chosen one first, then its fallbacks in order; the last one is FP32.
         files: path relative to the release -> SHA-256, of every file but the manifest and its digest.
         preprocess: how stored arrays become model inputs, as the study declared it.
+        threshold: how the thresholds of the artifacts' trials were found; None where the task's own are kept.
     """
 
     schema: int
@@ -57,3 +59,4 @@ class Manifest:
     files: Mapping[str, str]
     preprocess: Preprocess | None = None
     warnings: tuple[str, ...] = field(default=())
+    threshold: ThresholdRule | None = None

@@ -37,6 +37,7 @@ from assay.studies.group_costs import measure_costs
 from assay.studies.loaded import cut
 from assay.studies.remote_session import RemoteSession
 from assay.studies.sample import fill_up
+from assay.studies.scoring import read_stored
 from assay.studies.sensitivities import (
     BATCH,
     Passes,
@@ -46,6 +47,7 @@ from assay.studies.sensitivities import (
     open_passes,
     score_settings,
 )
+from assay.studies.thresholds import thresholded
 from assay.studies.workspace import Workspace
 
 MOST_ITEMS = 32
@@ -273,8 +275,10 @@ class MixedForm:
         return every(self._space.evaluation, np.sort(self._space.split.order[:count]).tolist())
 
     def _questions(self) -> Questions:
-        """What the groups are asked."""
-        return Questions(self._items, self._space.task, self._space.metric, self._space.subject.fixed_batch)
+        """What the groups are asked, at the thresholds of FP32: a plan's own ones are tuned when it is built."""
+        space = self._space
+        task = thresholded(space, read_stored(space, self._forms[Precision.FP32].candidate))
+        return Questions(self._items, task, space.metric, space.subject.fixed_batch)
 
     def _open(self) -> Passes:
         """The simulated model, opened when it is first needed."""

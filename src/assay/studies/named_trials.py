@@ -9,6 +9,7 @@ from pathlib import Path
 from assay.core.errors import RequestError, StoreError
 from assay.core.session import Scores
 from assay.core.trial import Trial
+from assay.measure.tasks.thresholds import apply_thresholds
 from assay.studies.files import read_arrays, store_errors
 from assay.studies.record import StudyRecord
 from assay.studies.score_arrays import unpack_scores
@@ -113,4 +114,6 @@ def read_trial_scores(measurements: Path, trial: Trial) -> Scores:
     if not path.is_file():
         why = trial.reason or "it was not scored"
         raise StoreError(f"{trial.id} has no stored scores: {why}", "name a trial that was measured")
-    return unpack_scores(read_arrays(path))
+    scores = unpack_scores(read_arrays(path))
+    thresholds = () if trial.evidence is None else trial.evidence.thresholds
+    return apply_thresholds(scores, [one.value for one in thresholds]) if thresholds else scores

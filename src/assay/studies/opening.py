@@ -29,6 +29,7 @@ from assay.studies.showing import refuse_hopeless
 from assay.studies.split import split_items
 from assay.studies.store import StudyStore
 from assay.studies.subject import Subject, load_subject
+from assay.studies.thresholds import check_rule
 from assay.studies.workspace import Workspace
 
 REMEMBERED_BYTES = 512 << 20
@@ -51,13 +52,15 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     task = fit_task(task, request.settings, subject.signature)
     metric = find_metric(task, request.requirements.tolerance.metric)
     evaluation = remember(open_dataset(request.evaluation, subject.signature), REMEMBERED_BYTES)
+    split = split_items(len(evaluation), request.tuning_items)
     pool = open_pool(request, subject)
     backends, missing = find_backends(request.runtimes)
     observed = pool.dataset.fingerprint if pool else ""
     environment = describe_environment(backends)
     key = request.measurement_key(subject.provenance.sha256, observed, evaluation.fingerprint, environment)
     store = StudyStore(request.output, key)
-    check = Check(evaluation, task, metric, store.measurements, request.limits)
+    checked = check_rule(request.threshold, task, evaluation)
+    check = Check(evaluation, checked, metric, store.measurements, request.limits)
     reference = backends[choose_reference(request, subject, tuple(backends), check, store, progress)]
     progress.finish()
     refuse_hopeless(request, len(evaluation), metric)
@@ -76,7 +79,7 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
         backends=backends,
         missing=missing,
         evaluation=evaluation,
-        split=split_items(len(evaluation)),
+        split=split,
         calibrator=calibrator,
         fitness=fitness,
         sample=take_sample(evaluation, request.batch),

@@ -12,6 +12,7 @@ from assay.core.flip import Flip
 from assay.core.mixing import MixedBudget, MixedSearch
 from assay.core.requirements import Requirements
 from assay.core.sample_plan import SamplePlan
+from assay.core.threshold import ThresholdRule
 from assay.core.trial import Trial
 from assay.data.source import Preprocess
 
@@ -77,6 +78,7 @@ class StudyRecord:
         sequential: certificates were given as soon as the items told.
         mixed_budget: what the search over mixed plans was allowed; None in records of before there was one.
         mixed: searches over mixed plans, one for each INT8 form that strained the tolerance.
+        threshold: how the thresholds were found; None where the task's own were kept.
     """
 
     schema: int
@@ -104,3 +106,4 @@ class StudyRecord:
     sequential: bool = True
     mixed_budget: MixedBudget | None = None
     mixed: tuple[MixedSearch, ...] = ()
+    threshold: ThresholdRule | None = None

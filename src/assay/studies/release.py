@@ -123,6 +123,7 @@ def compose_manifest(
         files=files,
         preprocess=record.preprocess,
         warnings=record.warnings,
+        threshold=record.threshold,
     )
 
 

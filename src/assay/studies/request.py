@@ -14,6 +14,7 @@ from assay.core.mixing import MixedBudget
 from assay.core.precision import Precision, RangeMethod, Repair
 from assay.core.requirements import Requirements
 from assay.core.task_settings import TaskSettings
+from assay.core.threshold import ThresholdRule
 from assay.data.source import DataSource
 from assay.measure.tasks.table import name_scored
 from assay.studies.isolation import Limits
@@ -49,6 +50,9 @@ class StudyRequest:
         trial_memory: bytes that the process of a trial may take; None for a safe share of what is free.
         mixed: what the search over mixed plans may take.
         settings: how the task reads the model's outputs.
+        threshold: what counts as positive; the task's own where None.
+        tuning_items: evaluation items that thresholds are tuned on, at least; they are search items, too. None for
+            as many as a study searches with.
     """
 
     model: Path
@@ -74,6 +78,8 @@ class StudyRequest:
     mixed: MixedBudget = field(default_factory=MixedBudget)
     title: str = ""
     settings: TaskSettings = field(default_factory=TaskSettings)
+    threshold: ThresholdRule | None = None
+    tuning_items: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what can never work.
@@ -82,9 +88,14 @@ class StudyRequest:
             RequestError: naming the key and its value.
         """
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        items = 1 if self.calibration_items is None else self.calibration_items
-        for key, value in (("batch", self.batch), ("threads", self.threads), ("calibration.items", items)):
-            if value < 1:
+        counts = {
+            "batch": self.batch,
+            "threads": self.threads,
+            "calibration.items": self.calibration_items,
+            "tuning_items": self.tuning_items,
+        }
+        for key, value in counts.items():
+            if value is not None and value < 1:
                 raise RequestError(f"{key} = {value} is not positive", "give 1 or more")
         if self.threads > cores:
             raise RequestError(f"threads = {self.threads}, but this machine has {cores}", f"give at most {cores}")
@@ -134,5 +145,6 @@ class StudyRequest:
             self.calibration_items,
             self.latency_seconds,
             *(() if self.settings == TaskSettings() else (self.settings,)),
+            *(() if self.tuning_items is None else (self.tuning_items,)),
         )
         return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()

@@ -18,6 +18,7 @@ from assay.measure.guards import GuardSummary, OutputGuard
 from assay.measure.quality import ScoredDataset, score_dataset
 from assay.studies.remote_session import RemoteSession
 from assay.studies.score_arrays import NONFINITE, pack_scores, unpack_scores
+from assay.studies.thresholds import apply_rule
 from assay.studies.workspace import Workspace
 
 
@@ -76,7 +77,7 @@ class ItemScorer:
             self._space.store.write_arrays(name_scores(self._candidate), arrays)
         if self._scores is None:
             raise StoreError(f"no item of {self._candidate.id} is scored", "run the study again")
-        return self._scores.select(slice(0, count))
+        return apply_rule(self._space, self._scores).select(slice(0, count))
 
     def close(self) -> None:
         """Give the runtime's resources back."""
@@ -109,7 +110,17 @@ def name_scores(candidate: Candidate) -> str:
 
 
 def read_scores(space: Workspace, candidate: Candidate) -> Scores:
-    """Stored item scores of a candidate, in the evaluation order, as far as it was scored.
+    """Item scores of a candidate at its thresholds, in the evaluation order, as far as it was scored.
+
+    Raises:
+        StoreError: they are missing.
+        MeasurementError: too few items to tune a threshold on.
+    """
+    return apply_rule(space, read_stored(space, candidate))
+
+
+def read_stored(space: Workspace, candidate: Candidate) -> Scores:
+    """The same as the candidate gave them, at the task's own thresholds.
 
     Raises:
         StoreError: they are missing.

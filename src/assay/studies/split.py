@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.core.errors import RequestError
+
 SEARCH_SHARE = 0.2
 """Share of the items on which candidates are compared with each other."""
 MOST_SEARCH = 1_000
@@ -40,7 +42,19 @@ class Split:
         return len(self.order)
 
 
-def split_items(count: int) -> Split:
-    """The split of so many evaluation items; a random order, since many sources are sorted by class."""
+def split_items(count: int, least_search: int | None = None) -> Split:
+    """The split of so many evaluation items; a random order, since many sources are sorted by class.
+
+    Args:
+        count: of all items.
+        least_search: items for searching, at least, where more than the usual share are wanted.
+
+    Raises:
+        RequestError: no item is left for certifying.
+    """
     order = np.random.default_rng(SEED).permutation(count).astype(np.int64)
-    return Split(order, max(1, min(MOST_SEARCH, round(count * SEARCH_SHARE))))
+    search = max(1, least_search or 1, min(MOST_SEARCH, round(count * SEARCH_SHARE)))
+    if least_search is not None and search >= count:
+        message = f"tuning_items = {least_search}, but there are {count} evaluation items: none is left to certify on"
+        raise RequestError(message, "give fewer, or more evaluation items")
+    return Split(order, search)

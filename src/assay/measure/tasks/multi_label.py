@@ -52,7 +52,8 @@ class MultiLabel:
             DataError: a target is not 0 or 1; items count from the start of the batch.
         """
         _, scores = _select(outputs, None if targets is None else len(targets))
-        predicted, valid = scores > self.threshold, ~np.isnan(scores).any(axis=1)
+        predicted = scores > self.threshold
+        valid: NDArray[np.bool_] = ~np.isnan(scores).any(axis=1)
         predictions = np.where(valid, number_sets(predicted), -1)
         kept = {SCORE: scores.astype(np.float64)}
         if targets is None:

@@ -1,0 +1,74 @@
+"""The thresholds of a study: fixed, or tuned for each variant on its search items, before any other item is looked at.
+
+Scores are stored as the model gave them; thresholds are applied wherever scores are read. So another rule is decided
+from stored scores. A variant's threshold is a function of its scores on the search items alone: a certificate, which
+comes from the other items, holds for the variant served at that threshold.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from assay.core.errors import RequestError
+from assay.core.session import Dataset, Scores, Task
+from assay.core.threshold import Threshold, ThresholdRule
+from assay.measure.tasks.thresholds import ThresholdedTask, apply_thresholds
+from assay.measure.tuning import find_thresholds, tune_thresholds
+from assay.studies.workspace import Workspace
+
+SEED = 0
+"""Of the draws that tell how far a threshold would move."""
+
+
+def apply_rule(space: Workspace, scores: Scores) -> Scores:
+    """Scores of the first items of the evaluation order, at the thresholds of their variant.
+
+    Raises:
+        RequestError: the task keeps no scores, or tuning lacks targets.
+        MeasurementError: too few tuning items of a kind.
+    """
+    rule = space.request.threshold
+    return scores if rule is None else apply_thresholds(scores, find_values(space, rule, scores))
+
+
+def find_values(space: Workspace, rule: ThresholdRule, scores: Scores) -> tuple[float, ...]:
+    """The threshold of a variant, or one for each label."""
+    return tuple(value for _, value in find_thresholds(rule, scores.select(slice(0, space.split.search))))
+
+
+def describe_thresholds(space: Workspace, scores: Scores) -> tuple[Threshold, ...]:
+    """The thresholds of a variant with what they find on the tuning items; none where the task's own are kept.
+
+    Args:
+        space: the study.
+        scores: of the variant, as it gave them.
+    """
+    rule = space.request.threshold
+    if rule is None:
+        return ()
+    return tune_thresholds(rule, scores.select(slice(0, space.split.search)), np.random.default_rng(SEED))
+
+
+def thresholded(space: Workspace, scores: Scores) -> Task:
+    """The study's task at the thresholds of one variant, for outputs that are not stored.
+
+    Args:
+        space: the study.
+        scores: of the variant, as it gave them.
+    """
+    rule = space.request.threshold
+    return space.task if rule is None else ThresholdedTask(space.task, find_values(space, rule, scores))
+
+
+def check_rule(rule: ThresholdRule | None, task: Task, evaluation: Dataset) -> Task:
+    """What to check a model with: the task, and that it keeps what a threshold is held against.
+
+    Raises:
+        RequestError: thresholds are to be tuned, and the data has no targets.
+    """
+    if rule is None:
+        return task
+    if rule.is_tuned and not evaluation.labelled:
+        message = f"threshold {rule.text!r} is tuned on labelled items, and the data has no targets"
+        raise RequestError(message, "add an array 'target', or give a number as the threshold")
+    return ThresholdedTask(task, (rule.amount,))
