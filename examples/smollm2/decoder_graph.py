@@ -146,7 +146,8 @@ def add_attention(
     where, block = f"/model/layers.{layer}/self_attn", f"blk.{layer}"
     group = size.heads // size.cached_heads
     projected = {
-        kind: add_product(graph, f"{where}/{kind}_proj", hidden, weights[f"{block}.attn_{kind}.weight"]) for kind in "qkv"
+        kind: add_product(graph, f"{where}/{kind}_proj", hidden, weights[f"{block}.attn_{kind}.weight"])
+        for kind in "qkv"
     }
     query = split_heads(graph, f"{where}/q", projected["q"], size.heads, size.head_size)
     query = add_turn(graph, f"{where}/q", size, query, rotation)

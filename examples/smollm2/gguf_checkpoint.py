@@ -91,7 +91,9 @@ def write_tokenizer(reader: GGUFReader, path: Path) -> None:
     model, pre = (reader.get_field(f"tokenizer.ggml.{key}").contents() for key in ("model", "pre"))
     if (model, pre) != ("gpt2", "smollm"):
         raise SystemExit(f"the tokenizer is {model!r} with {pre!r}, expected 'gpt2' with 'smollm'")
-    tokens, kinds, merges = (reader.get_field(f"tokenizer.ggml.{key}").contents() for key in ("tokens", "token_type", "merges"))
+    tokens, kinds, merges = (
+        reader.get_field(f"tokenizer.ggml.{key}").contents() for key in ("tokens", "token_type", "merges")
+    )
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     document = {

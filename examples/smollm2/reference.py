@@ -34,7 +34,9 @@ def norm(hidden: Floats, scale: Floats, size: Configuration) -> Floats:
     return normed
 
 
-def attend(own: dict[str, Floats], size: Configuration, normed: Floats, turn: NDArray[np.complex128], unseen: Floats) -> Floats:
+def attend(
+    own: dict[str, Floats], size: Configuration, normed: Floats, turn: NDArray[np.complex128], unseen: Floats
+) -> Floats:
     """Attention head by head; pairs are turned as complex numbers."""
     count = len(normed)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ import onnxruntime as ort
 
 from assay.backends.feeds import explain_mismatch, is_native
 from assay.backends.onnxruntime.audit import audit_execution
+from assay.backends.onnxruntime.binding import bind_call
 from assay.backends.onnxruntime.errors import VENDOR_ERRORS, to_build_error, to_run_error
 from assay.backends.onnxruntime.options import Settings, find_provider, make_options
 from assay.backends.onnxruntime.profile import profile_nodes
@@ -92,6 +93,28 @@ class OnnxRuntimeSession:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def bind(self, feeds: Feeds) -> Callable[[], None]:
+        """A call to make again and again with these feeds, whose inputs and outputs stay where they are.
+
+        Raises:
+            RunFailed: the session is closed, or ONNX Runtime refused the feeds.
+        """
+        native = self._native
+        if native is None:
+            raise RunFailed(f"the session of {self._model} is closed", "open the artifact again")
+        try:
+            call = bind_call(native, self._names, feeds)
+        except VENDOR_ERRORS as err:
+            raise to_run_error(err, explain_mismatch(self._signature, feeds)) from err
+
+        def run() -> None:
+            try:
+                call()
+            except VENDOR_ERRORS as err:
+                raise to_run_error(err, explain_mismatch(self._signature, feeds)) from err
+
+        return run
 
     def executed(self, feeds: Feeds) -> ExecutionAudit:
         """Precision and operator per node, from the profile of a second session like this one.

@@ -47,9 +47,13 @@ class Engine:
 
     def lend(self, tensors: Tensors) -> list[Array]:
         """One call; the outputs are OpenVINO's own memory, which the next call writes over."""
+        self.repeat(tensors)
+        return [tensor.data for tensor in self._direct.output_tensors]
+
+    def repeat(self, tensors: Tensors) -> None:
+        """One call whose outputs stay in OpenVINO's own memory, which the next call writes over."""
         self.start(self._direct, tensors)
         self._direct.wait()
-        return [tensor.data for tensor in self._direct.output_tensors]
 
     def start(self, request: Any, tensors: Tensors) -> None:  # noqa: ANN401 - as above
         """Start a call; the tensors must live until it is finished."""
