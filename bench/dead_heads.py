@@ -17,14 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import onnx
 import onnx_ir as ir
 from detection_pair import join, judge
-from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-from zoo.detection_set import SIDE
-from zoo.nanodet import BINS, CANDIDATES, LEAST_SCORE, MOST_DETECTIONS, STRIDES, make_nanodet, suppress
+from zoo.nanodet import DECODED_INSIDE, decode_inside, make_nanodet
 from zoo.pair import Places
 
 from assay.backends.table import load_backend
@@ -39,45 +36,12 @@ from assay.data.subset import first
 from assay.graph.fault_source import find_sources, list_fused
 from assay.measure.guards import GuardSummary, OutputGuard, find_faults
 from assay.measure.machine import describe_machine
-from assay.measure.tasks.detection import MAP, MAP50, Detection
+from assay.measure.tasks.detection import MAP, MAP50
 from assay.studies.guarding import TRACED_ITEMS, find_inner_faults
 from assay.studies.subject import load_subject
 
-OUTPUT = "detections"
 CALIBRATED = 64
 MOST_MENDS = 4
-
-
-def decode_inside(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The network with one output ``[n, cells, 4 + 80]``: corners in pixels, then scores."""
-    graph, parts = model.graph, []
-
-    def add(kind: str, inputs: list[str], name: str, **attributes: int) -> str:
-        graph.node.append(helper.make_node(kind, inputs, [name], name=f"decode/{name}", **attributes))
-        return name
-
-    def store(name: str, value: Array) -> str:
-        graph.initializer.append(numpy_helper.from_array(value, name))
-        return name
-
-    sides, corners = store("sides", np.array([0, -1, 4, BINS])), store("corners", np.array([0, -1, 4]))
-    ends = [store(f"end_{end}", np.array([end])) for end in (0, 2, 4)]
-    axis = store("last_axis", np.array([2]))
-    for stride in STRIDES:
-        y, x = ((place.ravel() + 0.5) * stride for place in np.mgrid[: SIDE // stride, : SIDE // stride])
-        centre = store(f"centre_{stride}", np.stack([x, y], axis=1)[None].astype(np.float32))
-        steps = store(f"steps_{stride}", (np.arange(BINS)[:, None] * stride).astype(np.float32))
-        split = add("Reshape", [f"distances_{stride}", sides], f"split_{stride}")
-        share = add("Softmax", [split], f"share_{stride}", axis=3)
-        mean = add("MatMul", [share, steps], f"mean_{stride}")
-        far = add("Reshape", [mean, corners], f"far_{stride}")
-        low = add("Sub", [centre, add("Slice", [far, *ends[:2], axis], f"left_{stride}")], f"low_{stride}")
-        high = add("Add", [centre, add("Slice", [far, *ends[1:], axis], f"right_{stride}")], f"high_{stride}")
-        parts.append(add("Concat", [low, high, f"scores_{stride}"], f"found_{stride}", axis=2))
-    add("Concat", parts, OUTPUT, axis=1)
-    del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, None))
-    return model
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]  # the vendor's class is untyped
@@ -104,19 +68,6 @@ def quantize(source: Path, into: Path, calibration: Dataset, kept: Collection[st
     )
 
 
-def find_boxes(found: Array) -> Array:
-    """Detections ``[100, 6]`` of one picture ``[cells, 84]``; rows of zeros fill it up."""
-    boxes, scores = np.clip(found[:, :4], 0, SIDE).astype(np.float64), found[:, 4:]
-    cells, labels = np.nonzero(scores > LEAST_SCORE)
-    values = scores[cells, labels]
-    best = np.argsort(-values, kind="stable")[:CANDIDATES]
-    chosen, values, labels = boxes[cells[best]], values[best], labels[best]
-    kept = suppress(chosen, labels)
-    rows = np.zeros((MOST_DETECTIONS, 6), np.float32)
-    rows[: len(kept)] = np.concatenate([chosen[kept], values[kept, None], labels[kept, None]], axis=1)
-    return rows
-
-
 def score(model: Path, scratch: Path, dataset: Dataset) -> tuple[Scores, GuardSummary]:
     """The task's scores of all pictures, and what the guard saw of the output."""
     backend, target = load_backend("onnxruntime"), Target("onnxruntime")
@@ -128,8 +79,7 @@ def score(model: Path, scratch: Path, dataset: Dataset) -> tuple[Scores, GuardSu
         for batch in dataset.batches(1):
             outputs = session.run(batch.feeds)
             guard.add(outputs, batch.size)
-            found = np.stack([find_boxes(row) for row in outputs[OUTPUT]])
-            parts.append(Detection().score({"found": found}, batch.targets))
+            parts.append(DECODED_INSIDE.score(outputs, batch.targets))
     return join(parts), guard.summarise()
 
 

@@ -3,3 +3,10 @@
 One module per pair, each with a ``make_*`` that writes what it needs into a folder and gives a ``Pair``.
 Public: ``pair.Pair``, ``catalogue.PAIRS``.
 """
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "examples" / "detection"))

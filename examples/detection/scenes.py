@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from archives import read_members
 from numpy.typing import NDArray
 from PIL import Image
 
-from zoo.packages import Package, read_members
-
-STAMPS = Package("tuxpaint-stamps-default_2022.06.04-1_all.deb", "apt-get download tuxpaint-stamps-default")
-SCRATCH = Package("scratch_1.4.0.6~dfsg1-6.1_all.deb", "apt-get download scratch")
 STAMP_FOLDER = "usr/share/tuxpaint/stamps/"
 BACKGROUND_FOLDER = "usr/share/scratch/Media/Backgrounds/"
 BIRDS, BIRD_FOLDER = 14, "animals/birds"
@@ -78,9 +75,9 @@ class Scene:
 class Materials:
     """Cut-outs by class and backgrounds, read from the packages."""
 
-    def __init__(self, packages: Path) -> None:
-        stamps = dict(read_members(STAMPS.find(packages), STAMP_FOLDER))
-        scenes = dict(read_members(SCRATCH.find(packages), BACKGROUND_FOLDER))
+    def __init__(self, stamps_package: Path, scratch_package: Path) -> None:
+        stamps = dict(read_members(stamps_package, STAMP_FOLDER))
+        scenes = dict(read_members(scratch_package, BACKGROUND_FOLDER))
         birds = sorted(PurePosixPath(n).stem for n in stamps if PurePosixPath(n).match(f"{BIRD_FOLDER}/*.png"))
         listed = {BIRDS: [f"{BIRD_FOLDER}/{bird}" for bird in birds]}
         for label, text in OBJECTS.items():
