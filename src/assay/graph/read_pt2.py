@@ -17,6 +17,7 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from assay.core.errors import ModelError, RequestError
+from assay.graph.export_torch import quiet
 
 SAVE_AGAIN = "save it anew: torch.export.save(torch.export.export(module.eval(), example_inputs), 'model.pt2')"
 MODEL = "models/model.json"
@@ -151,7 +152,8 @@ def read_program(torch: Any, path: Path) -> Any:  # noqa: ANN401 torch is option
     try:
         with PT2ArchiveReader(str(path)) as reader:
             check_records(torch, reader, path)
-        return torch.export.load(str(path))
+        with quiet():
+            return torch.export.load(str(path))
     except ModelError:
         raise
     except Exception as err:
@@ -198,7 +200,8 @@ def check_records(torch: Any, reader: Any, path: Path) -> None:  # noqa: ANN401 
     inputs = reader.read_bytes(INPUTS) if INPUTS in names else b""
     if inputs:
         try:
-            torch.load(io.BytesIO(inputs), weights_only=True)
+            with quiet():
+                torch.load(io.BytesIO(inputs), weights_only=True)
         except Exception as err:
             # Whatever keeps torch from reading tensors alone, it would fall back to unpickling.
             message = f"{path} holds example inputs that are no plain tensors"

@@ -69,11 +69,10 @@ def export_program(source: Path, path: Path) -> Path:
         ModelError: the file cannot be read safely, or not be exported.
         StoreError: the folder cannot be written.
     """
-    torch = import_torch()
     if not source.is_file():
-        raise ModelError(
-            f"{source} {'is no file' if source.exists() else 'does not exist'}", "check the path of the model"
-        )
+        what = "is no file" if source.exists() else "does not exist"
+        raise ModelError(f"{source} {what}", "check the path of the model")
+    torch = import_torch()
     note = path.with_suffix(".exported.json")
     wanted = Exported(hash_file(source), metadata.version("torch"), hash_known(path))
     if path.exists() and read_note(note) == wanted:
