@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
@@ -69,17 +69,33 @@ class Profiled(Protocol):
         ...
 
 
+@runtime_checkable
+class Binding(Protocol):
+    """A session that can make a call again and again without moving its arrays; not every runtime can."""
+
+    def bind(self, feeds: Feeds) -> Callable[[], None]:
+        """A call with these feeds, whose inputs and outputs stay in the runtime's memory.
+
+        Raises:
+            RunFailed: the runtime refused the feeds.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Some items of a data set.
 
     Attributes:
-        feeds: model inputs by name, each ``[n, ...]``.
+        feeds: model inputs by name, each ``[n * rows, ...]``.
         targets: labels ``[n, ...]``, or None where the data has none.
         start: index of the first item in the data set.
         columns: further columns of the data by name, each ``[n]``, by which items are divided into slices.
         items: ``[n] int64`` index of each item in the whole data, where the data set is a part of it; None where they
             are ``start`` and those that follow.
+        places: ``[n] int64`` place of each item in the data set, where its batches do not follow its order, because
+            items of one length are put together; None where they are ``start`` and those that follow.
+        rows: of the feeds for each item, such as the two sentences of a pair that are embedded one by one.
     """
 
     feeds: Feeds
@@ -87,11 +103,13 @@ class Batch:
     start: int
     columns: Mapping[str, Array] = field(default_factory=dict)
     items: NDArray[np.int64] | None = None
+    places: NDArray[np.int64] | None = None
+    rows: int = 1
 
     @property
     def size(self) -> int:
         """Number of items."""
-        return len(next(iter(self.feeds.values())))
+        return len(next(iter(self.feeds.values()))) // self.rows
 
 
 class Dataset(Protocol):
@@ -112,7 +130,10 @@ class Dataset(Protocol):
         ...
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """All items in order, ``size`` at a time; the last batch may be smaller.
+        """All items, ``size`` at a time; the last batch may be smaller.
+
+        They come in order, or else each batch says the places of its items: items of different lengths are put
+        together by length, so that a batch is one array. ``size`` 1 always keeps the order.
 
         Raises:
             DataError: an item cannot be read, naming the file and the item.
@@ -241,4 +262,13 @@ class Family(Protocol):
 
     def make_metric(self, name: str) -> Metric | None:
         """The metric of a name, such as ``top3``; None where it is no such name."""
+        ...
+
+
+@runtime_checkable
+class SelfLabelled(Protocol):
+    """A task whose targets can be made of what is fed, where the data has none: predicting what comes next."""
+
+    def make_targets(self, feeds: Feeds) -> Array | None:
+        """Targets ``[n, ...]``; None where the feeds do not hold them."""
         ...
