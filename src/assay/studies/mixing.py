@@ -37,6 +37,7 @@ from assay.studies.attempt import Attempt
 from assay.studies.certifying import compare_search
 from assay.studies.drafting import Drafter
 from assay.studies.mixed_form import MeasuredForm, MixedForm, find_plain
+from assay.studies.quick_times import list_quick_times
 from assay.studies.scoring import read_scores
 from assay.studies.workspace import Workspace
 
@@ -83,8 +84,9 @@ def is_plain_float(seen: Seen) -> bool:
 
 def look_at(space: Workspace, attempts: Sequence[Attempt], reference: Candidate) -> tuple[Seen, ...]:
     """What the search items said of every candidate that ran."""
+    times = list_quick_times(attempts)
     return tuple(
-        see(space, attempt, attempt.probe.quick_ms, reference)
+        see(space, attempt, times[attempt.candidate.id], reference)
         for attempt in attempts
         if attempt.status is TrialStatus.OK and attempt.probe is not None
     )
@@ -225,4 +227,4 @@ class _Search:
         except UNMEASURABLE as error:
             self._space.progress.say(f"mixed plans cannot be simulated: {error}")
             return None
-        return None if draft is None or Precision.INT8 not in draft.mix else draft
+        return draft

@@ -39,7 +39,7 @@ def test_a_loss_of_over_half_the_tolerance_strains_it(
         arrays = {"predictions": np.zeros(ITEMS, np.int64), "metric.top1": scores}
         store.write_arrays(f"scores/{one.candidate.id}", arrays)
     metric = Metric("top1", higher_is_better=higher_is_better, labelled=True)
-    request = SimpleNamespace(requirements=make_requirements("top1: 0.5pp"))
+    request = SimpleNamespace(requirements=make_requirements("top1: 0.5pp"), threshold=None)
     split = split_items(5 * ITEMS)
     space = cast("Workspace", SimpleNamespace(store=store, metric=metric, request=request, split=split))
     assert is_strained(space, attempt, reference) is strained
