@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from assay.core.mixing import Mix
+from assay.core.plan import Candidate
 from assay.core.precision import Precision
 from assay.decide.knapsack import Knapsack, solve
 from assay.decide.mixed import Draft, Exam, smooth_loss
 from assay.decide.moves import list_moves
-from assay.studies.mixed_form import MeasuredForm, MixedForm
+from assay.studies.mixed_form import MeasuredForm, MixedForm, SettingScore
 from assay.studies.workspace import Workspace
 
 DRAFTING_SHARE = 0.1
@@ -59,13 +60,14 @@ class Drafter:
         self._items = min(space.split.search, most)
         allowed = int(DRAFTING_SHARE * space.request.mixed.seconds / (seconds * self._items))
         self._whole = min(MOST_DRAFTS, max(LEAST_DRAFTS, allowed))
-        self._left = 1
+        self._left = 0
         floats = form.list_floats()
         self._families: list[Mix] = [(Precision.INT8, one) for one in floats]
         self._families += [(Precision.INT8, *floats)] if len(floats) > 1 else []
         whole = tuple(Precision.INT8 for _ in form.groups)
-        self._simulate([whole])
-        self.everything = self.drafts[whole]
+        (self._whole_score,) = form.score([tuple(range(len(whole)))], self._items)
+        self.everything = self._judge(whole, form.base, self._whole_score)
+        self.drafts[whole] = self.everything
 
     def find(self, limit: float, guess: float, *, refine: bool = True) -> Draft | None:
         """The fastest plan whose bound is expected to keep a limit.
@@ -84,7 +86,9 @@ class Drafter:
         self._left = max(LEAST_DRAFTS, (self._whole - len(self.drafts)) // 2)
         self._bracket(limit, guess)
         failed = 0 if refine else PATIENCE
-        while failed < PATIENCE and (best := self._pick(limit)) is not None:
+        while (
+            failed < PATIENCE and (best := self._pick(limit) or self._choose(limit, self.drafts.values())) is not None
+        ):
             moves = [mix for mix in list_moves(self.sack, best.mix, MOST_DRAFTS) if mix not in self.drafts]
             self._simulate(moves[: min(MOVES, self._left)])
             failed = failed + 1 if self._pick(limit) is best else 0
@@ -121,8 +125,12 @@ class Drafter:
         return float(own[np.isfinite(own)].sum() + shared.sum()) + sum(map(sum, self.sack.float_noise.values()))
 
     def _pick(self, limit: float) -> Draft | None:
-        """The fastest draft whose bound keeps a limit."""
-        holding = [draft for draft in self.drafts.values() if draft.bound(self._exam) <= limit]
+        """The fastest draft whose bound keeps a limit; all in floats is where moves may begin, and no mixed plan."""
+        return self._choose(limit, [draft for draft in self.drafts.values() if Precision.INT8 in draft.mix])
+
+    def _choose(self, limit: float, drafts: Iterable[Draft]) -> Draft | None:
+        """The fastest of some drafts whose bound keeps a limit."""
+        holding = [draft for draft in drafts if draft.bound(self._exam) <= limit]
         return min(holding, key=lambda draft: (draft.milliseconds, draft.noise, draft.mix), default=None)
 
     def _draft(self, budgets: Sequence[float]) -> dict[float, Draft]:
@@ -147,16 +155,30 @@ class Drafter:
         scores = self._form.score(settings, self._items)
         self._left -= len(named)
         for (mix, candidate), score in zip(named, scores, strict=True):
-            own = math.inf if score.noise is None else score.noise
-            narrow = self.sack.sum_float_noise(mix)
-            # What is simulated in FP32 and runs in 16 bits moves scores as its noise does: by the square root.
-            more = math.sqrt((own + narrow) / own) if 0 < own < math.inf else 1.0
-            loss = smooth_loss(score.loss, math.sqrt(score.variance / self._items), score.moved, self._price)
-            self.drafts[mix] = Draft(
-                mix,
-                candidate,
-                self.sack.predict_ms(mix),
-                own + narrow,
-                loss=math.inf if math.isinf(own) else max(loss, loss * more),
-                variance=score.variance * more,
-            )
+            self.drafts[mix] = self._judge(mix, candidate, score)
+
+    def _judge(self, mix: Mix, candidate: Candidate, score: SettingScore) -> Draft:
+        """A draft out of what was simulated: its groups in 16 bits ran in FP32, and add what they add alone."""
+        own = math.inf if score.noise is None else score.noise
+        narrow = self.sack.sum_float_noise(mix)
+        loss, moved, variance = score.loss, score.moved, score.variance
+        if moved is not None and self._price is not None:
+            whole = self._whole_score
+            reach = (whole.moved or 0.0) / math.sqrt(whole.noise) if whole.noise else 0.0
+            # Scores move as the root of the noise; what that costs, and how widely, is in proportion to the movement.
+            farther = math.hypot(moved, reach * math.sqrt(narrow))
+            loss += self._price * (farther - moved)
+            variance += whole.variance * (farther - moved) / whole.moved if whole.moved else 0.0
+            moved = farther
+        elif 0 < own < math.inf:
+            more = math.sqrt((own + narrow) / own)
+            loss, variance = max(loss, loss * more), variance * more
+        error = math.sqrt(score.variance / self._items)
+        return Draft(
+            mix,
+            candidate,
+            self.sack.predict_ms(mix),
+            own + narrow,
+            loss=math.inf if math.isinf(own) else smooth_loss(loss, error, moved, self._price),
+            variance=variance,
+        )

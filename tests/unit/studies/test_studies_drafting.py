@@ -37,6 +37,7 @@ class Oracle:
         noises = NoiseModel(rng.uniform(0.05, 1, GROUPS), shared, list_touching(boundaries, GROUPS))
         self.sack = Knapsack(CostTable(times, boundaries, 0.2, 1e-5), noises, {})
         self.groups = (None,) * GROUPS
+        self.base = Candidate("openvino", Plan(INT8))
         self.scored: list[tuple[int, ...]] = []
         self._luck = np.exp(rng.normal(0, 0.05, 2**GROUPS))
 
@@ -92,12 +93,13 @@ def test_a_rough_answer_takes_few_drafts_and_a_finer_one_begins_where_it_ended()
     oracle = Oracle(4)
     drafter = open_drafter(oracle)
     limit = 0.5 * drafter.everything.loss
-    rough = drafter.find(limit, guess=0.25 * drafter.everything.noise, refine=False)
+    guess = 0.25 * oracle.sack.noises.predict(np.ones(GROUPS, np.bool_))
+    rough = drafter.find(limit, guess, refine=False)
     assert rough is not None
     assert rough.loss <= limit
     early = len(oracle.scored)
     assert early <= 10
-    fine = drafter.find(limit, guess=0.25 * drafter.everything.noise)
+    fine = drafter.find(limit, guess)
     assert fine is not None
     assert fine.milliseconds <= rough.milliseconds
     assert len(oracle.scored) > early
