@@ -91,6 +91,16 @@ def test_select_takes_the_output_named_logits(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(TASK.score(outputs, ids).records[RECORD], alone.records[RECORD])
 
 
+def test_windows_of_one_text_are_one_item(rng: np.random.Generator) -> None:
+    logits, ids = make(rng, items=6)
+    apart = TASK.score({"logits": logits}, ids)
+    together = TASK.score({"logits": logits}, ids.reshape(2, 3, 7))
+    assert len(together) == 2
+    np.testing.assert_allclose(together.records[RECORD], apart.records[RECORD].reshape(2, 3, 2).sum(axis=1))
+    hits = apart.metrics[NEXT_TOKEN.name].reshape(2, 3).mean(axis=1)
+    np.testing.assert_allclose(together.metrics[NEXT_TOKEN.name], hits)
+
+
 def test_targets_are_what_is_fed(rng: np.random.Generator) -> None:
     _, ids = make(rng)
     mask = np.ones_like(ids)

@@ -32,7 +32,8 @@ class LanguageModel:
     The model gives logits ``[n, t, vocabulary]``: the floating-point output of this form that is named ``logits``, or
     else the first. Targets are token ids ``[n, t]``, those that were fed: the logits at one place say what comes at the
     next one, and the task shifts them. A negative target is not scored: it is padding, or context that was scored
-    before. Data without targets are scored on what they feed (`make_targets`).
+    before. Data without targets are scored on what they feed (`make_targets`). An item may be several windows of one
+    text, whose targets are ``[n, windows, t]`` and whose logits are ``[n * windows, t, vocabulary]``: it counts as one.
 
     ``perplexity`` is over all scored tokens. ``next-token`` is the share of an item's tokens that the model ranks
     first, averaged over the items; of equal logits the lower id ranks first. ``agreement`` is about one scored token
@@ -51,7 +52,7 @@ class LanguageModel:
             DataError: the targets have another form than the logits, a token is out of the vocabulary, or an item has
                 no token that is predicted.
         """
-        name, logits = _select(outputs, sample.size)
+        name, logits = _select(outputs, sample.size if sample.targets is None else _count_rows(sample.targets))
         if name not in {spec.name for spec in signature.outputs}:
             raise ModelError(f"output {name!r} is not in the model's signature")
         if sample.targets is not None:
@@ -64,12 +65,13 @@ class LanguageModel:
             ModelError: no output is suitable.
             DataError: the targets do not fit; items count from the start of the batch.
         """
-        _, logits = _select(outputs, None if targets is None else len(targets))
+        _, logits = _select(outputs, None if targets is None else _count_rows(targets))
         if targets is None:
             ends = [_predict(row[-1:].astype(np.float32)) for row in logits]
             return Scores(metrics={}, predictions=np.concatenate(ends))
         tokens = _check_targets(targets, logits.shape, start=0)
-        found = [_score_item(row, own) for row, own in zip(logits, tokens, strict=True)]
+        windows = logits.reshape(len(tokens), -1, *logits.shape[1:])
+        found = [_score_item(rows, own) for rows, own in zip(windows, tokens, strict=True)]
         return Scores(
             metrics={NEXT_TOKEN.name: np.array([item.hits / item.tokens for item in found])},
             predictions=np.array([item.said for item in found], np.int64),
@@ -109,11 +111,11 @@ class _Item:
 
 
 def _score_item(logits: Array, tokens: NDArray[np.int64]) -> _Item:
-    """One item: ``logits [t, vocabulary]``, ``tokens [t]``."""
-    places = np.flatnonzero(tokens[1:] >= 0)
+    """One item: ``logits [windows, t, vocabulary]``, ``tokens [windows, t]``."""
+    window, place = np.nonzero(tokens[:, 1:] >= 0)
     with np.errstate(over="ignore"):
-        rows = logits[places].astype(np.float32)
-    truth = tokens[places + 1]
+        rows = logits[window, place].astype(np.float32)
+    truth = tokens[window, place + 1]
     first = _predict(rows)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         top = rows.max(axis=1)
@@ -157,21 +159,27 @@ def _is_logits(value: Array, items: int | None) -> bool:
     return is_float and value.ndim == 3 and value.size > 0 and items in (None, len(value))  # noqa: PLR2004 - item, token, logit
 
 
+def _count_rows(targets: Array) -> int:
+    """Rows of logits that targets are for."""
+    return len(targets) if targets.ndim < 3 else len(targets) * targets.shape[1]  # noqa: PLR2004 - item, window, token
+
+
 def _check_targets(targets: Array, shape: tuple[int, ...], start: int) -> NDArray[np.int64]:
-    """Targets as ``[n, t] int64``."""
+    """Targets as ``[n, windows, t] int64``."""
     if targets.dtype.kind not in "iu":
         raise DataError(f"targets have the type {targets.dtype.name}", "give token ids as int64 [n, tokens]")
-    if targets.shape != shape[:2]:
+    if targets.ndim not in (2, 3) or (_count_rows(targets), targets.shape[-1]) != shape[:2]:
         message = f"targets from item {start} on have the shape {list(targets.shape)}, the logits {list(shape)}"
         raise DataError(message, "give one token id for each token that is fed, and -1 for what is not scored")
-    tokens = targets.astype(np.int64)
+    tokens = targets.astype(np.int64).reshape(len(targets), -1, targets.shape[-1])
     vocabulary = shape[2]
     beyond = np.argwhere(tokens >= vocabulary)
     if len(beyond):
-        item, place = (int(index) for index in beyond[0])
-        message = f"token {place} of item {start + item} is {tokens[item, place]}, out of a vocabulary of {vocabulary}"
+        item, window, place = (int(index) for index in beyond[0])
+        told = tokens[item, window, place]
+        message = f"token {place} of item {start + item} is {told}, out of a vocabulary of {vocabulary}"
         raise DataError(message, "is the tokenizer the model's own?")
-    empty = np.flatnonzero(~(tokens[:, 1:] >= 0).any(axis=1))
+    empty = np.flatnonzero(~(tokens[:, :, 1:] >= 0).any(axis=(1, 2)))
     if empty.size:
         message = f"item {start + int(empty[0])} has no token that is predicted"
         raise DataError(message, f"leave out texts of fewer than {LEAST_TOKENS} tokens")
