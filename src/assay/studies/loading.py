@@ -18,8 +18,9 @@ from assay.core.session import Session
 from assay.core.target import ServingMode
 from assay.core.tensor import Feeds
 from assay.decide.assess import Finding, Verdict, judge_percentile, judge_throughput
-from assay.measure.energy import find_energy_meter, measure_energy
+from assay.measure.energy import measure_energy
 from assay.measure.machine import count_usable_cores
+from assay.measure.meters import find_energy_meter
 from assay.measure.scenarios.find_rate import FoundRate, find_rate
 from assay.measure.scenarios.loadgen import load_loadgen, run_loadgen
 from assay.measure.scenarios.offline import run_offline

@@ -22,9 +22,10 @@ from assay.core.session import Session
 from assay.core.stability import Interference
 from assay.core.target import ServingMode, Target
 from assay.core.tensor import Feeds
-from assay.measure.energy import find_energy_meter, measure_energy
+from assay.measure.energy import measure_energy
 from assay.measure.interference import watch_machine
 from assay.measure.latency import LatencySamples, measure_latency
+from assay.measure.meters import find_energy_meter
 from assay.measure.scenarios.find_rate import find_rate
 from assay.measure.throughput import measure_throughput
 from assay.studies.following import follow

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,8 @@ from measure_samples import FunctionSession, SteppingClock
 
 from assay.core.errors import MeasurementError
 from assay.core.tensor import Array, Outputs
-from assay.measure.energy import NOT_MEASURABLE, RaplMeter, find_energy_meter, measure_energy
+from assay.measure.energy import measure_energy
+from assay.measure.meters import NOT_MEASURABLE, MonitorMeter, RaplMeter, find_energy_meter
 
 MS = 1_000_000
 FEEDS = {"x": np.zeros((4, 4), np.float32)}
@@ -62,6 +64,51 @@ def test_an_unreadable_counter_says_so(tmp_path: Path) -> None:
     assert meter is None
     assert "cannot be read" in note
     assert "energy_uj" in note
+
+
+def write_rail(root: Path, number: int, rail: str, millivolts: int, milliamperes: int) -> Path:
+    """A channel of a Jetson's monitor, as the kernel's driver shows it."""
+    folder = root / "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in (("in{}_label", rail), ("in{}_input", millivolts), ("curr{}_input", milliamperes)):
+        (folder / name.format(number)).write_text(f"{value}\n")
+    return folder
+
+
+def test_a_board_is_measured_where_all_of_it_is_fed(tmp_path: Path) -> None:
+    write_rail(tmp_path, 1, "VDD_IN", 5000, 1000)
+    write_rail(tmp_path, 2, "VDD_CPU_GPU_CV", 5000, 400)
+    meter, note = find_energy_meter("cuda:0", tmp_path)
+    assert note == ""
+    assert isinstance(meter, MonitorMeter)
+    first = meter.read_joules()
+    time.sleep(0.1)
+    assert 0.4 <= meter.read_joules() - first < 2.5
+
+
+def test_a_board_whose_rails_are_unknown_says_so(tmp_path: Path) -> None:
+    write_rail(tmp_path, 1, "VDD_CAMERA", 5000, 1000)
+    meter, note = find_energy_meter("cpu", tmp_path)
+    assert meter is None
+    assert "VDD_CAMERA" in note
+
+
+def test_the_older_driver_tells_power(tmp_path: Path) -> None:
+    folder = tmp_path / "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0"
+    folder.mkdir(parents=True)
+    (folder / "rail_name_0").write_text("POM_5V_IN")
+    assert "cannot be read" in find_energy_meter("cpu", tmp_path)[1]
+    (folder / "in_power0_input").write_text("4000")
+    assert find_energy_meter("cpu", tmp_path)[0] is not None
+
+
+def test_power_is_added_up_between_readings() -> None:
+    now, watts = [0.0], [2.0]
+    meter = MonitorMeter(lambda: watts[0], lambda: now[0], sample_s=0)
+    now[0], watts[0] = 1.0, 4.0
+    assert meter.read_joules() == 3.0
+    now[0] = 1.5
+    assert meter.read_joules() == 5.0
 
 
 def test_a_device_that_is_not_there_says_so() -> None:
