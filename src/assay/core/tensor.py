@@ -23,11 +23,14 @@ class TensorSpec:
         dtype: NumPy name of the element type (``float32``, ``int64``, ``bfloat16``).
         shape: an ``int`` for a fixed axis, a name for a dynamic one, ``None`` for an unnamed dynamic one;
             the whole shape is ``None`` where the model does not state its rank.
+        rows: rows of the smallest table that an integer input looks things up in, such as the words that a model
+            knows; None where it looks nothing up, or that is not known.
     """
 
     name: str
     dtype: str
     shape: tuple[int | str | None, ...] | None
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

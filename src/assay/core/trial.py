@@ -11,6 +11,7 @@ from assay.core.audit import ExecutionAudit
 from assay.core.certificate import Certificate
 from assay.core.estimate import Estimate
 from assay.core.fault import Fault
+from assay.core.generation import Generation
 from assay.core.plan import Candidate
 from assay.core.threshold import Threshold
 
@@ -73,11 +74,31 @@ class Percentile:
 
 
 @dataclass(frozen=True, slots=True)
+class LengthLatency:
+    """The time of calls whose items have one length.
+
+    Attributes:
+        length: of the items, as they are run.
+        share: of all items that have it.
+        n: timed calls.
+        p50: median in milliseconds.
+        speedup: median of the reference's time over this one's, call by call.
+    """
+
+    length: int
+    share: float
+    n: int
+    p50: Estimate
+    speedup: Estimate
+
+
+@dataclass(frozen=True, slots=True)
 class Latency:
     """Percentiles of the time of one call, in milliseconds, each with a distribution-free interval.
 
     Attributes:
         asked: what constraints asked for besides the three.
+        lengths: apart for each length, where items differ in length and the calls were drawn from them.
     """
 
     p50: Estimate
@@ -86,6 +107,7 @@ class Latency:
     batch: int
     n: int
     asked: tuple[Percentile, ...] = ()
+    lengths: tuple[LengthLatency, ...] = ()
 
     def at(self, quantile: float, confidence: float | None = None) -> Estimate | None:
         """The estimate of a quantile at a confidence; None where it was not made.
@@ -137,6 +159,8 @@ class Evidence:
         served: items per second at which calls that arrive at random keep the latency constraint, its lower bound
             certified; None where it was not asked for or not found.
         served_note: why served is None, where it was asked for.
+        generation: of a language model, at each context and batch; latency, throughput and speed-up are then of one
+            step at the first context, where it has a cache.
         thresholds: what counts as positive under this artifact; none where the task's own are kept.
     """
 
@@ -154,6 +178,7 @@ class Evidence:
     retimed: bool = False
     served: Estimate | None = None
     served_note: str = ""
+    generation: tuple[Generation, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
 
 

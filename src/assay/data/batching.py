@@ -19,11 +19,15 @@ Rows: TypeAlias = list[Array]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item: model inputs by name without the item axis, its label ``[...]`` or None, and its columns."""
+    """One item: model inputs by name without the item axis, its label ``[...]`` or None, and its columns.
+
+    Where an item is several rows of the inputs, ``rows`` is their number and the first axis of every input.
+    """
 
     feeds: Feeds
     target: Array | None
     columns: Mapping[str, Array] = field(default_factory=dict)
+    rows: int = 1
 
 
 def check_size(size: int) -> None:
@@ -132,7 +136,9 @@ def _stack(items: list[Item], start: int, locate: Locate) -> Batch:
     columns = {
         name: stack_column(name, [item.columns[name] for item in items], start, locate) for name in first.columns
     }
-    return Batch(feeds=feeds, targets=targets, start=start, columns=columns)
+    if first.rows > 1:
+        feeds = {name: array.reshape(-1, *array.shape[2:]) for name, array in feeds.items()}
+    return Batch(feeds=feeds, targets=targets, start=start, columns=columns, rows=first.rows)
 
 
 def stack_column(name: str, values: Rows, start: int, locate: Locate) -> Array:
@@ -186,14 +192,21 @@ def join_batches(parts: list[Batch], start: int) -> Batch:
     columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
     known = any(part.items is not None for part in parts)
     items = np.concatenate([index_items(part) for part in parts]) if known else None
-    return Batch(feeds=feeds, targets=targets, start=start, columns=columns, items=items)
+    return Batch(feeds=feeds, targets=targets, start=start, columns=columns, items=items, rows=parts[0].rows)
 
 
 def _choose(batch: Batch, rows: slice | NDArray[np.intp], start: int, items: NDArray[np.int64] | None) -> Batch:
-    feeds = {name: array[rows] for name, array in batch.feeds.items()}
+    wide = rows if batch.rows == 1 else _widen(rows, batch.size, batch.rows)
+    feeds = {name: array[wide] for name, array in batch.feeds.items()}
     columns = {name: array[rows] for name, array in batch.columns.items()}
     targets = None if batch.targets is None else batch.targets[rows]
-    return Batch(feeds=feeds, targets=targets, start=start, columns=columns, items=items)
+    return Batch(feeds=feeds, targets=targets, start=start, columns=columns, items=items, rows=batch.rows)
+
+
+def _widen(chosen: slice | NDArray[np.intp], size: int, rows: int) -> NDArray[np.intp]:
+    """Rows of the feeds that belong to some items."""
+    items: NDArray[np.intp] = np.arange(size)[chosen] if isinstance(chosen, slice) else chosen
+    return (items[:, np.newaxis] * rows + np.arange(rows)).reshape(-1)
 
 
 def _concatenate(name: str, rows: Rows, start: int) -> Array:

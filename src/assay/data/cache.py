@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from assay.core.session import Batch, Dataset
 from assay.core.tensor import Array
 from assay.data.batching import check_size, index_items, join_batches, pick_rows, slice_batch
+from assay.data.bucketing import BucketedDataset
 from assay.data.seeking import is_seekable, read_columns, take_items
+from assay.data.telling import tell_item
 
 BLOCK_BYTES = 1024
 """What a kept batch takes beside its arrays; it counts, since batches of one item can be many."""
@@ -29,6 +31,8 @@ def remember(dataset: Dataset, limit_bytes: int) -> Dataset:
         dataset: what to remember.
         limit_bytes: most bytes of items, labels and columns to keep.
     """
+    if isinstance(dataset, BucketedDataset):
+        return dataset.over(lambda single: RememberedDataset(single, limit_bytes))
     return RememberedDataset(dataset, limit_bytes)
 
 
@@ -91,6 +95,10 @@ class RememberedDataset:
             DataError: they cannot be read.
         """
         return read_columns(self._dataset)
+
+    def tell(self, item: int) -> str:
+        """An item as a person reads it; empty where the data have no words for it."""
+        return tell_item(self._dataset, item)
 
     @cached_property
     def _block_of(self) -> NDArray[np.int32]:

@@ -17,6 +17,7 @@ import msgspec
 from assay.core.convergence import Convergence
 from assay.core.errors import DataError, RequestError
 from assay.core.tensor import Signature
+from assay.data.lengths import Lengths, list_open
 from assay.data.npz import NpzReader
 from assay.data.source import DataSource, Preprocess
 
@@ -208,15 +209,30 @@ def open_stored_set(source: DataSource, signature: Signature) -> NpzReader:
         hold_preprocess(source.preprocess, origin.preprocess, stored)
     target = stored.description.target
     ready = replace(source, path=str(stored.items_path), preprocess=None, target=target.name if target else "target")
-    return StoredReader(ready, signature, stored.description.address)
+    rules = [origin.preprocess.lengths for origin in list_origins(stored.description) if origin.preprocess is not None]
+    rule = next((rule for rule in rules if rule is not None), None)
+    return StoredReader(ready, signature, stored.description.address, rule)
 
 
 class StoredReader(NpzReader):
-    """Items of a set; their content hash is the set's address."""
+    """Items of a set; their content hash is the set's address.
 
-    def __init__(self, source: DataSource, signature: Signature, address: str) -> None:
+    Args:
+        source: of the file of the items.
+        signature: the model's interface.
+        address: of the set.
+        rule: by which items differed in length before they were filled up to one, if they did.
+    """
+
+    def __init__(self, source: DataSource, signature: Signature, address: str, rule: Lengths | None = None) -> None:
         super().__init__(source, signature)
         self._address = address
+        self._rule = rule if rule is not None and list_open(signature) else None
+
+    def find_lengths(self, declared: Lengths | None) -> Lengths | None:
+        """The rule that the set records, where the model takes items of different lengths."""
+        del declared  # what is declared was held against what the set records
+        return self._rule
 
     def digest(self) -> str:
         """The set's content address, proven when it was opened."""

@@ -19,25 +19,38 @@ from assay.core.session import Batch
 from assay.core.tensor import Array, Signature
 from assay.data.arithmetic import prepare_array
 from assay.data.batching import check_size, number_items, slice_batch
+from assay.data.lengths import Fitter, Lengths
 from assay.data.reader import Reader
 from assay.data.source import DataSource, Layout, Preprocess
+from assay.data.telling import Told
 from assay.data.validation import ItemCheck, Locate, find_dtype
 
 
 class StreamedDataset:
     """A `Dataset` that reads its items anew on every pass.
 
+    Args:
+        reader: of the stored items.
+        source: what the user declares.
+        signature: the model's interface.
+        lengths: of items that differ in length; they can be read in batches of 1 only.
+
     Raises:
         DataError: the first item cannot be read or does not fit the model.
         RequestError: the preprocessing does not say which input it is for, or does not fit arrays.
     """
 
-    def __init__(self, reader: Reader, source: DataSource, signature: Signature) -> None:
+    def __init__(
+        self, reader: Reader, source: DataSource, signature: Signature, lengths: Lengths | None = None
+    ) -> None:
         self._reader = reader
         self._limit = source.limit
         self._check = ItemCheck(signature)
         self._preprocess = source.preprocess
-        self._prepared = find_prepared_input(source.preprocess, signature)
+        self._lengths = lengths
+        self._fitter = None if lengths is None else Fitter(lengths, signature)
+        arrays = source.preprocess is not None and source.preprocess.takes_arrays
+        self._prepared = find_prepared_input(source.preprocess if arrays else None, signature)
         _refuse_unused(source, encoded=bool(reader.encoded))
         specs = {spec.name: spec for spec in signature.inputs}
         declared = source.preprocess.dtype if source.preprocess is not None else ""
@@ -52,8 +65,11 @@ class StreamedDataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the content, the preprocessing and the number of items; not over the path."""
-        declared = None if self._preprocess is None else asdict(self._preprocess)
-        text = json.dumps([self._reader.digest(), declared, len(self)], sort_keys=True)
+        declared = None if self._preprocess is None else describe_preprocess(self._preprocess)
+        told = [self._reader.digest(), declared, len(self)]
+        if self._lengths is not None:
+            told.append(asdict(self._lengths))
+        text = json.dumps(told, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -102,6 +118,10 @@ class StreamedDataset:
         """
         return {name: values[: len(self)] for name, values in self._reader.read_columns().items()}
 
+    def tell(self, item: int) -> str:
+        """An item as a person reads it; empty where the data have no words for it."""
+        return self._reader.tell(item) if isinstance(self._reader, Told) else ""
+
     def _take(self, items: NDArray[np.int64], size: int) -> Iterator[Batch]:
         with closing(self._reader.read_at(items, size)) as stored:
             for batch in number_items(stored, items):
@@ -119,6 +139,8 @@ class StreamedDataset:
     def _finish(self, batch: Batch, locate: Locate) -> Batch:
         """Stored items as the model takes them, checked."""
         ready = replace(batch, feeds=self._prepare(batch, locate))
+        if self._fitter is not None:
+            ready = replace(ready, feeds=self._fitter.fit(ready, locate))
         self._check.check(ready, locate)
         return ready
 
@@ -132,6 +154,15 @@ class StreamedDataset:
             batch.feeds[name], self._preprocess, stored or self._preprocess.layout, self._dtype, where
         )
         return {**batch.feeds, name: array}
+
+
+def describe_preprocess(preprocess: Preprocess) -> dict[str, object]:
+    """The keys that decide what an item becomes; a tokenizer counts by its content, which its reader tells."""
+    keys: dict[str, object] = asdict(preprocess)
+    text, _ = keys.pop("text"), keys.pop("lengths")
+    if isinstance(text, dict):
+        keys["text"] = {name: value for name, value in text.items() if name != "tokenizer"}
+    return keys
 
 
 def find_prepared_input(preprocess: Preprocess | None, signature: Signature) -> str:

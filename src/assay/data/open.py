@@ -14,10 +14,13 @@ from typing import cast
 from assay.core.errors import DataError, RequestError
 from assay.core.session import Dataset
 from assay.core.tensor import Signature
+from assay.data.bucketing import BucketedDataset
 from assay.data.calibration_set import is_set
 from assay.data.dataset import StreamedDataset
-from assay.data.reader import OpenReader
-from assay.data.source import DataSource
+from assay.data.lengths import list_fillable
+from assay.data.reader import Cutting, Measured, OpenReader
+from assay.data.source import DataSource, Preprocess
+from assay.data.text_table import TEXT_SUFFIXES
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -31,6 +34,7 @@ class SourceKind(StrEnum):
     FOLDER = "image folder"
     FUNCTION = "function"
     SET = "calibration set"
+    TEXT = "texts"
 
 
 _SUFFIXES: Mapping[str, SourceKind] = {
@@ -38,6 +42,7 @@ _SUFFIXES: Mapping[str, SourceKind] = {
     ".parquet": SourceKind.PARQUET,
     ".arrow": SourceKind.ARROW,
     ".feather": SourceKind.ARROW,
+    **dict.fromkeys(TEXT_SUFFIXES, SourceKind.TEXT),
 }
 _READERS: Mapping[SourceKind, str] = {
     SourceKind.NPZ: "assay.data.npz:NpzReader",
@@ -46,13 +51,15 @@ _READERS: Mapping[SourceKind, str] = {
     SourceKind.FOLDER: "assay.data.folder:FolderReader",
     SourceKind.FUNCTION: "assay.data.function:FunctionReader",
     SourceKind.SET: "assay.data.calibration_set:open_stored_set",
+    SourceKind.TEXT: "assay.data.text_reader:TextReader",
 }
 
 
 def open_dataset(source: DataSource, signature: Signature) -> Dataset:
     """Open labelled inputs for a model.
 
-    The first item is read and held against the signature, so that what does not fit is refused at once.
+    The first item is read and held against the signature, so that what does not fit is refused at once. Items of
+    different lengths, which texts have, come in batches of one length each: see `bucketing.BucketedDataset`.
 
     Args:
         source: what the user declares.
@@ -62,16 +69,42 @@ def open_dataset(source: DataSource, signature: Signature) -> Dataset:
         DataError: the data cannot be read or does not fit the model.
         RequestError: the declaration is wrong, or an extra is not installed.
     """
-    kind = find_kind(source.path)
+    kind, source = settle_kind(source)
     module, _, name = _READERS[kind].partition(":")
     open_reader = cast("OpenReader", getattr(_import_reader(module, source.path), name))
     reader = open_reader(source, signature)
+    declared = None if source.preprocess is None else source.preprocess.lengths
+    if isinstance(reader, Measured):
+        declared = reader.find_lengths(declared)
     if kind is SourceKind.SET:
         # its items are model-ready, and the reader has held what is declared against what they went through
         source = replace(source, preprocess=None)
-    dataset = StreamedDataset(reader, source, signature)
+    dataset = StreamedDataset(reader, source, signature, declared)
     dataset.peek()
-    return dataset
+    if declared is None:
+        return dataset
+    count_cut = reader.count_cut if isinstance(reader, Cutting) else int
+    return BucketedDataset(dataset, declared, list_fillable(declared, signature), count_cut)
+
+
+def settle_kind(source: DataSource) -> tuple[SourceKind, DataSource]:
+    """What a source is, and the source without what is declared for texts where it holds token ids already.
+
+    Raises:
+        DataError: nothing is there.
+        RequestError: it is of no known kind, or images are declared as texts.
+    """
+    kind = find_kind(source.path)
+    text = None if source.preprocess is None else source.preprocess.text
+    if text is None or kind is SourceKind.TEXT:
+        return kind, source
+    if kind in (SourceKind.PARQUET, SourceKind.ARROW):
+        return SourceKind.TEXT, source
+    if kind is SourceKind.FOLDER:
+        raise RequestError(f"{source.path} is a folder of images, and preprocess.text is declared", "name texts")
+    if kind is SourceKind.SET:
+        return kind, source
+    return kind, replace(source, preprocess=replace(source.preprocess or Preprocess(), text=None))
 
 
 def _import_reader(module: str, path: str) -> ModuleType:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.core.session import Batch
 from assay.core.tensor import Array, Signature
+from assay.data.lengths import Lengths
 from assay.data.source import DataSource
 
 
@@ -65,6 +66,24 @@ class Reader(Protocol):
         Raises:
             DataError: they cannot be read.
         """
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A reader whose items differ in length, and that knows how they become batches."""
+
+    def find_lengths(self, declared: Lengths | None) -> Lengths | None:
+        """What is declared, and beside it what the reader knows; None where all items are equally long."""
+        ...
+
+
+@runtime_checkable
+class Cutting(Protocol):
+    """A reader that cuts items that are too long."""
+
+    def count_cut(self) -> int:
+        """Items read so far that were cut."""
         ...
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from assay.core.session import Batch, Dataset
 from assay.core.tensor import Array
 from assay.data.batching import gather_columns, pick_items, rebatch
+from assay.data.grouping import find_rule, group_items
 
 _AT_ONCE = 256
 """Items per batch where only their columns are wanted."""
@@ -56,6 +57,8 @@ def take_items(dataset: Dataset, items: NDArray[np.int64], size: int) -> Iterato
     """
     if isinstance(dataset, Seekable):
         return dataset.take(items, size)
+    if find_rule(dataset) is not None:
+        return group_items(pick_items(dataset.batches(1), items), size)
     return rebatch(pick_items(dataset.batches(size), items), size)
 
 
@@ -72,4 +75,4 @@ def read_columns(dataset: Dataset) -> Mapping[str, Array]:
     """
     if isinstance(dataset, Seekable):
         return dataset.read_columns()
-    return gather_columns(dataset.batches(_AT_ONCE))
+    return gather_columns(dataset.batches(_AT_ONCE if find_rule(dataset) is None else 1))

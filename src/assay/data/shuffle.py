@@ -15,6 +15,9 @@ from assay.core.errors import DataError
 from assay.core.session import Batch, Dataset
 from assay.core.tensor import Array
 from assay.data.batching import Item, check_size, collate, number_items, slice_batch
+from assay.data.bucketing import BucketedDataset
+from assay.data.grouping import find_rule, group_items
+from assay.data.lengths import Lengths
 from assay.data.subset import every
 
 
@@ -43,9 +46,12 @@ class ShuffledDataset:
         check_size(n)
         self._order: NDArray[np.int64] = rng.permutation(len(dataset))[:n]
         self._dataset = dataset
-        self._source = every(dataset, np.sort(self._order).tolist())
+        self._rule = find_rule(dataset)
+        single = dataset.single if isinstance(dataset, BucketedDataset) else dataset
+        self._source = every(single, np.sort(self._order).tolist())
         self._places = np.argsort(np.argsort(self._order))
         self._file: IO[bytes] | None = None
+        self._rows = 1
         self._feeds: list[dict[str, Stored]] = []
         self._targets: list[Stored] = []
         self._columns: list[dict[str, Array]] = []
@@ -59,6 +65,11 @@ class ShuffledDataset:
     def fingerprint(self) -> str:
         """Hash of the data set behind and the order."""
         return hashlib.sha256(self._dataset.fingerprint.encode() + b"shuffled" + self._order.tobytes()).hexdigest()
+
+    @property
+    def rule(self) -> Lengths | None:
+        """As the data set behind."""
+        return self._rule
 
     @property
     def labelled(self) -> bool:
@@ -76,14 +87,18 @@ class ShuffledDataset:
     def batches(self, size: int) -> Iterator[Batch]:
         """All items in random order, ``size`` at a time; the last batch may be smaller.
 
+        Items of different lengths come in batches of one length, each given as soon as it is full.
+
         Raises:
             DataError: an item cannot be read, or the temporary folder is full.
         """
         check_size(size)
+        together = size if self._rule is None else 1
         if self._file is None:
-            self._file = self._keep(size)
-        batches = collate(self._read(self._file), size, lambda place: f"item {self._order[place]}")
-        return number_items(batches, self._order)
+            self._file = self._keep(together)
+        batches = collate(self._read(self._file), together, lambda place: f"item {self._order[place]}")
+        numbered = number_items(batches, self._order)
+        return numbered if self._rule is None else group_items(numbered, size)
 
     def close(self) -> None:
         """Remove the temporary file; a later pass would write it anew."""
@@ -109,7 +124,9 @@ class ShuffledDataset:
             for batch in self._source.batches(size):
                 for row in range(batch.size):
                     item = slice_batch(batch, row, row + 1)
-                    self._feeds.append({name: _write(file, array[0]) for name, array in item.feeds.items()})
+                    self._rows = item.rows
+                    own = item.feeds if item.rows > 1 else {name: array[0] for name, array in item.feeds.items()}
+                    self._feeds.append({name: _write(file, array) for name, array in own.items()})
                     self._columns.append({name: array[0].copy() for name, array in item.columns.items()})
                     if item.targets is not None:
                         self._targets.append(_write(file, item.targets[0]))
@@ -126,7 +143,7 @@ class ShuffledDataset:
         for place in self._places.tolist():
             feeds = {name: _read(file, stored) for name, stored in self._feeds[place].items()}
             target = _read(file, self._targets[place]) if self._targets else None
-            yield Item(feeds=feeds, target=target, columns=self._columns[place])
+            yield Item(feeds=feeds, target=target, columns=self._columns[place], rows=self._rows)
 
 
 def shuffle(dataset: Dataset, n: int, rng: np.random.Generator) -> ShuffledDataset:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
 from assay.core.errors import RequestError
+from assay.data.lengths import Lengths
+from assay.data.text_options import TextOptions
 
 
 class Layout(StrEnum):
@@ -59,6 +61,9 @@ class Preprocess:
         mean: subtracted after the division; one number, or one per channel.
         std: divisor after the mean; one number, or one per channel.
         dtype: NumPy name of the element type; empty for that of the model's input.
+        text: how texts become inputs; nothing else applies to them but ``lengths``.
+        lengths: how items of different lengths become batches; None where all are equally long, or for texts as
+            usual.
 
     Raises:
         RequestError: a value is impossible, naming its key.
@@ -76,9 +81,14 @@ class Preprocess:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     dtype: str = ""
+    text: TextOptions | None = None
+    lengths: Lengths | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
+        if self.text is not None and self.changes_arrays:
+            message = "preprocess.text is declared beside keys for images and arrays"
+            raise RequestError(message, "keep preprocess.text and preprocess.lengths alone")
         _check_size("resize", self.resize)
         _check_size("crop", self.crop)
         if self.background is not None and not all(0 <= part <= 255 for part in self.background):  # noqa: PLR2004 - 8-bit colour
@@ -93,6 +103,16 @@ class Preprocess:
             message = f"preprocess.mean has {len(self.mean)} channels and preprocess.std {len(self.std)}"
             raise RequestError(message, "give one number, or one per channel, to each")
         self._check_dtype()
+
+    @property
+    def changes_arrays(self) -> bool:
+        """Whether anything is declared for images and arrays."""
+        return replace(self, text=None, lengths=None) != Preprocess()
+
+    @property
+    def takes_arrays(self) -> bool:
+        """Whether it is for images or arrays, rather than only for texts or lengths."""
+        return self.changes_arrays or (self.text is None and self.lengths is None)
 
     @property
     def arithmetic(self) -> bool:
@@ -131,6 +151,7 @@ class DataSource:
         limit: use only so many items from the start.
         threads: threads that decode images (>= 1).
         columns: names of the further columns of the data to read, by which items are divided into slices.
+        apart: each text of an item with several is an item of its own, without a label.
 
     Raises:
         RequestError: a value is impossible, naming its key.
@@ -142,6 +163,7 @@ class DataSource:
     limit: int | None = None
     threads: int = 1
     columns: tuple[str, ...] = ()
+    apart: bool = False
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""

@@ -12,6 +12,8 @@ from assay.core.errors import RequestError
 from assay.core.session import Batch, Dataset
 from assay.core.tensor import Array
 from assay.data.batching import check_size
+from assay.data.grouping import find_rule
+from assay.data.lengths import Lengths
 from assay.data.seeking import is_seekable, read_columns, take_items
 
 
@@ -54,6 +56,11 @@ class Subset:
     def fingerprint(self) -> str:
         """Hash of the data set behind and the chosen indices."""
         return hashlib.sha256(self._dataset.fingerprint.encode() + self._indices.tobytes()).hexdigest()
+
+    @property
+    def rule(self) -> Lengths | None:
+        """As the data set behind."""
+        return find_rule(self._dataset)
 
     @property
     def labelled(self) -> bool:

@@ -148,6 +148,7 @@ class ItemCheck:
             DataError: wrong names, element type or shape, or numbers that are not finite, naming file, input and item.
         """
         sizes: dict[str, tuple[int, str]] = {}
+        locate_row = locate if batch.rows == 1 else _locate_rows(batch, locate)
         if batch.feeds.keys() != self._specs.keys():
             message = (
                 f"{locate(batch.start)} holds {_enumerate(batch.feeds)}, the model takes {_enumerate(self._specs)}"
@@ -157,7 +158,8 @@ class ItemCheck:
             array = batch.feeds[name]
             _check_dtype(spec, dtype, array, locate(batch.start))
             _check_shape(spec, array, locate(batch.start), sizes)
-            _check_finite(f"input {name!r}", array, batch.start, locate)
+            _check_finite(f"input {name!r}", array, batch.start, locate_row)
+            _check_rows(spec, array, batch.start, locate_row)
         if batch.targets is not None:
             if len(batch.targets) != batch.size:
                 raise DataError(f"{locate(batch.start)}: {len(batch.targets)} labels for {batch.size} items")
@@ -165,6 +167,11 @@ class ItemCheck:
         for name, values in batch.columns.items():
             check_column(name, (values.shape, values.dtype), batch.size, locate(batch.start))
             _check_finite(f"column {name!r}", values, batch.start, locate)
+
+
+def _locate_rows(batch: Batch, locate: Locate) -> Locate:
+    """Row of the feeds, counted from the batch's start -> where its item lies."""
+    return lambda row: locate(batch.start + (row - batch.start) // batch.rows)
 
 
 def find_dtype(spec: TensorSpec) -> np.dtype[np.generic]:
@@ -209,6 +216,20 @@ def _check_shape(spec: TensorSpec, array: Array, where: str, sizes: dict[str, tu
         if known != size:
             message = f"{where}: axis {axis!r} has {known} elements in {owner!r} and {size} in {spec.name!r}"
             raise DataError(message, "the model gives both axes one name, so they must be equally long")
+
+
+def _check_rows(spec: TensorSpec, array: Array, start: int, locate: Locate) -> None:
+    """Refuse numbers that look up a row which the model's table does not have; negative ones count from its end."""
+    if spec.rows is None or not array.size:
+        return
+    if -spec.rows <= int(array.min()) and int(array.max()) < spec.rows:
+        return
+    flat = array.reshape(len(array), -1).astype(np.int64)
+    wrong = (flat < -spec.rows) | (flat >= spec.rows)
+    row = int(np.argmax(wrong.any(axis=1)))
+    message = f"{locate(start + row)}: input {spec.name!r} holds {flat[row][wrong[row]][0]}"
+    hint = "check that the tokenizer, or whatever numbered them, is the one that the model was trained with"
+    raise DataError(f"{message}, and the model's table has {spec.rows} rows (0 to {spec.rows - 1})", hint)
 
 
 def _hint_layout(item: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> str:

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from assay.core.errors import ModelError
 from assay.core.tensor import Signature, TensorSpec
+from assay.graph.lookups import count_rows
 
 INFERRED_AXIS = "unk__"
 """Prefix of the axis names that ONNX's shape inference makes up."""
@@ -39,7 +40,8 @@ def describe_value(value: ir.Value, role: str) -> TensorSpec:
         raise ModelError(f"the element type of {role} '{value.name}' is unknown", "export the model again")
     dtype = "str" if value.dtype is ir.DataType.STRING else value.dtype.numpy().name
     shape = None if value.shape is None else tuple(describe_axis(axis) for axis in value.shape)
-    return TensorSpec(name=str(value.name), dtype=dtype, shape=shape)
+    rows = count_rows(value) if role == "input" and dtype.startswith(("int", "uint")) else None
+    return TensorSpec(name=str(value.name), dtype=dtype, shape=shape, rows=rows)
 
 
 def describe_axis(axis: int | ir.SymbolicDim) -> int | str | None:

@@ -25,21 +25,31 @@ def measure_energy(
     seconds: float,
     confidence: float = 0.95,
     clock: Clock = time.perf_counter_ns,
+    further: Sequence[Feeds] = (),
 ) -> Estimate:
     """Joules per item of calls back to back: the median of some blocks.
+
+    Args:
+        meter: of the device.
+        session: opened artifact.
+        feeds: of every call.
+        seconds: how long to run.
+        confidence: one-sided confidence of each bound.
+        clock: wall time in nanoseconds.
+        further: calls with equally many items that take turns with the first.
 
     Raises:
         MeasurementError: the counter stood still.
         RunFailed: the session failed.
     """
-    items = count_items(feeds)
+    items, turns = count_items(feeds), (feeds, *further)
     session.run(feeds)
     joules: list[float] = []
     for _ in range(BLOCKS):
         stop = clock() + seconds / BLOCKS * NS_PER_S
         before, calls = meter.read_joules(), 0
         while calls == 0 or clock() < stop:
-            session.run(feeds)
+            session.run(turns[calls % len(turns)])
             calls += 1
         joules.append((meter.read_joules() - before) / calls / items)
     if not any(joules):

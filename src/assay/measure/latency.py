@@ -214,7 +214,7 @@ def _warm_up(name: str, session: Session, feeds: Feeds, calls: int, tools: tuple
     clock, tell = tools
     tell(name)
     with naming_failures(repr(name)):
-        return min(_time_call(session, feeds, clock) for _ in range(calls))
+        return min(time_call(session, feeds, clock) for _ in range(calls))
 
 
 def _visit(
@@ -228,7 +228,7 @@ def _visit(
         while clock() < settled:
             session.run(feeds)
         before = cpu_clock()
-        times = [_time_call(session, feeds, clock) for _ in range(calls)]
+        times = [time_call(session, feeds, clock) for _ in range(calls)]
         cpu = (cpu_clock() - before) / calls
     if min(times) <= 0 or cpu < 0:
         raise MeasurementError(
@@ -238,7 +238,7 @@ def _visit(
     return times, cpu
 
 
-def _time_call(session: Session, feeds: Feeds, clock: Clock) -> int:
+def time_call(session: Session, feeds: Feeds, clock: Clock) -> int:
     """Wall time of one call; the outputs are let go after the clock has stopped."""
     begin = clock()
     outputs = session.run(feeds)

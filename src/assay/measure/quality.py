@@ -41,7 +41,8 @@ def score_dataset(
 ) -> ScoredDataset:
     """Run every item and keep its scores only: memory grows by a few numbers per item.
 
-    A model with a fixed batch axis gets batches of that size, the last one filled up with its own last item.
+    Scores are in the order of the data set, in whatever order its batches come. A model with a fixed batch axis gets
+    batches of that size, the last one filled up with its own last item.
 
     Args:
         session: opened artifact.
@@ -59,13 +60,16 @@ def score_dataset(
     fixed = fixed_batch(session.signature)
     waiting: deque[Batch] = deque()
     scored: list[Scores] = []
+    places: list[NDArray[np.int64]] = []
     nonfinite = nonfinite_items = 0
     for outputs in session.stream(_feed(dataset, fixed or batch, fixed, waiting)):
         done = waiting.popleft()
         kept = _trim(outputs, done.size, fixed)
         scored.append(_score(task, session.signature, kept, done))
+        if done.places is not None:
+            places.append(done.places)
         if guard is not None:
-            guard.add(kept, done.size)
+            guard.add(kept, done.size * done.rows)
         values, items = _count_nonfinite(kept, done.size)
         nonfinite += values
         nonfinite_items += items
@@ -74,7 +78,10 @@ def score_dataset(
         raise RunFailed(f"the runtime gave no outputs for {len(waiting)} batches from item {waiting[0].start} on")
     if not scored:
         raise DataError("the data set has zero items", "give at least one item")
-    return ScoredDataset(_concatenate(scored), nonfinite, nonfinite_items)
+    scores = _concatenate(scored)
+    # Items of different lengths come in batches of one length each: their scores go back to their own order.
+    ordered = scores.select(np.argsort(np.concatenate(places))) if places else scores
+    return ScoredDataset(ordered, nonfinite, nonfinite_items)
 
 
 def check_task(session: Session, dataset: Dataset, task: Task, metric: Metric) -> None:

@@ -21,9 +21,11 @@ from assay.data.calibration_set import (
     is_set,
     open_set,
 )
+from assay.data.grouping import find_rule
+from assay.data.lengths import widen
 from assay.data.open import find_kind, open_dataset
 from assay.data.set_items import ItemsWriter, WrittenItems
-from assay.data.source import DataSource
+from assay.data.source import DataSource, Preprocess
 from assay.studies.files import new_folder, store_errors
 from assay.studies.opening import find_backends, find_versions
 from assay.studies.progress import Progress
@@ -100,8 +102,14 @@ def describe_origin(request: SetRequest, pool: Dataset, chosen: Chosen) -> Origi
             seed=None if request.method is SelectionMethod.FIRST else request.seed,
             convergence=chosen.convergence,
         ),
-        preprocess=request.source.preprocess,
+        preprocess=settle_preprocess(request.source.preprocess, pool),
     )
+
+
+def settle_preprocess(declared: Preprocess | None, pool: Dataset) -> Preprocess | None:
+    """What is recorded of how items became model inputs: as declared, with the rule by which their lengths differ."""
+    rule = find_rule(pool)
+    return declared if rule is None else replace(declared or Preprocess(), lengths=rule)
 
 
 def list_parts(source: DataSource, kept: int) -> tuple[Part, ...]:
@@ -118,9 +126,11 @@ def write_items(folder: Path, items: Dataset, target: str, progress: Progress) -
         StoreError: the folder cannot be written.
     """
     progress.start("storing items", len(items))
+    rule = find_rule(items)
     with store_errors(folder / ITEMS_FILE, "write"), ItemsWriter(folder, target) as writer:
-        for batch in items.batches(SURVEY_BATCH):
-            writer.add(batch)
+        # Items of different lengths keep their order one by one; the mask tells what fills them up to one length.
+        for batch in items.batches(SURVEY_BATCH if rule is None else 1):
+            writer.add(batch if rule is None else replace(batch, feeds=widen(batch.feeds, rule)))
             progress.advance(batch.size)
         written = writer.finish(folder / ITEMS_FILE)
     progress.finish()

@@ -10,10 +10,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from assay.backends.table import list_backends
 from assay.core.errors import RequestError
+from assay.core.generation import GenerationPlan
 from assay.core.mixing import MixedBudget
-from assay.core.precision import Precision, RangeMethod, Repair
+from assay.core.precision import STANDARD_PRECISIONS, Precision, RangeMethod, Repair
 from assay.core.requirements import (
     CLASS_COLUMN,
     UNITS,
@@ -62,6 +65,7 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         "sequential": keys.sequential,
         "title": keys.title,
         "mixed": compose_budget(keys),
+        "generation": compose_generation(keys),
         "settings": TaskSettings(compose_decoding(keys)),
         "threshold": None if keys.threshold is None else ThresholdRule.parse(str(keys.threshold)),
         "tuning_items": keys.tuning_items,
@@ -74,7 +78,7 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         requirements=replace(compose_requirements(keys), slices=rules),
         calibration=compose_source("calibration", keys.calibration, keys.preprocess),
         runtimes=choose_names("runtime", keys.runtimes, list_backends()) or DEFAULT_RUNTIMES,
-        precisions=choose("precision", keys.precisions, Precision) or tuple(Precision),
+        precisions=choose("precision", keys.precisions, Precision) or STANDARD_PRECISIONS,
         repairs=choose_repairs(keys.repairs),
         production=compose_source("production", keys.production, keys.preprocess),
         ranges=choose("range method", keys.ranges, RangeMethod) or DEFAULT_RANGES,
@@ -89,6 +93,16 @@ def compose_budget(keys: StudyFile) -> MixedBudget:
         plans=standard.plans if keys.mixed_plans is None else keys.mixed_plans,
         seconds=standard.seconds if keys.mixed_seconds is None else keys.mixed_seconds,
     )
+
+
+def compose_generation(keys: StudyFile) -> GenerationPlan:
+    """At which contexts and batches a language model's generation is measured.
+
+    Raises:
+        RequestError: a number is not positive, or they do not rise.
+    """
+    declared = {} if keys.generation is None else msgspec.structs.asdict(keys.generation)
+    return GenerationPlan(**{key: value for key, value in declared.items() if value is not None})
 
 
 def parse_bytes(key: str, text: str) -> int:

@@ -88,6 +88,14 @@ class DecodingSection(Section, frozen=True):
     candidates: int | None = None
 
 
+class GenerationSection(Section, frozen=True):
+    """How a language model's generation is measured: see ``assay.core.generation.GenerationPlan`` for each key."""
+
+    contexts: tuple[int, ...] | None = None
+    batches: tuple[int, ...] | None = None
+    seconds: float | None = None
+
+
 class StudyFile(Section, frozen=True):
     """A study file; flags of the command line override it."""
 
@@ -118,6 +126,7 @@ class StudyFile(Section, frozen=True):
     trial_memory: str | None = None
     mixed_plans: int | None = None
     mixed_seconds: float | None = None
+    generation: GenerationSection | None = None
     accept_unfit: bool | None = None
     accept_unresolvable: bool | None = None
     sequential: bool | None = None

@@ -15,6 +15,7 @@ from assay.core.plan import Plan
 from assay.core.precision import CastStyle, Precision
 from assay.core.session import Dataset, Session
 from assay.core.target import Target
+from assay.data.grouping import find_rule
 from assay.data.subset import first
 from assay.graph.expose import Exposed, expose, expose_halved
 from assay.graph.save import save_model
@@ -70,7 +71,12 @@ def take_whole_batches(dataset: Dataset, batch: int) -> Dataset:
 
 
 def fit_batch(session: Session, dataset: Dataset) -> int:
-    """Items per call that keep all exposed activations within a fixed memory."""
+    """Items per call that keep all exposed activations within a fixed memory.
+
+    Items of different lengths are taken one by one, in their order, so that it is known which were observed.
+    """
+    if find_rule(dataset) is not None:
+        return 1
     sample = next(iter(dataset.batches(1)))
     item_bytes = sum(array.nbytes for array in session.run(sample.feeds).values())
     return max(1, min(LARGEST_BATCH, ACTIVATION_BYTES // max(1, item_bytes)))

@@ -12,13 +12,15 @@ from assay.backends.table import load_backend
 from assay.core.errors import BackendUnavailable, RequestError
 from assay.core.fitness import Fitness
 from assay.core.precision import Precision
-from assay.core.session import Dataset
+from assay.core.session import Dataset, SelfLabelled
+from assay.core.tensor import Feeds
 from assay.data.cache import remember
 from assay.data.calibration_set import STATISTICS_FOLDER, is_set
 from assay.data.open import open_dataset
 from assay.measure.machine import describe_machine
 from assay.measure.tasks.table import find_metric, fit_task, load_task
 from assay.studies.calibrating import Calibrator, Pool
+from assay.studies.decoding import Speaker, find_speaker
 from assay.studies.judging import judge_study, refuse_unfit
 from assay.studies.original import Check, find_running
 from assay.studies.progress import Progress
@@ -28,8 +30,9 @@ from assay.studies.set_statistics import ObservedModel
 from assay.studies.showing import refuse_hopeless
 from assay.studies.split import split_items
 from assay.studies.store import StudyStore
-from assay.studies.subject import Subject, load_subject
+from assay.studies.subject import Subject, count_with, load_subject
 from assay.studies.thresholds import check_rule
+from assay.studies.traffic import Traffic, draw_traffic
 from assay.studies.workspace import Workspace
 
 REMEMBERED_BYTES = 512 << 20
@@ -69,6 +72,9 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
         model = ObservedModel(request.model.name, subject.prepared, reference, subject.fixed_batch)
         calibrator = Calibrator(model, pool, store, progress)
         fitness = judge_request(request, subject, model, calibrator, evaluation)
+    speaker = find_speaker(subject.signature, evaluation) if isinstance(task, SelfLabelled) else None
+    sample, traffic = find_calls(request, evaluation, speaker)
+    subject = count_with(subject, sample)
     return Workspace(
         request=request,
         progress=progress,
@@ -82,9 +88,23 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
         split=split,
         calibrator=calibrator,
         fitness=fitness,
-        sample=take_sample(evaluation, request.batch),
+        sample=sample,
         versions=find_versions(),
+        traffic=traffic,
+        speaker=speaker,
     )
+
+
+def find_calls(request: StudyRequest, evaluation: Dataset, speaker: Speaker | None) -> tuple[Feeds, Traffic | None]:
+    """What latency is measured with: one call, and the calls as they come where items differ in length.
+
+    A language model with a cache is timed at one step of generating, at the first context that is asked for.
+    """
+    step = None if speaker is None else speaker.make_step(request.generation.context, request.batch)
+    if step is not None:
+        return step, None
+    traffic = draw_traffic(evaluation, request.batch)
+    return (take_sample(evaluation, request.batch) if traffic is None else traffic.typical), traffic
 
 
 def choose_reference(

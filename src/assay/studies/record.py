@@ -29,7 +29,7 @@ class ModelProvenance:
         opset: of the default ONNX domain.
         parameters: number of weights.
         size_bytes: of the file and its external data.
-        macs: multiply-accumulates of one item.
+        macs: multiply-accumulates of one item; of one of the median length where items differ in length.
         inputs: one text per input, such as ``image float32 [batch, 3, 224, 224]``.
         outputs: one text per output.
     """

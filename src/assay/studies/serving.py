@@ -75,5 +75,5 @@ def serve_attempt(space: Workspace, attempt: Attempt, bound: Constraint) -> Serv
     job = RateJob(name_entry(space, attempt), bound, request.requirements.confidence, seconds, SEED)
     # One mark is all there is before the answer: the search itself may take its time.
     patience_s = request.trial_seconds + PATIENCE * seconds
-    reply = run_timing(job, space.sample, request.limits, patience_s, lambda _steps: None)
+    reply = run_timing(job, space.calls, request.limits, patience_s, lambda _steps: None)
     return reply if isinstance(reply, Culprit) else ServedRate(reply.rate, reply.rate_note)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx_ir as ir
 
-from assay.core.tensor import Signature, TensorSpec
+from assay.core.tensor import Feeds, Signature, TensorSpec
 from assay.decide.propose import ModelTraits
-from assay.graph.arithmetic import count_macs
+from assay.graph.arithmetic import count_macs, count_macs_at
 from assay.graph.ingest import load_model
 from assay.graph.prepare import prepare
+from assay.graph.quantize_products import list_products
 from assay.graph.quantize_tables import list_tables
 from assay.graph.repair import list_repairs
 from assay.graph.signature import describe_signature
 from assay.studies.files import hash_file
 from assay.studies.record import ModelProvenance
+from assay.studies.sample import count_feeds
 
 CONVOLUTIONS = {"Conv", "ConvTranspose"}
 TRANSFORMER_MARKS = {"LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization", "Attention"}
@@ -68,7 +70,26 @@ def find_traits(model: ir.Model) -> ModelTraits:
         has_attention_or_norms=bool(operators & TRANSFORMER_MARKS) or any(is_attention(node) for node in nodes),
         repairs=list_repairs(model),
         has_tables=bool(list_tables(model)),
+        has_products=holds_products(model),
     )
+
+
+def holds_products(model: ir.Model) -> bool:
+    """Whether weights of matrix products are half of the parameters or more, tables apart, as in transformers.
+
+    Not for convolutional networks, whose last layers may be large but take little of the time.
+    """
+    nodes = tuple(model.graph.all_nodes())
+    if any(node.op_type in CONVOLUTIONS for node in nodes) and not any(is_attention(node) for node in nodes):
+        return False
+    products, tables = list_products(model), list_tables(model)
+    sizes = {
+        str(name): int(value.const_value.size)
+        for name, value in model.graph.initializers.items()
+        if value.const_value is not None and value.const_value.dtype is ir.DataType.FLOAT
+    }
+    others = sum(size for name, size in sizes.items() if name not in products and name not in tables)
+    return bool(products) and sum(products.values()) >= others
 
 
 def is_attention(node: ir.Node) -> bool:
@@ -87,6 +108,25 @@ def find_fixed_batch(signature: Signature) -> int | None:
     return None
 
 
+def has_open_axes(signature: Signature) -> bool:
+    """Whether an input has an axis of open length besides that of the items: the data settle it."""
+    return any(not isinstance(axis, int) for spec in signature.inputs for axis in (spec.shape or ())[1:])
+
+
+def count_with(subject: Subject, sample: Feeds) -> Subject:
+    """The subject with its multiply-accumulates per item, where the lengths of items settle them.
+
+    Args:
+        subject: as loaded.
+        sample: a call of typical items.
+    """
+    if not has_open_axes(subject.signature):
+        return subject
+    size = count_feeds(sample)
+    macs = count_macs_at(subject.prepared, {name: array.shape for name, array in sample.items()})
+    return replace(subject, provenance=replace(subject.provenance, macs=round(sum(macs.values()) / size)))
+
+
 def load_subject(path: Path) -> Subject:
     """Read, check and prepare a model.
 
@@ -103,7 +143,7 @@ def load_subject(path: Path) -> Subject:
         opset=model.opset_imports.get("", 0),
         parameters=sum(v.const_value.size for v in model.graph.initializers.values() if v.const_value is not None),
         size_bytes=size_bytes,
-        macs=sum(count_macs(prepared).values()),
+        macs=0 if has_open_axes(signature) else sum(count_macs(prepared).values()),
         inputs=tuple(describe_spec(spec) for spec in signature.inputs),
         outputs=tuple(describe_spec(spec) for spec in signature.outputs),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.core.estimate import Estimate
 from assay.core.plan import Plan
@@ -25,6 +26,7 @@ from assay.measure.latency import (
 from assay.measure.memory import read_available_bytes
 from assay.measure.stability import FALSE_ALARMS, judge_stability
 from assay.measure.statistics.quantile import count_needed
+from assay.measure.traffic import describe_lengths, estimate_call_speedup, level_lengths
 from assay.studies.attempt import Attempt, check_reference, fail_attempt
 from assay.studies.isolation import Limits
 from assay.studies.serving import ServedRate, serve_attempts
@@ -144,7 +146,8 @@ def suffices(stored: Mapping[str, Timing], running: Sequence[Attempt], requireme
 def describe_anew(timing: Timing, requirements: Requirements, batch: int) -> Timing:
     """A stored timing with the percentiles that are asked for now."""
     calls = np.array(timing.samples_ms)
-    return replace(timing, latency=describe_calls(calls, batch, requirements.confidence, list_asked(requirements)))
+    latency = describe_calls(calls, batch, requirements.confidence, list_asked(requirements))
+    return replace(timing, latency=replace(latency, lengths=timing.latency.lengths))
 
 
 def list_timing_warnings(timings: Mapping[str, Timing], requirements: Requirements) -> tuple[str, ...]:
@@ -223,27 +226,67 @@ def time_group(
     memory = None if request.trial_memory is None else request.trial_memory * len(group)
     space.progress.start(f"timing {len(group)} artifacts in rounds", len(group) * (ROUNDS + FURTHER_STEPS))
     limits = Limits(request.trial_seconds, memory)
-    reply = run_timing(job, space.sample, limits, request.trial_seconds, space.progress.advance)
+    reply = run_timing(job, space.calls, limits, request.trial_seconds, space.progress.advance)
     space.progress.finish()
     if isinstance(reply, Culprit):
         return reply
     samples = {name: timed.samples for name, timed in reply.timed.items()}
+    readings = read_times(space, samples, reference.candidate.id, np.array(reply.order, np.int64))
     return {
         name: Timing(
-            latency=summarise(samples[name], request.batch, confidence, list_asked(requirements)),
+            latency=readings[name].latency,
             throughput=timed.throughput,
-            speedup=estimate_speedup(samples[reference.candidate.id], samples[name], confidence),
+            speedup=readings[name].speedup,
             cpu_seconds=estimate_cpu_seconds(samples[name], request.batch, confidence),
             samples_ms=keep_samples(samples[name]),
             energy=timed.energy,
             energy_note=timed.energy_note,
             stability=judge_stability(
-                samples[name].calls_ms, reply.interference, false_alarms=FALSE_ALARMS / len(group)
+                readings[name].levelled_ms, reply.interference, false_alarms=FALSE_ALARMS / len(group)
             ),
             wanted=wanted,
         )
         for name, timed in reply.timed.items()
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the times of an artifact say.
+
+    Attributes:
+        levelled_ms: ``[n]``, times from which it is judged whether the machine held still.
+    """
+
+    latency: Latency
+    speedup: Estimate
+    levelled_ms: NDArray[np.float64]
+
+
+def read_times(
+    space: Workspace, samples: Mapping[str, LatencySamples], reference: str, order: NDArray[np.int64]
+) -> Mapping[str, Reading]:
+    """Percentiles and speed-ups; where items differ in length, also apart for each length.
+
+    Args:
+        space: the study.
+        samples: of each artifact.
+        reference: name of the FP32 model.
+        order: which call each sample is of, where calls differ.
+    """
+    requirements, batch, traffic = space.request.requirements, space.request.batch, space.traffic
+    confidence, before = requirements.confidence, samples[reference]
+    found: dict[str, Reading] = {}
+    for name, own in samples.items():
+        latency = summarise(own, batch, confidence, list_asked(requirements))
+        if traffic is None:
+            found[name] = Reading(latency, estimate_speedup(before, own, confidence), own.calls_ms)
+            continue
+        lengths = traffic.measure(order)
+        parts = describe_lengths(before, own, lengths, traffic.shares, confidence)
+        speedup = estimate_call_speedup(before, own, confidence)
+        found[name] = Reading(replace(latency, lengths=parts), speedup, level_lengths(own, lengths))
+    return found
 
 
 def keep_samples(samples: LatencySamples) -> tuple[float, ...]:

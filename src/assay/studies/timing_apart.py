@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +45,13 @@ def name_entry(space: Workspace, attempt: Attempt) -> Entry:
 
 
 def run_timing(
-    job: TimingJob | RateJob, feeds: Feeds, limits: Limits, patience_s: float, on_step: Callable[[int], None]
+    job: TimingJob | RateJob, calls: Sequence[Feeds], limits: Limits, patience_s: float, on_step: Callable[[int], None]
 ) -> TimingReply | Culprit:
     """Time in a fresh process; an artifact that brings it down is named.
 
     Args:
         job: what to time; its feeds are filled in.
-        feeds: of every call.
+        calls: that are sent, in this order; one where all are alike.
         limits: of the process's memory.
         patience_s: how long one artifact may run without a new mark.
         on_step: is told of the steps done since the last time.
@@ -64,7 +64,8 @@ def run_timing(
         ask, answer, path = (Path(name, part) for part in ("job.json", "reply.json", "mark"))
         with store_errors(ask, "write"):
             arrays = Path(name, "feeds.npz")
-            np.savez(arrays, allow_pickle=False, **dict(feeds))
+            named = {f"{index}/{name}": array for index, feeds in enumerate(calls) for name, array in feeds.items()}
+            np.savez(arrays, allow_pickle=False, **named)
             ask.write_bytes(msgspec.json.encode(msgspec.structs.replace(job, feeds=str(arrays))))
         arguments = tuple(map(str, (ask, answer, path)))
         doing = Doing("timing", "being timed", RunFailed)

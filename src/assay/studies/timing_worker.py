@@ -21,13 +21,14 @@ from assay.core.requirements import Constraint
 from assay.core.session import Session
 from assay.core.stability import Interference
 from assay.core.target import ServingMode, Target
-from assay.core.tensor import Feeds
+from assay.core.tensor import Array, Feeds
 from assay.measure.energy import measure_energy
 from assay.measure.interference import watch_machine
 from assay.measure.latency import LatencySamples, measure_latency
 from assay.measure.meters import find_energy_meter
 from assay.measure.scenarios.find_rate import find_rate
-from assay.measure.throughput import measure_throughput
+from assay.measure.throughput import stream_load
+from assay.measure.traffic import measure_traffic
 from assay.studies.following import follow
 from assay.studies.marking import Marker
 from assay.studies.worker import write_reply
@@ -47,7 +48,7 @@ class TimingJob(msgspec.Struct, tag="timing", frozen=True):
     """Time artifacts in interleaved rounds, then the throughput of each.
 
     Attributes:
-        feeds: file of the arrays of every call.
+        feeds: file of the arrays of the calls.
         budget_s: of all rounds.
         needed: calls of each artifact that are wanted.
         throughput_s: of each artifact.
@@ -99,6 +100,7 @@ class TimingReply(msgspec.Struct, frozen=True):
     Attributes:
         timed: trial id -> what timing showed.
         interference: what else the machine did during the rounds.
+        order: which of the calls each sample is of, where they differ.
         rate: of a search for a rate; ``rate_note`` says why there is none.
         error: message and hint where a measurement failed, else empty.
         failed: a runtime did, and not the measuring itself.
@@ -108,14 +110,19 @@ class TimingReply(msgspec.Struct, frozen=True):
     interference: Interference | None = None
     rate: Estimate | None = None
     rate_note: str = ""
+    order: tuple[int, ...] = ()
     error: str = ""
     failed: bool = False
 
 
-def read_feeds(path: str) -> Feeds:
-    """The arrays of a call."""
+def read_calls(path: str) -> tuple[Feeds, ...]:
+    """The arrays of every call, in their order."""
+    calls: dict[str, dict[str, Array]] = {}
     with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        for member in archive.files:
+            index, _, name = member.partition("/")
+            calls.setdefault(index, {})[name] = archive[member]
+    return tuple(calls.values())
 
 
 def open_entry(entry: Entry, marker: Marker, mode: ServingMode = ServingMode.LATENCY) -> Session:
@@ -126,35 +133,56 @@ def open_entry(entry: Entry, marker: Marker, mode: ServingMode = ServingMode.LAT
 
 def time_entries(job: TimingJob, marker: Marker) -> TimingReply:
     """Time all artifacts of a job against each other, then each one alone."""
-    feeds = read_feeds(job.feeds)
+    calls = read_calls(job.feeds)
     with ExitStack() as stack:
         sessions = {entry.name: stack.enter_context(open_entry(entry, marker)) for entry in job.entries}
         with watch_machine() as watch:
-            samples = measure_latency(
-                sessions,
-                feeds,
-                budget_s=job.budget_s,
-                needed=job.needed,
-                on_visit=lambda name: marker.mark(TIMING, name),
-            )
+            samples, order = time_sessions(sessions, calls, job, marker)
     timed: dict[str, Timed] = {}
     for entry in job.entries:
-        throughput, energy, note = load_entry(entry, feeds, job, marker)
+        throughput, energy, note = load_entry(entry, calls, job, marker)
         found = samples[entry.name]
-        calls = tuple(tuple(row) for row in found.calls_ns.tolist())
-        timed[entry.name] = Timed(calls, tuple(found.cpu_ns.tolist()), throughput, energy, note)
-    return TimingReply(timed, watch.read())
+        walls = tuple(tuple(row) for row in found.calls_ns.tolist())
+        timed[entry.name] = Timed(walls, tuple(found.cpu_ns.tolist()), throughput, energy, note)
+    return TimingReply(timed, watch.read(), order=order)
 
 
-def load_entry(entry: Entry, feeds: Feeds, job: TimingJob, marker: Marker) -> tuple[Estimate, Estimate | None, str]:
+def time_sessions(
+    sessions: Mapping[str, Session], calls: tuple[Feeds, ...], job: TimingJob, marker: Marker
+) -> tuple[Mapping[str, LatencySamples], tuple[int, ...]]:
+    """Times of all sessions, and which call each is of where calls differ."""
+    if len(calls) == 1:
+        found = measure_latency(
+            sessions,
+            calls[0],
+            budget_s=job.budget_s,
+            needed=job.needed,
+            on_visit=lambda name: marker.mark(TIMING, name),
+        )
+        return found, ()
+    traffic = measure_traffic(
+        sessions,
+        calls,
+        budget_s=job.budget_s,
+        needed=job.needed,
+        on_visit=lambda name: marker.mark(TIMING, name),
+    )
+    return traffic.samples, tuple(traffic.order.reshape(-1).tolist())
+
+
+def load_entry(
+    entry: Entry, calls: tuple[Feeds, ...], job: TimingJob, marker: Marker
+) -> tuple[Estimate, Estimate | None, str]:
     """Throughput in the runtime's throughput mode, and energy per item or why there is none."""
     meter, note = find_energy_meter(entry.target.device)
     with open_entry(entry, marker, ServingMode.THROUGHPUT) as session:
         marker.mark(THROUGHPUT, entry.name)
-        throughput = measure_throughput(session, feeds, seconds=job.throughput_s, confidence=job.confidence)
+        throughput, _ = stream_load(session, calls, seconds=job.throughput_s, confidence=job.confidence)
         if meter is None:
             return throughput, None, note
-        energy = measure_energy(meter, session, feeds, seconds=job.throughput_s, confidence=job.confidence)
+        energy = measure_energy(
+            meter, session, calls[0], seconds=job.throughput_s, confidence=job.confidence, further=calls[1:]
+        )
         return throughput, energy, ""
 
 
@@ -164,7 +192,7 @@ def find_entry_rate(job: RateJob, marker: Marker) -> TimingReply:
         marker.mark(RATE, job.entry.name)
         found = find_rate(
             (session,),
-            (read_feeds(job.feeds),),
+            read_calls(job.feeds),
             job.bound,
             confidence=job.confidence,
             seconds=job.seconds,

@@ -12,11 +12,13 @@ from assay.core.target import ServingMode, Target
 from assay.core.tensor import Feeds
 from assay.studies.calibrating import Calibrator
 from assay.studies.cores import count_cores
+from assay.studies.decoding import Speaker
 from assay.studies.progress import Progress
 from assay.studies.request import StudyRequest
 from assay.studies.split import Split
 from assay.studies.store import StudyStore
 from assay.studies.subject import Subject
+from assay.studies.traffic import Traffic
 
 SCORING_BATCH = 32
 
@@ -32,8 +34,10 @@ class Workspace:
         split: which evaluation items are for searching and which for certifying, and in what order.
         calibrator: observes the activations; None where no plan needs them.
         fitness: of the calibration items; None where there are none.
-        sample: feeds of one call at the study's batch.
+        sample: feeds of one call at the study's batch; of the median length where items differ in it.
         versions: of Assay and what it stands on.
+        speaker: the language model with some of its tokens; None where the model is something else.
+        traffic: calls as they come, where items differ in length; None where any call is like another.
     """
 
     request: StudyRequest
@@ -50,6 +54,18 @@ class Workspace:
     fitness: Fitness | None
     sample: Feeds
     versions: Mapping[str, str]
+    traffic: Traffic | None = None
+    speaker: Speaker | None = None
+
+    @property
+    def calls(self) -> tuple[Feeds, ...]:
+        """What latency and throughput are measured with, in this order."""
+        return (self.sample,) if self.traffic is None else self.traffic.calls
+
+    @property
+    def held(self) -> bool:
+        """Whether what is timed is one step of a language model, whose cache stays in the runtime."""
+        return self.speaker is not None and self.speaker.decoder is not None
 
     def target(self, runtime: str, mode: ServingMode = ServingMode.LATENCY) -> Target:
         """The deployment that is measured."""
