@@ -29,6 +29,11 @@ class GenerationPlan:
     batches: tuple[int, ...] = ()
     seconds: float = DEFAULT_SECONDS
 
+    @property
+    def context(self) -> int:
+        """The context that latency and throughput of the study are about."""
+        return self.contexts[0]
+
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         if not self.contexts:

@@ -144,6 +144,32 @@ class Footprint:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldRun:
+    """How an artifact ran alone, one frame after another, in a process that is held to a device's limits.
+
+    Attributes:
+        frames: that it ran.
+        cores: that the process was held to.
+        peak_memory_bytes: highest resident set of the process, or what its control group was charged with at most; the
+            runtime and Python included.
+        limit_bytes: what the process was held to; None where it was not.
+        means: by which it was held, in words.
+        failure: what it did instead of running; empty where it ran.
+        fps: rate that nine of ten runs of consecutive frames keep, in frames/s; None where it was not asked for.
+        watts: mean power of machine or board while frames ran; None where it was not asked for.
+    """
+
+    frames: int
+    cores: int
+    peak_memory_bytes: int
+    limit_bytes: int | None = None
+    means: str = ""
+    failure: str = ""
+    fps: Estimate | None = None
+    watts: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything that was measured of an artifact.
 
@@ -159,6 +185,7 @@ class Evidence:
         served: items per second at which calls that arrive at random keep the latency constraint, its lower bound
             certified; None where it was not asked for or not found.
         served_note: why served is None, where it was asked for.
+        held: how it ran held to the limits of a device, where constraints ask for that.
         generation: of a language model, at each context and batch; latency, throughput and speed-up are then of one
             step at the first context, where it has a cache.
         thresholds: what counts as positive under this artifact; none where the task's own are kept.
@@ -178,6 +205,7 @@ class Evidence:
     retimed: bool = False
     served: Estimate | None = None
     served_note: str = ""
+    held: HeldRun | None = None
     generation: tuple[Generation, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
 

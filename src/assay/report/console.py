@@ -19,6 +19,7 @@ from assay.report.blames import list_explained
 from assay.report.certificates import CertifiedRow, list_certified
 from assay.report.charts.units import find_loss_unit
 from assay.report.flips import pick_galleries
+from assay.report.generation import HEADER, list_generated
 from assay.report.rows import Row, Standing, keep_measured, list_rows, list_warnings
 from assay.report.sample_plans import summarise_plan
 from assay.studies.record import StudyRecord
@@ -36,6 +37,8 @@ CERTIFICATE_STYLES = {
     CertificateStatus.OPEN: "yellow",
     CertificateStatus.UNTESTED: "dim",
 }
+NARROW_GENERATION = (0, 1, 2, 4, 7, 8)
+"""Number, variant, context, first token, decode and what it gains."""
 WORST_FLIPS = 3
 """Flips that a terminal shows of a trial."""
 WORST_GROUPS = 3
@@ -65,6 +68,7 @@ def print_study(record: StudyRecord, console: Console, explanations: Sequence[Ex
     for row in rows:
         console.print(Text(f"{row.number:>2} {row.title}", STANDING_STYLES[row.standing]))
         console.print(Padding(Text(row.reason), (0, 0, 0, 3)))
+    _print_generation(rows, console)
     _print_certificates(record, rows, console)
     for explained in list_explained(rows, explanations):
         console.print()
@@ -76,6 +80,22 @@ def print_study(record: StudyRecord, console: Console, explanations: Sequence[Ex
         chain = " > ".join((record.decision.chosen, *record.decision.fallbacks))
         console.print()
         console.print(Text.assemble(("chain: ", "bold"), chain))
+
+
+def _print_generation(rows: tuple[Row, ...], console: Console) -> None:
+    """How the variants of a language model generate; a narrow terminal gets what is asked most."""
+    lines = list_generated(rows)
+    if not lines:
+        return
+    chosen = range(len(HEADER)) if console.width >= WIDE_COLUMNS else NARROW_GENERATION
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place in chosen:
+        title = HEADER[place] if place != 1 else "generating"
+        table.add_column(title, justify="left" if place == 1 else "right", overflow="fold")
+    for line in lines:
+        table.add_row(*(line.short[place] for place in chosen))
+    console.print()
+    console.print(table)
 
 
 def _print_certificates(record: StudyRecord, rows: tuple[Row, ...], console: Console) -> None:

@@ -25,6 +25,7 @@ from assay.report.certificate_document import (
 )
 from assay.report.costs import estimate_carbon, estimate_cost
 from assay.report.explanation_document import ExplanationDocument, FaultDocument, show_explanation, show_fault
+from assay.report.generation import GenerationDocument, show_generation
 from assay.report.mixed_plans import MixedSearchDocument, show_mixed
 from assay.studies.record import StudyRecord
 
@@ -141,6 +142,7 @@ class TrialDocument(msgspec.Struct, frozen=True):
     cost_per_million: EstimateDocument | None = None
     carbon_g_per_million: EstimateDocument | None = None
     faults: tuple[FaultDocument, ...] = ()
+    generation: tuple[GenerationDocument, ...] = ()
 
 
 class PriceDocument(msgspec.Struct, frozen=True):
@@ -283,6 +285,7 @@ def _show_trial(trial: Trial, reasons: Mapping[str, str], requirements: Requirem
         served_note=evidence.served_note,
         cost_per_million=_show_known(estimate_cost(requirements, evidence)),
         carbon_g_per_million=_show_known(estimate_carbon(requirements, evidence)),
+        generation=show_generation(evidence.generation),
     )
 
 

@@ -31,6 +31,7 @@ from assay.report.costs import estimate_cost, pick_columns
 from assay.report.fitness import BADGES as FITNESS_BADGES
 from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
 from assay.report.flips import pick_galleries
+from assay.report.generation import HEADER, explain_generated, list_generated
 from assay.report.mixed_plans import list_mixed
 from assay.report.percentiles import list_asked
 from assay.report.rows import MeasuredRow, Row, keep_measured, list_rows, list_warnings
@@ -85,6 +86,7 @@ def render_html(record: StudyRecord, explanations: Sequence[Explanation] = ()) -
             galleries=pick_galleries(record, rows),
             explained=_explain(rows, explanations),
             mixed=list_mixed(record, rows),
+            **_generate(record, rows),
             provenance=(
                 ("Request", facts.request_facts(record)),
                 ("Model", facts.model_facts(record)),
@@ -94,6 +96,16 @@ def render_html(record: StudyRecord, explanations: Sequence[Explanation] = ()) -
             ),
         )
     )
+
+
+def _generate(record: StudyRecord, rows: Sequence[Row]) -> dict[str, object]:
+    """What the page says of how a language model generates."""
+    lines = list_generated(rows)
+    return {
+        "generated": lines,
+        "generated_header": HEADER,
+        "generated_sentence": explain_generated(record, lines),
+    }
 
 
 def _explain(rows: Sequence[Row], explanations: Sequence[Explanation]) -> tuple[tuple[Explained, Chart], ...]:

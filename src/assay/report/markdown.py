@@ -15,6 +15,7 @@ from assay.report.charts.units import find_loss_unit
 from assay.report.facts import Facts, data_facts, machine_facts, model_facts, request_facts, version_facts
 from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
 from assay.report.flips import Gallery, pick_galleries
+from assay.report.generation import HEADER, explain_generated, list_generated
 from assay.report.mixed_plans import MixedRow, MixedTable, list_mixed
 from assay.report.percentiles import list_asked
 from assay.report.rows import Row, keep_measured, list_rows, list_warnings
@@ -36,6 +37,7 @@ def render_markdown(record: StudyRecord, explanations: Sequence[Explanation] = (
         *_chain(record, rows),
         "## Trials",
         _tabulate_trials(record, rows),
+        *_generate(record, rows),
         "## Reasons",
         "\n".join(f"{row.number}. {escape(row.title)}: {escape(row.reason)}" for row in rows),
         *_slice(record),
@@ -90,6 +92,14 @@ def _describe_certificate(row: CertifiedRow) -> tuple[str, ...]:
         row.method,
         row.certificate.reason or cells.NOTHING,
     )
+
+
+def _generate(record: StudyRecord, rows: Sequence[Row]) -> Iterable[str]:
+    """How the variants of a language model generate."""
+    lines = list_generated(rows)
+    if not lines:
+        return ()
+    return ("## Generation", escape(explain_generated(record, lines)), _tabulate(HEADER, [line.line for line in lines]))
 
 
 def _slice(record: StudyRecord) -> Iterable[str]:
