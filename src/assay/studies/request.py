@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from assay.core.errors import RequestError
+from assay.core.generation import DEFAULT_CONTEXT, GenerationPlan
 from assay.core.mixing import MixedBudget
-from assay.core.precision import Precision, RangeMethod, Repair
+from assay.core.precision import STANDARD_PRECISIONS, Precision, RangeMethod, Repair
 from assay.core.requirements import Requirements
 from assay.core.task_settings import TaskSettings
 from assay.core.threshold import ThresholdRule
@@ -31,7 +32,8 @@ class StudyRequest:
     Attributes:
         model: the ONNX file.
         output: the study's folder.
-        calibration: items that INT8 ranges are solved from; None where no INT8 is wanted.
+        calibration: items that INT8 ranges are solved from; without them INT8 is tried where matrix products hold most
+            of the model, with weights that need none.
         evaluation: labelled items that quality is measured on.
         runtimes: names in the table of backends, in order of preference.
         precisions: formats to try; FP32 is always measured, as the reference.
@@ -49,6 +51,7 @@ class StudyRequest:
         trial_seconds: what gives no answer for longer, building or running, fails its trial.
         trial_memory: bytes that the process of a trial may take; None for a safe share of what is free.
         mixed: what the search over mixed plans may take.
+        generation: where a language model's generation is measured.
         settings: how the task reads the model's outputs.
         threshold: what counts as positive; the task's own where None.
         tuning_items: evaluation items that thresholds are tuned on, at least; they are search items, too. None for
@@ -62,7 +65,7 @@ class StudyRequest:
     requirements: Requirements
     calibration: DataSource | None = None
     runtimes: tuple[str, ...] = DEFAULT_RUNTIMES
-    precisions: tuple[Precision, ...] = tuple(Precision)
+    precisions: tuple[Precision, ...] = STANDARD_PRECISIONS
     ranges: tuple[RangeMethod, ...] = DEFAULT_RANGES
     batch: int = 1
     threads: int = 1
@@ -76,6 +79,7 @@ class StudyRequest:
     trial_seconds: float = 600.0
     trial_memory: int | None = None
     mixed: MixedBudget = field(default_factory=MixedBudget)
+    generation: GenerationPlan = field(default_factory=GenerationPlan)
     title: str = ""
     settings: TaskSettings = field(default_factory=TaskSettings)
     threshold: ThresholdRule | None = None
@@ -109,9 +113,6 @@ class StudyRequest:
             raise RequestError("no runtime is named", "name one or more, such as --runtimes onnxruntime,openvino")
         if len(set(self.runtimes)) < len(self.runtimes):
             raise RequestError(f"a runtime is named twice: {', '.join(self.runtimes)}", "name each once")
-        if Precision.INT8 in self.precisions and self.calibration is None:
-            hint = "give --calibration, or leave int8 out of --precisions"
-            raise RequestError("INT8 needs calibration data and none is named", hint)
 
     @property
     def limits(self) -> Limits:
@@ -146,5 +147,6 @@ class StudyRequest:
             self.latency_seconds,
             *(() if self.settings == TaskSettings() else (self.settings,)),
             *(() if self.tuning_items is None else (self.tuning_items,)),
+            *(() if self.generation.context == DEFAULT_CONTEXT else (self.generation.context,)),
         )
         return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
