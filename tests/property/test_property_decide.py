@@ -14,8 +14,9 @@ from assay.core.plan import Candidate, Plan
 from assay.core.precision import Placement, Precision, RangeMethod
 from assay.core.requirements import Bounded, Constraint, Objective, Requirements, Tolerance, ToleranceKind
 from assay.core.trial import Evidence, Trial, TrialStatus
-from assay.decide.assess import Verdict, assess, is_model_itself
+from assay.decide.assess import assess, is_model_itself
 from assay.decide.conclude import conclude
+from assay.decide.finding import Verdict
 from assay.decide.propose import Capabilities, ModelTraits, Screened, propose
 
 RUNTIMES = ("onnxruntime", "openvino", "reference")
@@ -32,6 +33,9 @@ LIMITS = {
     Bounded.THROUGHPUT: (50.0, 5000.0),
     Bounded.MEMORY: (5e7, 2e8),
     Bounded.SIZE: (1e6, 5e6),
+    Bounded.FPS: (10.0, 60.0),
+    Bounded.WATTS: (1.0, 60.0),
+    Bounded.ENERGY: (1e-3, 1.0),
 }
 
 

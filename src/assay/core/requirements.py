@@ -107,11 +107,14 @@ class Bounded(StrEnum):
     THROUGHPUT = "throughput"
     MEMORY = "memory"
     SIZE = "size"
+    FPS = "fps"
+    WATTS = "watts"
+    ENERGY = "energy"
 
     @property
     def at_most(self) -> bool:
-        """The bound is an upper one; throughput alone has a lower one."""
-        return self is not Bounded.THROUGHPUT
+        """The bound is an upper one; throughput and the rate of frames have a lower one."""
+        return self not in {Bounded.THROUGHPUT, Bounded.FPS}
 
     @property
     def quantile(self) -> float | None:
@@ -128,6 +131,9 @@ UNITS = {
     Bounded.THROUGHPUT: {"/s": 1.0, "items/s": 1.0, "": 1.0},
     Bounded.MEMORY: {"B": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "kB": 1e3, "MB": 1e6, "GB": 1e9},
     Bounded.SIZE: {"B": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "kB": 1e3, "MB": 1e6, "GB": 1e9},
+    Bounded.FPS: {"": 1.0, "fps": 1.0, "/s": 1.0},
+    Bounded.WATTS: {"": 1.0, "W": 1.0, "mW": 1e-3},
+    Bounded.ENERGY: {"J": 1.0, "mJ": 1e-3},
 }
 
 
@@ -136,7 +142,7 @@ class Constraint:
     """A bound that the chosen artifact must keep.
 
     Attributes:
-        limit: in ms (latency), items/s (throughput) or bytes (memory, size).
+        limit: in ms (latency), items/s (throughput), bytes (memory, size), frames/s, W or J per item.
         text: as the user wrote it.
         confidence: one-sided confidence that the bound is kept with; that of the requirements where None.
     """
@@ -145,6 +151,11 @@ class Constraint:
     limit: float
     text: str
     confidence: float | None = None
+
+    @property
+    def is_sampled(self) -> bool:
+        """The quantity is measured with an interval, not counted."""
+        return self.quantity not in {Bounded.MEMORY, Bounded.SIZE}
 
     @classmethod
     def parse(cls, text: str) -> Constraint:

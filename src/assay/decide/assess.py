@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from assay.core.certificate import Certificate, CertificateStatus
 from assay.core.estimate import Estimate
@@ -12,18 +11,12 @@ from assay.core.precision import Precision
 from assay.core.requirements import Bounded, Constraint, Requirements
 from assay.core.trial import Evidence, Quality, Trial
 from assay.decide import words
+from assay.decide.device import DEVICE_BOUNDS, judge_device
+from assay.decide.finding import Finding, Verdict, judge_bytes
 from assay.decide.resolve import count_items_without_flips, is_right_or_wrong
 
 NEGLIGIBLE_SHARE = 0.005
 """Share of the arithmetic in another format below which FP32 still counts as FP32."""
-
-
-class Verdict(StrEnum):
-    """Answer of one gate."""
-
-    MEETS = "meets"
-    FAILS = "fails"
-    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +40,6 @@ class Loss:
         if self.upper <= self.margin:
             return Verdict.MEETS
         return Verdict.FAILS if self.lower > self.margin else Verdict.UNDECIDED
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one requirement says of a trial.
-
-    Attributes:
-        words: with the measured numbers and the limit.
-        excess: measured over limit where it fails or is undecided; 1 where it meets the requirement.
-    """
-
-    verdict: Verdict
-    words: str
-    excess: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +189,10 @@ def _find_caveat(requirements: Requirements, quality: Quality, loss: Loss) -> st
 def _judge_constraint(constraint: Constraint, evidence: Evidence) -> Finding:
     """One constraint, held against the bound of the interval that counts."""
     quantity = constraint.quantity
-    if quantity is Bounded.MEMORY:
-        return _judge_size(constraint, "peak memory", evidence.footprint.peak_memory_bytes)
+    if quantity in DEVICE_BOUNDS:
+        return judge_device(constraint, evidence)
     if quantity is Bounded.SIZE:
-        return _judge_size(constraint, "size", evidence.footprint.size_bytes)
+        return judge_bytes(constraint, "size", evidence.footprint.size_bytes)
     if quantity is Bounded.THROUGHPUT:
         return judge_throughput(constraint, evidence.throughput)
     quantile = quantity.quantile
@@ -222,16 +201,6 @@ def _judge_constraint(constraint: Constraint, evidence: Evidence) -> Finding:
         text = f"{quantity} was not measured at the confidence of '{constraint.text}'"
         return Finding(Verdict.UNDECIDED, text, math.inf)
     return judge_percentile(constraint, quantile, estimate)
-
-
-def _judge_size(constraint: Constraint, name: str, measured: int) -> Finding:
-    """Memory and size are counted, not sampled: they have no interval."""
-    meets = measured <= constraint.limit
-    relation = "keeps" if meets else "misses"
-    text = f"{name} {words.format_bytes(measured)} {relation} '{constraint.text}'"
-    if meets:
-        return Finding(Verdict.MEETS, text)
-    return Finding(Verdict.FAILS, text, _ratio(measured, constraint.limit))
 
 
 def judge_percentile(constraint: Constraint, quantile: float, estimate: Estimate) -> Finding:

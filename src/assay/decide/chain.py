@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from assay.core.precision import Precision
-from assay.decide.assess import Assessment, Verdict, is_model_itself
+from assay.decide.assess import Assessment, is_model_itself
 from assay.decide.field import Field
+from assay.decide.finding import Verdict
 
 HALF_BITS = 16
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from assay.core.errors import MeasurementError
 from assay.core.requirements import Requirements
 from assay.core.trial import Trial
-from assay.decide.assess import Assessment, Verdict, assess
+from assay.decide.assess import Assessment, assess
+from assay.decide.finding import Verdict
 from assay.decide.front import find_front
 from assay.decide.objective import cost_of, tell_apart
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from assay.core.decision import DecisionStatus
 from assay.core.trial import Quality
-from assay.decide.assess import Assessment, Verdict, is_model_itself
+from assay.decide.assess import Assessment, is_model_itself
 from assay.decide.field import Field
+from assay.decide.finding import Verdict
 
 ItemPlanner = Callable[[Quality, float, float], int | None]
 """From a quality, a margin and a confidence to the items that would settle it, or None."""

@@ -8,8 +8,9 @@ from assay.core.certificate import CertificateStatus
 from assay.core.decision import DecisionStatus
 from assay.core.trial import Trial, TrialStatus
 from assay.decide import words
-from assay.decide.assess import Assessment, Verdict
+from assay.decide.assess import Assessment
 from assay.decide.field import Field, count_flips
+from assay.decide.finding import Verdict
 from assay.decide.objective import SUPERLATIVES, compare_costs, describe_cost, near_words
 from assay.decide.outcome import Outcome
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from assay.core.requirements import Requirements
 from assay.core.trial import Trial
 from assay.decide import words
-from assay.decide.assess import Assessment, Verdict, describe_loss, is_model_itself
+from assay.decide.assess import Assessment, describe_loss, is_model_itself
 from assay.decide.field import Field, count_flips
+from assay.decide.finding import Verdict
 from assay.decide.objective import describe_cost
 
 EQUAL_RISK = 0.25

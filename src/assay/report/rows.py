@@ -10,7 +10,8 @@ from assay.core.certificate import CertificateStatus
 from assay.core.decision import Decision
 from assay.core.requirements import Objective, Requirements
 from assay.core.trial import Evidence, Trial
-from assay.decide.assess import Loss, Verdict, assess
+from assay.decide.assess import Loss, assess
+from assay.decide.finding import Verdict
 from assay.decide.objective import cost_of
 from assay.decide.words import describe_form
 from assay.report.slices import describe_guilty

@@ -17,7 +17,8 @@ from assay.core.requirements import LEAST_CONFIDENCE, Bounded, Constraint
 from assay.core.session import Session
 from assay.core.target import ServingMode
 from assay.core.tensor import Feeds
-from assay.decide.assess import Finding, Verdict, judge_percentile, judge_throughput
+from assay.decide.assess import judge_percentile, judge_throughput
+from assay.decide.finding import Finding, Verdict
 from assay.measure.energy import measure_energy
 from assay.measure.machine import count_usable_cores
 from assay.measure.meters import find_energy_meter

@@ -12,7 +12,8 @@ from assay.core.estimate import Estimate
 from assay.core.price import Price, cost_per_million
 from assay.core.requirements import Constraint, Objective, Requirements, Tolerance
 from assay.core.trial import Evidence, Percentile
-from assay.decide.assess import Verdict, _judge_constraint
+from assay.decide.assess import _judge_constraint
+from assay.decide.finding import Verdict
 from assay.decide.objective import compare_costs, cost_of, describe_cost, tell_apart
 
 COST = Requirements(Tolerance.parse("top1: 1pp"), Objective.COST, price_per_hour=3.6, currency="EUR")

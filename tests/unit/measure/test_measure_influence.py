@@ -10,7 +10,8 @@ from trial_samples import make_requirements, make_trial
 from assay.core.errors import MeasurementError, RequestError
 from assay.core.precision import Precision
 from assay.core.session import Scores
-from assay.decide.assess import Verdict, assess
+from assay.decide.assess import assess
+from assay.decide.finding import Verdict
 from assay.measure.functionals.table import load_functional
 from assay.measure.statistics.influence import INFLUENCE, bound_above, bound_mean_above
 from assay.measure.statistics.paired import compare

@@ -18,7 +18,7 @@ from assay.core.requirements import Constraint
 from assay.core.stability import Stability, Symptom, SymptomKind
 from assay.core.target import Target
 from assay.core.tensor import TensorSpec
-from assay.decide.assess import Finding, Verdict
+from assay.decide.finding import Finding, Verdict
 from assay.measure.scenarios.outcome import Driver, Outcome, Scenario
 from assay.studies.load_target import LoadTarget, draw, find_target, make_queries
 from assay.studies.loading import LoadRequest, LoadStatus, conclude, explain_cores, run_load

@@ -7,7 +7,7 @@ import math
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from assay.decide import words
-from assay.decide.assess import Verdict
+from assay.decide.finding import Verdict
 from assay.report.charts.canvas import Canvas, Chart, Sheet, draw_chart
 from assay.report.charts.ink import PRECISION_INKS, PRECISION_MARKERS, Ink
 from assay.report.charts.scales import MINUS, find_window, format_tick
