@@ -7,8 +7,9 @@ from assay.core.precision import Precision
 from assay.core.requirements import Objective
 from assay.core.trial import Quality
 from assay.decide import words
-from assay.decide.assess import Assessment, Verdict, is_model_itself
+from assay.decide.assess import Assessment, is_model_itself
 from assay.decide.field import Field
+from assay.decide.finding import Verdict
 from assay.decide.objective import SUPERLATIVES, describe_cost
 from assay.decide.outcome import Outcome
 
