@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from assay.core.decision import DecisionStatus
 from assay.core.precision import Precision
-from assay.core.requirements import Objective
+from assay.core.requirements import Objective, ToleranceKind
 from assay.core.trial import Quality
 from assay.decide import words
 from assay.decide.assess import Assessment, is_model_itself
@@ -35,9 +35,10 @@ def _phrase_reduced(field: Field, outcome: Outcome) -> str:
         text += (
             f" and {words.format_loss(quality, loss.point)} {preposition} {quality.metric} "
             f"({_bound(quality, loss.upper)}, {words.format_count(quality.n)} items), "
-            f"within the tolerated {words.format_metric(quality, loss.margin)}"
+            f"within the tolerated {words.format_metric(quality, loss.margin)}{_relate(field, quality)}"
+            f"{_mention_thresholds(field, chosen)}"
         )
-    return f"{text}{_mention_contender(field, outcome)}."
+    return f"{text}{_keep_constraints(field, chosen)}{_mention_contender(field, outcome)}."
 
 
 def _phrase_whole(field: Field, outcome: Outcome) -> str:
@@ -47,9 +48,49 @@ def _phrase_whole(field: Field, outcome: Outcome) -> str:
     if not chosen.trial.reference:
         start += f" and {_speed(field, chosen)}"
     reduced = field.by_cost(a for a in field.assessments if a.trial.candidate.plan.precision is not Precision.FP32)
+    kept = _keep_constraints(field, chosen)
     if not reduced:
-        return f"{start}: no reduced precision could be measured here."
-    return f"{start}: no reduced precision pays here, since {_why_not(field, chosen, reduced[0])}."
+        return f"{start}: no reduced precision could be measured here{kept}."
+    return f"{start}: no reduced precision pays here, since {_why_not(field, chosen, reduced[0])}{kept}."
+
+
+def _relate(field: Field, quality: Quality) -> str:
+    """What a relative tolerance is a share of."""
+    tolerance = field.requirements.tolerance
+    if tolerance.kind is not ToleranceKind.RELATIVE:
+        return ""
+    return f" ({tolerance.amount * 100:g}% of FP32's {words.format_significant(quality.reference)})"
+
+
+def _mention_thresholds(field: Field, chosen: Assessment) -> str:
+    """The thresholds that go with the statement, where each variant has its own."""
+    mine, theirs = chosen.evidence.thresholds, field.reference.evidence.thresholds
+    if not any(one.items for one in mine):
+        return ""
+    if len(mine) == 1 and len(theirs) == 1:
+        said = (words.format_significant(one.value) for one in (mine[0], theirs[0]))
+        return ", each at its own threshold ({} and FP32's {})".format(*said)
+    return f", each at its own {words.format_count(len(mine))} thresholds"
+
+
+def _keep_constraints(field: Field, chosen: Assessment) -> str:
+    """How the chosen one keeps the constraints, and with what confidence everything that is said of it holds at once.
+
+    Each statement is false with its own probability at most, so that one of them is with their sum at most
+    (Bonferroni), however they depend on each other.
+    """
+    if not chosen.constraints:
+        return ""
+    text = "".join(f"; {finding.words}" for finding in chosen.constraints)
+    sure = [c.confidence or field.requirements.confidence for c in field.requirements.constraints if c.is_sampled]
+    if chosen.loss is not None and not is_model_itself(chosen.trial):
+        sure.append(field.requirements.confidence)
+    together = 1 - sum(1 - one for one in sure)
+    if len(sure) < 2 or together <= 0:  # noqa: PLR2004 - one statement has its own confidence
+        return text
+    count = "both" if len(sure) == 2 else f"all {len(sure)}"  # noqa: PLR2004 - the word for two
+    confidence = words.format_confidence(round(together, 6))
+    return f"{text}; {count} statements together hold with at least {confidence} confidence"
 
 
 def _why_not(field: Field, chosen: Assessment, rival: Assessment) -> str:

@@ -13,6 +13,7 @@ from assay.core.requirements import SliceRule, Tolerance, ToleranceKind
 from assay.core.session import Metric, Scores
 from assay.core.trial import Quality
 from assay.measure.statistics.ending import finish, finish_relative, is_hopeless
+from assay.measure.statistics.influence import bound_excess
 from assay.measure.statistics.losses import pair_scores, reference_scores
 from assay.measure.statistics.paired import compare
 from assay.measure.statistics.power import count_least_items
@@ -120,7 +121,7 @@ def find_margin(question: Question, reference: Scores) -> tuple[float, float]:
     """Tolerated loss, and the confidence that is left for the one test of the loss.
 
     A relative tolerance is a share of a value that is itself measured: its lower bound is taken, and pays with a
-    small part of the error rate.
+    small part of the error rate. A functional has no such bound: what its loss exceeds the share by is bounded at once.
     """
     if not question.is_relative or question.metric.functional:
         return question.tolerance.margin(0.0), question.confidence
@@ -153,8 +154,13 @@ def _certify_once(question: Question, draw: Draw, available: int) -> Certified:
     reference, variant = draw(available)
     margin, confidence = find_margin(question, reference)
     quality = compare(question.metric, reference, variant, confidence)
-    if question.metric.functional:
+    if question.metric.functional and question.is_relative:
         margin = question.tolerance.margin(quality.reference)
+        low, high = bound_excess(question.metric, reference, variant, question.tolerance.amount, confidence)
+        low, high = margin + low, margin + high
+        if quality.higher_is_better:
+            low, high = 0.0 - high, 0.0 - low
+        quality = replace(quality, low=low, high=high)
     quality = replace(quality, confidence=question.confidence)
     loss, low, high = losses_of(quality)
     certificate = Certificate(

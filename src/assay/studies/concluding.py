@@ -25,6 +25,7 @@ from assay.studies.scoring import count_nonfinite, read_scores, read_stored
 from assay.studies.showing import collect_flips, pick_shown, plan_record
 from assay.studies.thresholds import describe_thresholds
 from assay.studies.timing import Timing, list_timing_warnings
+from assay.studies.traffic import state_lengths
 from assay.studies.workspace import Workspace
 
 
@@ -65,6 +66,7 @@ def conclude_study(
         flips=collect_flips(space, trials, base, shown),
         sequential=request.sequential,
         threshold=request.threshold,
+        lengths=None if space.traffic is None else state_lengths(space.evaluation, space.traffic),
     )
 
 
@@ -118,10 +120,13 @@ def finish_trial(space: Workspace, trial: Trial, certified: Certified | None) ->
 
 
 def describe_reference(space: Workspace, trial: Trial) -> Trial:
-    """The reference with its metric over every item that it was scored on."""
+    """The reference with its metric over every item that it was scored on, without those that flatter a tuned one."""
     if not trial.reference or trial.evidence is None:
         return trial
     scores = read_scores(space, trial.candidate)
+    rule = space.request.threshold
+    if rule is not None and rule.is_tuned and len(scores) > space.split.search:
+        scores = scores.select(slice(space.split.search, len(scores)))
     try:
         quality = compare(space.metric, scores, scores, space.request.requirements.confidence)
     except MeasurementError:
@@ -161,6 +166,7 @@ def make_trial(space: Workspace, attempt: Attempt, timing: Timing | None, refere
         energy_note=timing.energy_note,
         served=timing.served,
         served_note=timing.served_note,
+        generation=timing.generation,
         thresholds=describe_thresholds(space, read_stored(space, candidate)),
     )
     return Trial(

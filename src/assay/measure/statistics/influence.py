@@ -54,19 +54,9 @@ def compare_functional(metric: Metric, reference: Scores, variant: Scores, confi
         RequestError: the record was not kept, or a library is missing.
         MeasurementError: the items are too few for the functional, or not the same.
     """
-    functional = load_functional(metric.functional)
-    before, after = (_read_records(metric, scores) for scores in (reference, variant))
-    if before.shape != after.shape:
-        raise MeasurementError(f"{before.shape} records of the reference cannot be paired with {after.shape}")
-    functional.check(before)
+    functional, before, after = _read_pair(metric, reference, variant)
     old, new = functional.value(before), functional.value(after)
-    changes = functional.influence(after) - functional.influence(before)
-    worst = max(functional.worst(before), functional.worst(after)) * len(changes) / len(before)
-    high = float(bound_above(np.array(new - old), changes, np.array(worst), confidence))
-    low = -float(bound_above(np.array(old - new), -changes, np.array(worst), confidence))
-    if isinstance(functional, Biased):
-        shift = functional.debiased(after) - functional.debiased(before) - (new - old)
-        low, high = low + min(shift, 0.0), high + max(shift, 0.0)
+    low, high, changes = _bound_combination(functional, before, after, 1.0, confidence)
     fell, rose = _count_flips(functional, before, after, changes)
     lost, won = (fell, rose) if metric.higher_is_better or functional.right(before) is not None else (rose, fell)
     agrees = (reference.predictions == variant.predictions) & (reference.predictions >= 0)
@@ -86,6 +76,67 @@ def compare_functional(metric: Metric, reference: Scores, variant: Scores, confi
         method=JACKKNIFE if functional.groups else INFLUENCE,
         asymptotic=True,
     )
+
+
+def bound_excess(
+    metric: Metric, reference: Scores, variant: Scores, amount: float, confidence: float
+) -> tuple[float, float]:
+    """Bounds of the loss beyond a share of the reference's value, which is itself measured on the same items.
+
+    The loss may be at most ``amount |reference|``; what exceeds that is a difference of the variant and a multiple of
+    the reference, whose influence is the same combination of both influences. So what is not known of the reference,
+    and how it goes together with the loss, is counted in.
+
+    Args:
+        metric: with a ``functional`` and a ``record``.
+        reference: of the FP32 model.
+        variant: of the same items in the same order.
+        amount: tolerated share of the reference, in (0, 1).
+        confidence: one-sided, of each bound.
+
+    Returns:
+        Lower and upper bound of the excess, in the metric's own unit; at most 0 where the tolerance is kept.
+
+    Raises:
+        RequestError: the record was not kept, or a library is missing.
+        MeasurementError: the items are too few for the functional, or not the same.
+    """
+    functional, before, after = _read_pair(metric, reference, variant)
+    sign = 1.0 if functional.value(before) >= 0 else -1.0
+    kept = 1 - amount * sign if metric.higher_is_better else 1 + amount * sign
+    low, high, _ = _bound_combination(functional, before, after, kept, confidence)
+    return (-high, -low) if metric.higher_is_better else (low, high)
+
+
+def _read_pair(metric: Metric, reference: Scores, variant: Scores) -> tuple[Functional, Records, Records]:
+    """The metric's functional and the records of both, checked.
+
+    Raises:
+        RequestError: the record was not kept, or a library is missing.
+        MeasurementError: the items are too few for the functional, or not the same.
+    """
+    functional = load_functional(metric.functional)
+    before, after = (_read_records(metric, scores) for scores in (reference, variant))
+    if before.shape != after.shape:
+        raise MeasurementError(f"{before.shape} records of the reference cannot be paired with {after.shape}")
+    functional.check(before)
+    return functional, before, after
+
+
+def _bound_combination(
+    functional: Functional, before: Records, after: Records, kept: float, confidence: float
+) -> tuple[float, float, NDArray[np.float64]]:
+    """Bounds of ``variant - kept * reference``, and the items' differences of influence."""
+    old, new = functional.value(before), functional.value(after)
+    changes = functional.influence(after) - kept * functional.influence(before)
+    worst = max(1.0, kept) * max(functional.worst(before), functional.worst(after)) * len(changes) / len(before)
+    difference = new - kept * old
+    high = float(bound_above(np.array(difference), changes, np.array(worst), confidence))
+    low = -float(bound_above(np.array(-difference), -changes, np.array(worst), confidence))
+    if isinstance(functional, Biased):
+        shift = functional.debiased(after) - kept * functional.debiased(before) - difference
+        low, high = low + min(shift, 0.0), high + max(shift, 0.0)
+    return low, high, changes
 
 
 def describe_functional(metric: Metric, reference: Scores, variant: Scores, confidence: float) -> Quality:
