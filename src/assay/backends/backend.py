@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from assay.core.plan import IntegerDialect, Plan
+from assay.core.plan import IntegerDialect, Plan, WeightScheme
 from assay.core.precision import CastStyle, Precision
 from assay.core.session import Session
 from assay.core.target import Target
@@ -91,4 +91,18 @@ class Backend(Protocol):
 
     def versions(self) -> Mapping[str, str]:
         """Name -> version of every tool that shapes an artifact."""
+        ...
+
+
+@runtime_checkable
+class WeightBackend(Protocol):
+    """A runtime that gains from weights which are quantized without calibration; not every one has to."""
+
+    def weight_schemes(self, precision: Precision, target: Target) -> tuple[WeightScheme, ...]:
+        """Schemes that it executes faster than floats on the target, the one expected fastest first.
+
+        Args:
+            precision: of the weights, INT8 or INT4; for others the answer is empty.
+            target: device and threads.
+        """
         ...

@@ -107,7 +107,7 @@ class Plan:
     @property
     def quantizes(self) -> bool:
         """Whether it has integers of any kind."""
-        return self.scheme is not None or self.weights is not None
+        return self.precision in {Precision.INT8, Precision.INT4}
 
     @property
     def name(self) -> str:

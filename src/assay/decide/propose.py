@@ -10,10 +10,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from assay.core.plan import Candidate, IntegerDialect, Plan, Scheme
+from assay.core.plan import Candidate, IntegerDialect, Plan, Scheme, WeightScheme
 from assay.core.precision import CastStyle, Placement, Precision, RangeMethod, Repair
 
 HALF_PRECISIONS = (Precision.FP16, Precision.BF16)
+WEIGHT_PRECISIONS = (Precision.INT8, Precision.INT4)
 MOST_MENDS = 3
 """Times that guilty nodes are taken out of a form: a fault may hide another one behind it."""
 STANDARD_REPAIRS = (Repair.BIAS,)
@@ -29,12 +30,14 @@ class Capabilities:
         dialects: INT8 graphs that it runs as integers, the one expected fastest first.
         rests: formats for what an INT8 plan leaves in floats, the one expected fastest first.
         casts: how it wants FP16 and BF16 plans written; typed where it does not say.
+        weights: of INT8 and INT4, schemes without calibration that it executes, the one expected fastest first.
     """
 
     name: str
     dialects: tuple[IntegerDialect, ...] = ()
     rests: tuple[Precision, ...] = (Precision.FP32,)
     casts: Mapping[Precision, CastStyle] = field(default_factory=dict)
+    weights: Mapping[Precision, tuple[WeightScheme, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,15 @@ class ModelTraits:
             Batch norms do not count: they fold into the convolution before them.
         repairs: those that can change the model at all, and that the user allows, in the order of the enumeration.
         has_tables: at least one embedding table is large enough to be stored in integers.
+        has_products: constant weights of matrix products hold most parameters, as in transformers and perceptrons, so
+            that storing them in integers is worth trying.
     """
 
     has_convolutions: bool
     has_attention_or_norms: bool = False
     repairs: tuple[Repair, ...] = ()
     has_tables: bool = False
+    has_products: bool = False
 
     @property
     def standard_repairs(self) -> tuple[Repair, ...]:
@@ -94,10 +100,12 @@ def propose(
 ) -> tuple[Candidate, ...]:
     """Candidates to try next, in a fixed order; empty when nothing remains.
 
-    The first round has, for each runtime, FP32, FP16, BF16, and INT8 in every dialect with the rest that is expected
-    fastest. Later rounds take each runtime's fastest INT8 form and vary the range method and the rest, and, where it
-    is the fastest of all runtimes, the placement, until nothing new follows; where that form strains the tolerance,
-    all repairs together are tried on it. A form with broken outputs is tried again with the guilty nodes in floats.
+    The first round has, for each runtime, FP32, FP16, BF16, weights in integers where they are most of the model, and
+    INT8 in every dialect, each with the rest that is expected fastest. Later rounds take each runtime's fastest INT8
+    form and vary the range method and the rest, and, where it is the fastest of all runtimes, the placement, until
+    nothing new follows; where that form strains the tolerance, all repairs together are tried on it. Of weights in
+    integers the fastest form gets the other rests. A form with broken outputs is tried again with the guilty nodes in
+    floats.
 
     Args:
         capabilities: one per runtime, in the order of the trials.
@@ -115,6 +123,8 @@ def propose(
     if fresh:
         return fresh
     later = [candidate for screened in tried for candidate in _mended(screened, tried)]
+    if not hurried:
+        later += [candidate for runtime in capabilities for candidate in _vary_weights(runtime, allowed, tried)]
     if not ranges or Precision.INT8 not in allowed:
         return _unseen(later, known)
     fastest = _fastest(tried)
@@ -144,6 +154,8 @@ def _opening(
         if precision in allowed and (precision in runtime.rests or not hurried):
             cast = runtime.casts.get(precision, CastStyle.TYPED)
             yield Candidate(runtime.name, Plan(precision, cast=cast))
+    if traits.has_products:
+        yield from _open_weights(runtime, traits, allowed)
     if Precision.INT8 not in allowed or not ranges:
         return
     rest = next((rest for rest in runtime.rests if rest in allowed), Precision.FP32)
@@ -151,6 +163,40 @@ def _opening(
         for placement in traits.placements:
             scheme = Scheme(dialect, placement, _preferred(ranges), traits.standard_repairs, traits.has_tables)
             yield Candidate(runtime.name, Plan(Precision.INT8, rest=rest, scheme=scheme))
+
+
+def _open_weights(runtime: Capabilities, traits: ModelTraits, allowed: frozenset[Precision]) -> Iterator[Candidate]:
+    """Every scheme of one runtime that stores weights in integers, with the rest that is expected fastest."""
+    rest = next((rest for rest in runtime.rests if rest in allowed), Precision.FP32)
+    for precision in WEIGHT_PRECISIONS:
+        for scheme in runtime.weights.get(precision, ()) if precision in allowed else ():
+            tables = replace(scheme, tables=traits.has_tables)
+            yield Candidate(runtime.name, Plan(precision, rest=rest, weights=tables))
+
+
+def _vary_weights(
+    runtime: Capabilities, allowed: frozenset[Precision], tried: Sequence[Screened]
+) -> Iterator[Candidate]:
+    """The fastest form of one runtime with weights of a precision, with other rests and with tables in floats."""
+    for precision in WEIGHT_PRECISIONS:
+        ran = [
+            (one.latency_ms, one.candidate.id, one.candidate)
+            for one in tried
+            if one.candidate.runtime == runtime.name
+            and one.candidate.plan.precision is precision
+            and one.latency_ms is not None
+            and math.isfinite(one.latency_ms)
+            and not one.candidate.plan.overrides
+        ]
+        start = min((one for one in ran if one[2].plan.weights is not None), default=None)
+        if start is None:
+            continue
+        plan = start[2].plan
+        for rest in runtime.rests:
+            if rest in allowed:
+                yield Candidate(runtime.name, replace(plan, rest=rest))
+        if plan.weights is not None and plan.weights.tables:
+            yield Candidate(runtime.name, replace(plan, weights=replace(plan.weights, tables=False)))
 
 
 def _preferred(ranges: Sequence[RangeMethod]) -> RangeMethod:

@@ -24,12 +24,12 @@ from assay.core.errors import UnsupportedPlan
 from assay.core.plan import WeightScheme
 from assay.core.precision import Precision, RangeMethod, WeightStyle
 from assay.core.tensor import Array
-from assay.graph.naming import Namer
 from assay.graph.convert_opset import convert_model
+from assay.graph.naming import Namer
 from assay.graph.quantize import BLOCKED_OPSET, OLDEST_OPSET, drop_unused_initializers
 from assay.graph.quantize_roles import is_quantized, read_constant
 from assay.graph.quantize_tables import encode_rows, quantize_tables
-from assay.graph.quantize_weights import store_initializer, take_factor
+from assay.graph.quantize_weights import PRODUCTS, store_initializer, take_factor
 from assay.graph.scales import REDUCED_CODES, SMALLEST_SCALE, encode_blocks, encode_weight
 
 LEAST_ELEMENTS = 1 << 12
@@ -57,9 +57,7 @@ class Product:
     last: bool
 
 
-def list_products(
-    model: ir.Model, keep: Collection[str] = (), least_elements: int = LEAST_ELEMENTS
-) -> dict[str, int]:
+def list_products(model: ir.Model, keep: Collection[str] = (), least_elements: int = LEAST_ELEMENTS) -> dict[str, int]:
     """Names of the initializers that ``quantize_products`` would store in integers -> their elements.
 
     Args:
@@ -118,7 +116,7 @@ def find_products(graph: ir.Graph, keep: Collection[str], least_elements: int) -
     for node in graph:
         if node.domain not in {"", "ai.onnx"} or node.name in keep or is_quantized(node):
             continue
-        if node.op_type not in {"MatMul", "Gemm"} or (node.op_type == "Gemm" and node.attributes.get_int("transA", 0)):
+        if node.op_type not in PRODUCTS or bool(node.attributes.get_int("transA", 0)):
             continue
         weight, values = node.inputs[1], read_constant(node.inputs[1])
         if weight is None or values is None or values.ndim != MATRIX or values.size < least_elements:

@@ -121,6 +121,8 @@ def realise_plan(space: Workspace, plan: Plan) -> ir.Model:
         UnsupportedPlan: the model cannot be brought into the plan's form.
         BackendError: the runtime cannot observe the model.
     """
+    if plan.weights is not None:
+        return realise(space.subject.prepared, plan)
     if space.calibrator is None:
         if plan.scheme is not None:
             raise UnsupportedPlan("INT8 needs calibration data", "give --calibration")

@@ -46,7 +46,7 @@ def find_flags(
         nonfinite: output values that are NaN or infinite.
         quality: on the items of the certificate; None where there is none.
     """
-    flags = [*_compare_formats(asked, audit.shares())]
+    flags = [*_compare_formats(asked, audit)]
     if nonfinite:
         flags.append(f"{nonfinite} output values are NaN or infinite")
     if quality is not None and quality.n and quality.value == 0 and quality.reference > 0:
@@ -54,8 +54,9 @@ def find_flags(
     return tuple(flags)
 
 
-def _compare_formats(asked: Mapping[Precision, float], shares: Mapping[Precision, float]) -> Iterator[str]:
-    """What was asked for and did not run so; nothing where nothing multiplies."""
+def _compare_formats(asked: Mapping[Precision, float], audit: ExecutionAudit) -> Iterator[str]:
+    """What was asked for and did not run so, nor is stored so; nothing where nothing multiplies."""
+    shares, stored = audit.shares(), audit.stored_shares()
     if not any(shares.values()):
         return
     if set(asked) == {Precision.FP32}:
@@ -64,7 +65,8 @@ def _compare_formats(asked: Mapping[Precision, float], shares: Mapping[Precision
         return
     ran = max(shares, key=lambda precision: shares[precision])
     for precision, share in asked.items():
-        if share > NOTICEABLE and shares[precision] < MOSTLY * share:
+        held = shares.get(precision, 0.0) + stored.get(precision, 0.0)
+        if share > NOTICEABLE and held < MOSTLY * share:
             part = "" if len(asked) == 1 else f" in {share:.0%} of the arithmetic"
-            told = f"only {shares[precision]:.0%} ran so: {shares[ran]:.0%} ran in {ran}"
+            told = f"only {held:.0%} ran so: {shares[ran]:.0%} ran in {ran}"
             yield f"asked for {precision}{part}, but {told}"

@@ -7,22 +7,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from assay.backends.backend import WeightBackend
+from assay.core.errors import RequestError
 from assay.core.mixing import MixedSearch
 from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
 from assay.core.trial import Trial, TrialStatus
 from assay.decide.mixed import STRAINED
-from assay.decide.propose import Capabilities, Screened, propose
+from assay.decide.propose import WEIGHT_PRECISIONS, Capabilities, Screened, propose
 from assay.measure.certification import losses_of
 from assay.studies.asked import keep_request
 from assay.studies.attempt import Attempt, attempt_candidate, check_reference, is_whole, read_attempt
 from assay.studies.certifying import compare_search
 from assay.studies.concluding import conclude_study, find_reference
+from assay.studies.generating import add_generation, measure_generation
 from assay.studies.guarding import guard_attempt, list_guilty
 from assay.studies.mixing import search_mixed
 from assay.studies.opening import open_workspace
 from assay.studies.positives import refuse_few_positives
 from assay.studies.progress import Progress
+from assay.studies.quick_times import list_quick_times
 from assay.studies.record import StudyRecord
 from assay.studies.request import StudyRequest
 from assay.studies.store import locked
@@ -43,6 +47,7 @@ def run_study(request: StudyRequest, progress: Progress) -> StudyRecord:
     started = time.monotonic()
     with locked(request.output):
         space = open_workspace(request, progress)
+        check_calibration(space)
         keep_request(space.store, request)
         known = find_finished(space)
         if known is not None:
@@ -51,6 +56,7 @@ def run_study(request: StudyRequest, progress: Progress) -> StudyRecord:
             return known
         tried, searches = try_and_search(space)
         attempts, timings = time_attempts(space, tried)
+        timings = add_generation(timings, measure_generation(space, attempts))
         created = datetime.now(UTC).isoformat(timespec="seconds")
         record = conclude_study(space, attempts, timings, created, time.monotonic() - started)
         record = replace(record, mixed_budget=request.mixed, mixed=searches)
@@ -81,6 +87,20 @@ def is_settled(space: Workspace, trial: Trial) -> bool:
         return True
     stored = read_attempt(space, trial.candidate)
     return stored is not None and is_whole(space, stored)
+
+
+def check_calibration(space: Workspace) -> None:
+    """Refuse a study of INT8 that neither has calibration data nor a model whose weights alone are worth quantizing.
+
+    Raises:
+        RequestError: INT8 is asked for and cannot be tried.
+    """
+    if Precision.INT8 not in space.request.precisions or space.request.calibration is not None:
+        return
+    if not space.subject.traits.has_products:
+        hint = "give --calibration, or leave int8 out of --precisions"
+        raise RequestError("INT8 needs calibration data for this model and none is named", hint)
+    space.progress.say("no calibration data is named: INT8 is tried without, by weights and by ranges of every call")
 
 
 class Trier:
@@ -143,7 +163,7 @@ def try_candidates(space: Workspace, attempts: list[Attempt], *, hurried: bool) 
         capabilities,
         traits,
         request.precisions,
-        request.ranges,
+        request.ranges if space.calibrator is not None else (),
         [screen(space, attempt, attempts) for attempt in attempts],
         hurried=hurried,
     ):
@@ -165,6 +185,11 @@ def describe_runtime(space: Workspace, name: str) -> Capabilities:
         dialects=backend.dialects(target),
         rests=usable_rests(backend.rests(target), space.request.precisions),
         casts={precision: backend.cast_style(precision, target) for precision in HALF_PRECISIONS},
+        weights={
+            precision: backend.weight_schemes(precision, target)
+            for precision in WEIGHT_PRECISIONS
+            if isinstance(backend, WeightBackend) and precision in space.request.precisions
+        },
     )
 
 
@@ -177,9 +202,10 @@ def screen(space: Workspace, attempt: Attempt, attempts: Sequence[Attempt]) -> S
     """What the proposer is told of an attempt."""
     if attempt.faults:
         return Screened(attempt.candidate, None, guilty=list_guilty(space, attempt))
+    latency_ms = list_quick_times(attempts).get(attempt.candidate.id)
     if attempt.probe is None or attempt.candidate.plan.scheme is None:
-        return Screened(attempt.candidate, attempt.probe.quick_ms if attempt.probe else None)
-    return Screened(attempt.candidate, attempt.probe.quick_ms, is_strained(space, attempt, find_reference(attempts)))
+        return Screened(attempt.candidate, latency_ms)
+    return Screened(attempt.candidate, latency_ms, is_strained(space, attempt, find_reference(attempts)))
 
 
 def is_strained(space: Workspace, attempt: Attempt, reference: Attempt) -> bool:

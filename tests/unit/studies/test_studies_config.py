@@ -121,7 +121,6 @@ def test_an_objective_of_a_flag_replaces_the_files(tmp_path: Path) -> None:
         ({"latency_seconds": 0.0}, "latency_seconds"),
         ({"trial_memory": "lots"}, "lots"),
         ({"trial_memory": "1MiB"}, "trial_memory"),
-        ({"calibration": None}, "INT8 needs calibration"),
         ({"evaluation": None}, "evaluation"),
         ({"model": None}, "model"),
         ({"task": None}, "task"),

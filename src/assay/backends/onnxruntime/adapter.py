@@ -13,8 +13,9 @@ from assay.backends.model_files import MODEL_FILE, copy_model
 from assay.backends.onnxruntime.capabilities import ELEMENT_TYPES, machine_saturates, make_dialect, refuse_reason
 from assay.backends.onnxruntime.options import PROVIDERS, Settings, find_provider, read_settings, write_settings
 from assay.backends.onnxruntime.session import OnnxRuntimeSession
+from assay.backends.onnxruntime.stored_weights import list_weight_schemes, refuse_scheme
 from assay.core.errors import BackendUnavailable, UnsupportedPlan
-from assay.core.plan import IntegerDialect, Plan
+from assay.core.plan import IntegerDialect, Plan, WeightScheme
 from assay.core.precision import CastStyle, Precision
 from assay.core.session import Session
 from assay.core.target import Target
@@ -48,6 +49,11 @@ class OnnxRuntimeBackend:
         find_provider(target.device)
         return (make_dialect(saturates=machine_saturates()),)
 
+    def weight_schemes(self, precision: Precision, target: Target) -> tuple[WeightScheme, ...]:
+        """Activations quantized in every call; and weights that MatMulNBits multiplies by rounded groups of them."""
+        find_provider(target.device)
+        return list_weight_schemes(precision)
+
     def cast_style(self, precision: Precision, target: Target) -> CastStyle:
         """Graphs that are typed themselves."""
         del precision, target
@@ -64,20 +70,16 @@ class OnnxRuntimeBackend:
             find_provider(target.device)
         except BackendUnavailable as err:
             return Support(supported=False, reason=str(err))
+        reason = self._refuse_form(plan, target) or _refuse_floats(plan, target)
+        return Support(supported=not reason, reason=reason)
+
+    def _refuse_form(self, plan: Plan, target: Target) -> str:
+        """Why a plan is not written as the runtime wants it; empty where it is."""
         if plan.cast is CastStyle.HINT:
-            return Support(supported=False, reason="ONNX Runtime takes 16-bit floats as typed graphs, not as a hint")
-        if plan.precision is Precision.INT8 and plan.rest not in self.rests(target):
-            reason = f"ONNX Runtime would run the {plan.rest} rest of an INT8 plan in fp32 between casts"
-            return Support(supported=False, reason=reason)
-        for precision in {plan.precision, *(kept for _, kept in plan.overrides)} & {Precision.FP16, Precision.BF16}:
-            refused = refuse_reason(precision, target.device)
-            if refused:
-                return Support(supported=False, reason=f"ONNX Runtime has no {precision} kernels: {refused}")
-        for node, kept in plan.overrides:
-            if plan.precision is Precision.INT8 and kept in ELEMENT_TYPES:
-                reason = f"node {node!r} is to run in {kept}, which ONNX Runtime would run in fp32 between casts"
-                return Support(supported=False, reason=reason)
-        return Support(supported=True)
+            return "ONNX Runtime takes 16-bit floats as typed graphs, not as a hint"
+        if plan.quantizes and plan.rest not in self.rests(target):
+            return f"ONNX Runtime would run the {plan.rest} rest of an INT8 plan in fp32 between casts"
+        return refuse_scheme(plan) if plan.precision is Precision.INT4 or plan.weights is not None else ""
 
     def build(self, model: Path, into: Path, plan: Plan, target: Target) -> None:
         """Copy the model with its external data, and prove that it loads.
@@ -92,8 +94,8 @@ class OnnxRuntimeBackend:
         if not support.supported:
             raise UnsupportedPlan(support.reason, "choose another precision or runtime")
         copy_model(model, into)
-        quantized = plan.precision is Precision.INT8
-        write_settings(msgspec.structs.replace(self._settings, quantized=quantized), into)
+        group = 0 if plan.weights is None else plan.weights.group
+        write_settings(msgspec.structs.replace(self._settings, quantized=plan.quantizes, group=group), into)
         self.open(into, target).close()
 
     def open(self, built: Path, target: Target) -> Session:
@@ -109,3 +111,16 @@ class OnnxRuntimeBackend:
     def versions(self) -> Mapping[str, str]:
         """ONNX Runtime's version."""
         return {"onnxruntime": ort.__version__}
+
+
+def _refuse_floats(plan: Plan, target: Target) -> str:
+    """Why a 16-bit float of the plan cannot be computed in; empty where it can, or there is none."""
+    for precision in {plan.precision, *(kept for _, kept in plan.overrides)} & {Precision.FP16, Precision.BF16}:
+        refused = refuse_reason(precision, target.device)
+        if refused:
+            return f"ONNX Runtime has no {precision} kernels: {refused}"
+    kept = [(node, kept) for node, kept in plan.overrides if plan.quantizes and kept in ELEMENT_TYPES]
+    told = (
+        f"node {node!r} is to run in {kept}, which ONNX Runtime would run in fp32 between casts" for node, kept in kept
+    )
+    return next(told, "")

@@ -16,7 +16,7 @@ import onnxruntime as ort
 
 from assay.backends.onnx_macs import Shape, count_node_macs, pair_shapes
 from assay.backends.onnxruntime.errors import VENDOR_ERRORS, to_run_error
-from assay.backends.onnxruntime.options import find_provider
+from assay.backends.onnxruntime.options import INTEGER_ACCURACY, find_provider
 from assay.core.audit import ExecutionAudit, NodeExecution
 from assay.core.precision import Precision
 from assay.core.tensor import Feeds
@@ -37,8 +37,9 @@ PRECISIONS = {
 }
 """ONNX Runtime's element type -> format; everything else (indices, doubles) counts as FP32."""
 
-INTEGER_ACCURACY = 4
-"""``accuracy_level`` at which MatMulNBits quantizes its input and multiplies integers."""
+STORED = {8: Precision.INT8, 4: Precision.INT4}
+"""Bits of a weight of MatMulNBits -> format that it lies in."""
+DEFAULT_BITS = 4
 
 EVENT_SUFFIX = "_kernel_time"
 
@@ -114,7 +115,16 @@ def _read_event(name: str, arguments: Mapping[str, Any], node: onnx.NodeProto, k
     kind = _product_type(node, inputs, known) if macs else next((kind for kind, _ in outputs), "")
     domain = f"{node.domain}." if node.domain not in {"", "ai.onnx"} else ""
     kernel = f"{arguments.get('provider', '')}:{domain}{node.op_type}"
-    return NodeExecution(name, node.op_type, PRECISIONS.get(kind, Precision.FP32), kernel, macs)
+    precision = PRECISIONS.get(kind, Precision.FP32)
+    stored = STORED.get(_read_bits(node))
+    return NodeExecution(name, node.op_type, precision, kernel, macs, None if stored is precision else stored)
+
+
+def _read_bits(node: onnx.NodeProto) -> int:
+    """Bits of a stored weight, of the operators that unpack theirs; 0 for others."""
+    if node.op_type != "MatMulNBits":
+        return 0
+    return next((int(attribute.i) for attribute in node.attribute if attribute.name == "bits"), DEFAULT_BITS)
 
 
 def _product_type(node: onnx.NodeProto, inputs: list[tuple[str, Shape]], known: _Tensors) -> str:

@@ -21,6 +21,9 @@ integer rewrites and gets in their way: a MatMul with an Add behind it becomes a
 an integer result to run on integers, where the MatMul alone does not. WeightBiasQuantization rounds the weights of
 layers that the plan keeps in floats, to one scale for the whole tensor, wherever pairs stand on both sides of them."""
 
+FLOAT_ACCURACY, INTEGER_ACCURACY = 1, 4
+"""``accuracy_level`` at which MatMulNBits multiplies floats, and that at which it rounds its input to integers."""
+
 PROVIDERS = {"cpu": "CPUExecutionProvider"}
 """Device kind -> execution provider. A further device is one entry here and its dialects in ``capabilities``."""
 
@@ -33,12 +36,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         optimise: let ONNX Runtime rewrite the graph; off gives the exact semantics of every node.
         quantized: the graph has quantize/dequantize pairs that are to become integer operators.
         integers: let pairs become integer operators at all; off computes them in floats as they stand.
+        group: activations that MatMulNBits rounds by one scale where they meet weights stored in integers; 0 for none.
     """
 
     schema: int = SCHEMA
     optimise: bool = True
     quantized: bool = False
     integers: bool = True
+    group: int = 0
 
 
 def write_settings(settings: Settings, folder: Path) -> None:
@@ -90,6 +95,10 @@ def make_options(target: Target, settings: Settings) -> ort.SessionOptions:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if settings.quantized:
         options.add_session_config_entry("optimization.disable_specified_optimizers", UNWANTED_REWRITES)
+    level = INTEGER_ACCURACY if settings.group else FLOAT_ACCURACY
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", str(level))
+    if settings.group:
+        options.add_session_config_entry("session.qdq_matmulnbits_block_size", str(settings.group))
     if not settings.integers:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     if not settings.optimise:

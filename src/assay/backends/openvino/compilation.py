@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,21 @@ HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16", Precision.FP16: "f16"}
 Shape = tuple[int, ...]
 
 
-def compile_properties(target: Target, compute: Precision | None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """What OpenVINO is asked to compute in.
+
+    Attributes:
+        precision: of floats; None leaves it to OpenVINO.
+        group: neighbouring activations that are rounded to 8 bits by one scale where they meet weights stored in
+            integers, 0 for none; None leaves it to OpenVINO, which rounds in groups of 32 (2026.4, on a CPU).
+    """
+
+    precision: Precision | None
+    group: int | None = None
+
+
+def compile_properties(target: Target, compute: Compute) -> dict[str, Any]:
     """Properties of ``compile_model`` for a target.
 
     One stream for latency; as many as OpenVINO finds best for throughput. Threads are not pinned: the pinned
@@ -28,8 +43,10 @@ def compile_properties(target: Target, compute: Precision | None) -> dict[str, A
     the time to load is honest.
     """
     properties: dict[str, Any] = {}
-    if compute is not None:
-        properties["INFERENCE_PRECISION_HINT"] = HINTS[compute]
+    if compute.precision is not None:
+        properties["INFERENCE_PRECISION_HINT"] = HINTS[compute.precision]
+    if compute.group is not None:
+        properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = compute.group
     if target.mode is ServingMode.LATENCY:
         properties |= {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
     else:
@@ -52,7 +69,7 @@ def read_model(path: Path) -> Any:  # noqa: ANN401 - the vendor's object has no 
 def compile_model(
     model: Any,  # noqa: ANN401 - as above
     target: Target,
-    compute: Precision | None,
+    compute: Compute,
     *,
     counting: bool = False,
 ) -> Engine:
@@ -61,7 +78,7 @@ def compile_model(
     Args:
         model: in OpenVINO's form.
         target: as ``compile_properties``.
-        compute: format that OpenVINO is asked to compute in.
+        compute: formats that OpenVINO is asked to compute in.
         counting: with performance counters, which take time themselves.
 
     Raises:
@@ -123,7 +140,7 @@ def reshape_model(model: Any, order: Sequence[int], shapes: Sequence[Shape]) -> 
 def compile_static(
     model: Any,  # noqa: ANN401 - as above
     target: Target,
-    compute: Precision | None,
+    compute: Compute,
     order: Sequence[int],
     shapes: Sequence[Shape],
 ) -> Engine | None:

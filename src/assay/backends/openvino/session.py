@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from assay.backends.feeds import explain_mismatch
 from assay.backends.openvino.arithmetic import find_products
 from assay.backends.openvino.audit import audit_execution
 from assay.backends.openvino.compilation import (
+    Compute,
     Shape,
     compile_model,
     compile_static,
@@ -57,7 +58,7 @@ class OpenVinoSession:
     def __init__(self, folder: Path, target: Target) -> None:
         settings = read_settings(folder)
         self._signature = Signature(settings.inputs, settings.outputs)
-        self._compute, self._renamed = settings.compute, settings.renamed
+        self._compute, self._renamed = Compute(settings.compute, settings.group), settings.renamed
         self._path = folder / MODEL_FILE
         self._target = target
         self._module = load_openvino()
@@ -108,6 +109,22 @@ class OpenVinoSession:
         arrays, engine = self._accept(feeds)
         with mapped_errors(RunFailed, f"OpenVINO failed while running {self._path}"):
             return self._name_outputs(engine.lend(self._wrap(arrays)))
+
+    def bind(self, feeds: Feeds) -> Callable[[], None]:
+        """A call to make again and again with these feeds, whose inputs and outputs stay where they are.
+
+        Raises:
+            RunFailed: as ``run``.
+        """
+        arrays, engine = self._accept(feeds)
+        with mapped_errors(RunFailed, f"OpenVINO cannot take what {self._path} is fed"):
+            tensors = self._wrap(arrays)
+
+        def run() -> None:
+            with mapped_errors(RunFailed, f"OpenVINO failed while running {self._path}"):
+                engine.repeat(tensors)
+
+        return run
 
     def stream(self, batches: Iterable[Feeds]) -> Iterator[Outputs]:
         """Outputs of many calls in the order of the calls; in throughput mode several are under way at once.

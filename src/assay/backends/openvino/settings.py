@@ -24,6 +24,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         outputs: as the ONNX model names them, in its order.
         compute: format that OpenVINO is asked to compute in; None leaves it to OpenVINO, whose default
             on a CPU with BF16 is BF16 and not FP32.
+        group: activations that it rounds by one scale where they meet weights stored in integers, 0 for none; None
+            leaves it to OpenVINO.
         renamed: operators that are not called after their ONNX node, with its name; others are.
     """
 
@@ -31,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     compute: Precision | None
+    group: int | None = None
     renamed: tuple[tuple[str, str], ...] = ()
 
 
