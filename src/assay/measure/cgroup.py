@@ -74,6 +74,17 @@ def read_memory_room(root: Path) -> int | None:
     return min(rooms) if rooms else None
 
 
+def find_memory_parents(root: Path) -> Iterator[Path]:
+    """Groups of version 2, from this process's own upwards, whose children may have a limit of memory.
+
+    Args:
+        root: of the file system that ``proc`` and ``sys`` stand in.
+    """
+    for folder in _folders(root, "memory"):
+        if "memory" in _read(folder / "cgroup.subtree_control").split():
+            yield folder
+
+
 def _folders(root: Path, controller: str) -> Iterator[Path]:
     """Folders of the groups that this process is in, from its own up to the top, for both versions."""
     for line in _read(root / "proc/self/cgroup").splitlines():
