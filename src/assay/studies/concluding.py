@@ -166,6 +166,7 @@ def make_trial(space: Workspace, attempt: Attempt, timing: Timing | None, refere
         energy_note=timing.energy_note,
         served=timing.served,
         served_note=timing.served_note,
+        held=timing.held,
         generation=timing.generation,
         thresholds=describe_thresholds(space, read_stored(space, candidate)),
     )

@@ -21,6 +21,7 @@ from assay.measure.machine import describe_machine
 from assay.measure.tasks.table import find_metric, fit_task, load_task
 from assay.studies.calibrating import Calibrator, Pool
 from assay.studies.decoding import Speaker, find_speaker
+from assay.studies.holding import check_device
 from assay.studies.judging import judge_study, refuse_unfit
 from assay.studies.original import Check, find_running
 from assay.studies.progress import Progress
@@ -51,6 +52,7 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     progress.start("reading the model and the data", None)
     subject = load_subject(request.model)
     check_batch(request, subject)
+    check_device(request)
     task = load_task(request.task, request.requirements.tolerance.metric)
     task = fit_task(task, request.settings, subject.signature)
     metric = find_metric(task, request.requirements.tolerance.metric)

@@ -13,7 +13,7 @@ from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.requirements import Requirements
 from assay.core.stability import Stability, Symptom, SymptomKind
-from assay.core.trial import Latency, TrialStatus
+from assay.core.trial import HeldRun, Latency, TrialStatus
 from assay.measure.interference import find_interference
 from assay.measure.latency import (
     ROUNDS,
@@ -28,6 +28,7 @@ from assay.measure.stability import FALSE_ALARMS, judge_stability
 from assay.measure.statistics.quantile import count_needed
 from assay.measure.traffic import describe_lengths, estimate_call_speedup, level_lengths
 from assay.studies.attempt import Attempt, check_reference, fail_attempt
+from assay.studies.holding import hold_attempts
 from assay.studies.isolation import Limits
 from assay.studies.serving import ServedRate, serve_attempts
 from assay.studies.timing_apart import Culprit, name_entry, run_timing
@@ -53,6 +54,7 @@ class Timing:
         samples_ms: every timed call.
         stability: whether the machine held still; None where it was timed before that was judged.
         wanted: calls that the percentiles asked for need.
+        held: how it ran held to the limits of a device; None where not asked for.
         served: items per second that keep the latency constraint; None where not asked for, or ``served_note``.
         energy: joules per item, None where the machine cannot tell; ``energy_note`` says why.
     """
@@ -68,6 +70,7 @@ class Timing:
     wanted: int = 0
     served: Estimate | None = None
     served_note: str = ""
+    held: HeldRun | None = None
 
 
 def time_attempts(space: Workspace, attempts: Sequence[Attempt]) -> tuple[tuple[Attempt, ...], Mapping[str, Timing]]:
@@ -100,10 +103,11 @@ def time_running(space: Workspace, running: Sequence[Attempt]) -> Mapping[str, T
     rates = serve_attempts(space, running)
     if isinstance(rates, Culprit):
         return rates
+    held = hold_attempts(space, running)
     stored = space.store.read("timings", dict[str, Timing])
     if stored is not None and suffices(stored, running, requirements):
         anew = {name: describe_anew(timing, requirements, batch) for name, timing in stored.items()}
-        return add_rates(anew, rates)
+        return add_held(add_rates(anew, rates), held)
     reference = next(a for a in running if a.candidate.plan == Plan(Precision.FP32))
     groups = tuple(group_by_memory(running, reference))
     timings: dict[str, Timing] = {}
@@ -113,7 +117,12 @@ def time_running(space: Workspace, running: Sequence[Attempt]) -> Mapping[str, T
             return found
         timings = {**found, **timings}
     space.store.write("timings", timings)
-    return add_rates(timings, rates)
+    return add_held(add_rates(timings, rates), held)
+
+
+def add_held(timings: Mapping[str, Timing], held: Mapping[str, HeldRun]) -> Mapping[str, Timing]:
+    """Timings with the runs under a device's limits, where those were asked for."""
+    return {name: replace(timing, held=held.get(name)) for name, timing in timings.items()}
 
 
 def add_rates(timings: Mapping[str, Timing], rates: Mapping[str, ServedRate]) -> Mapping[str, Timing]:
