@@ -10,6 +10,7 @@ from assay.report.markdown import escape
 from assay.report.rows import keep_measured, list_rows
 from assay.report.sample_plans import explain_plan, summarise_plan
 from assay.report.slices import STATUS_WORDS
+from assay.report.thresholds import describe_served, explain_thresholds
 from assay.studies.record import StudyRecord
 
 WORST_FLIPS = 5
@@ -32,6 +33,7 @@ def render_card(record: StudyRecord, chain: tuple[Trial, ...]) -> str:
         f"Serves `{head.id}`; measured {record.created} with {record.threads} threads at batch {record.batch}.",
         "## Artifacts\n\n" + render_chain(chain),
         "## Quality\n\n" + "\n".join(f"- `{trial.id}`: {describe_quality(trial)}" for trial in chain),
+        *describe_thresholds(record, chain),
         *describe_certificates(record, chain),
         "## Intended use and limits\n\n" + describe_limits(record),
         "## Provenance\n\n" + describe_provenance(record),
@@ -72,6 +74,12 @@ def describe_quality(trial: Trial) -> str:
         f"[{quality.low:+.4f}, {quality.high:+.4f}] at {quality.confidence:.0%} one-sided, {quality.n} paired items, "
         f"{quality.flips_lost} flips lost and {quality.flips_won} won"
     )
+
+
+def describe_thresholds(record: StudyRecord, chain: tuple[Trial, ...]) -> list[str]:
+    """What counts as positive under each of the released artifacts."""
+    lines = [f"- `{trial.id}`: {told}" for trial in chain if (told := describe_served(trial))]
+    return ["## Thresholds\n\n" + explain_thresholds(record) + "\n\n" + "\n".join(lines)] if lines else []
 
 
 def describe_certificates(record: StudyRecord, chain: tuple[Trial, ...]) -> list[str]:

@@ -27,6 +27,7 @@ from assay.report.costs import estimate_carbon, estimate_cost
 from assay.report.explanation_document import ExplanationDocument, FaultDocument, show_explanation, show_fault
 from assay.report.generation import GenerationDocument, show_generation
 from assay.report.mixed_plans import MixedSearchDocument, show_mixed
+from assay.report.thresholds import ThresholdDocument, show_thresholds
 from assay.studies.record import StudyRecord
 
 SHOW_SCHEMA = 1
@@ -143,6 +144,7 @@ class TrialDocument(msgspec.Struct, frozen=True):
     carbon_g_per_million: EstimateDocument | None = None
     faults: tuple[FaultDocument, ...] = ()
     generation: tuple[GenerationDocument, ...] = ()
+    thresholds: tuple[ThresholdDocument, ...] = ()
 
 
 class PriceDocument(msgspec.Struct, frozen=True):
@@ -286,6 +288,7 @@ def _show_trial(trial: Trial, reasons: Mapping[str, str], requirements: Requirem
         cost_per_million=_show_known(estimate_cost(requirements, evidence)),
         carbon_g_per_million=_show_known(estimate_carbon(requirements, evidence)),
         generation=show_generation(evidence.generation),
+        thresholds=show_thresholds(evidence.thresholds),
     )
 
 

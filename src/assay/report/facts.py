@@ -36,6 +36,8 @@ def request_facts(record: StudyRecord) -> Facts:
         facts.append(("price per hour", price))
     if requirements.grid_g_per_kwh is not None:
         facts.append(("grid", f"{words.format_significant(requirements.grid_g_per_kwh)} g CO2e per kWh"))
+    if record.threshold is not None:
+        facts.append(("threshold", record.threshold.text))
     facts += [
         ("task", record.task),
         ("batch", str(record.batch)),

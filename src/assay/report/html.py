@@ -37,6 +37,8 @@ from assay.report.percentiles import list_asked
 from assay.report.rows import MeasuredRow, Row, keep_measured, list_rows, list_warnings
 from assay.report.sample_plans import explain_plan, list_plan_facts
 from assay.report.slices import STATUS_TONES, STATUS_WORDS
+from assay.report.thresholds import HEADER as THRESHOLDS
+from assay.report.thresholds import explain_thresholds, list_thresholds
 from assay.studies.record import StudyRecord
 
 BADGES = {
@@ -87,6 +89,7 @@ def render_html(record: StudyRecord, explanations: Sequence[Explanation] = ()) -
             explained=_explain(rows, explanations),
             mixed=list_mixed(record, rows),
             **_generate(record, rows),
+            **_tell_thresholds(record, rows),
             provenance=(
                 ("Request", facts.request_facts(record)),
                 ("Model", facts.model_facts(record)),
@@ -105,6 +108,15 @@ def _generate(record: StudyRecord, rows: Sequence[Row]) -> dict[str, object]:
         "generated": lines,
         "generated_header": HEADER,
         "generated_sentence": explain_generated(record, lines),
+    }
+
+
+def _tell_thresholds(record: StudyRecord, rows: Sequence[Row]) -> dict[str, object]:
+    """What the page says of what counts as positive."""
+    return {
+        "thresholds": list_thresholds(record, rows),
+        "thresholds_header": THRESHOLDS,
+        "thresholds_sentence": explain_thresholds(record),
     }
 
 

@@ -21,6 +21,8 @@ from assay.report.percentiles import list_asked
 from assay.report.rows import Row, keep_measured, list_rows, list_warnings
 from assay.report.sample_plans import explain_plan, list_plan_facts
 from assay.report.slices import STATUS_WORDS
+from assay.report.thresholds import HEADER as THRESHOLDS
+from assay.report.thresholds import explain_thresholds, list_thresholds
 from assay.studies.record import StudyRecord
 
 SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>#|"} | {"\n": " "})
@@ -38,6 +40,7 @@ def render_markdown(record: StudyRecord, explanations: Sequence[Explanation] = (
         "## Trials",
         _tabulate_trials(record, rows),
         *_generate(record, rows),
+        *_tell_thresholds(record, rows),
         "## Reasons",
         "\n".join(f"{row.number}. {escape(row.title)}: {escape(row.reason)}" for row in rows),
         *_slice(record),
@@ -100,6 +103,15 @@ def _generate(record: StudyRecord, rows: Sequence[Row]) -> Iterable[str]:
     if not lines:
         return ()
     return ("## Generation", escape(explain_generated(record, lines)), _tabulate(HEADER, [line.line for line in lines]))
+
+
+def _tell_thresholds(record: StudyRecord, rows: Sequence[Row]) -> Iterable[str]:
+    """What counts as positive under each variant."""
+    sentence, lines = explain_thresholds(record), list_thresholds(record, rows)
+    if not sentence:
+        return ()
+    tables = (_tabulate(THRESHOLDS, [line.line for line in lines]),) if lines else ()
+    return ("## Thresholds", escape(sentence), *tables)
 
 
 def _slice(record: StudyRecord) -> Iterable[str]:
