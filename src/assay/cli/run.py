@@ -28,3 +28,6 @@ def run(folder: Path, source: str, destination: Path, preprocess: bool, as_json:
     for trial, reason in outcome.failures.items():
         click.echo(f"passed over {trial}: {reason}", err=True)
     click.echo(f"ran {outcome.items} items through {outcome.trial} into {destination}")
+    if outcome.thresholds:
+        told = ", ".join(f"{value:.6g}" for value in outcome.thresholds)
+        click.echo(f"the array 'positive' says what scores above {told}: the threshold of {outcome.trial}")

@@ -105,9 +105,9 @@ def explain_thresholds(record: StudyRecord) -> str:
     return (
         f"Positive is what scores above the threshold. Each variant has its own, {_name_goal(rule)} on the {items}"
         "search items, which are no certification items: a certificate holds for the variant at its threshold and FP32 "
-        "at its own. F1, precision and recall here are of the items that the threshold was tuned on, which flatters them. "
-        "Nine of ten other draws of as many items would put the threshold between the bounds; the spread is the F1 "
-        "that their thresholds would lose on average. Serve a variant at its own threshold."
+        "at its own. F1, precision and recall here are of the items that the threshold was tuned on, which flatters "
+        "them. Nine of ten other draws of as many items would put the threshold between the bounds; the spread is the "
+        "F1 that their thresholds would lose on average. Serve a variant at its own threshold."
     )
 
 

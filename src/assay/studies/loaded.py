@@ -15,6 +15,7 @@ from assay.core.audit import ExecutionAudit
 from assay.core.errors import BackendError, DataError, RunFailed
 from assay.core.session import Session
 from assay.core.tensor import Array, Feeds, Outputs, Signature
+from assay.core.threshold import Threshold
 from assay.studies.manifest import Manifest, ReleasedArtifact
 from assay.studies.release import read_manifest
 from assay.studies.sample import count_feeds, fill_up
@@ -51,6 +52,12 @@ class LoadedRelease:
     def active(self) -> str:
         """Id of the trial whose artifact runs."""
         return self._current.trial.id
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """What counts as positive under the artifact that runs; none where the task's own are kept."""
+        evidence = self._current.trial.evidence
+        return () if evidence is None else evidence.thresholds
 
     @property
     def signature(self) -> Signature:

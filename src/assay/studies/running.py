@@ -14,6 +14,7 @@ from assay.data.open import open_dataset
 from assay.data.source import DataSource
 from assay.studies.files import write_arrays
 from assay.studies.loaded import LoadedRelease
+from assay.studies.positive import run_batch
 from assay.studies.progress import Progress
 
 BATCH = 32
@@ -26,16 +27,18 @@ class RunOutcome:
     Attributes:
         trial: id of the trial whose artifact ran last.
         failures: trial id -> why it was passed over.
+        thresholds: what counts as positive under that artifact; none where the task's own are kept.
     """
 
     items: int
     trial: str
     output: str
     failures: Mapping[str, str]
+    thresholds: tuple[float, ...] = ()
 
 
 def run_file(folder: Path, source: str, destination: Path, preprocess: bool, progress: Progress) -> RunOutcome:  # noqa: FBT001 - a flag of the command line, passed on
-    """Run all items of a file and write all outputs.
+    """Run all items of a file and write all outputs, and what counts as positive where the study found thresholds.
 
     Args:
         folder: the release.
@@ -60,9 +63,10 @@ def run_file(folder: Path, source: str, destination: Path, preprocess: bool, pro
         progress.start(f"running {release.active}", len(dataset))
         parts: list[Mapping[str, Array]] = []
         for batch in dataset.batches(BATCH):
-            parts.append(release.run(batch.feeds))
+            parts.append(run_batch(release, batch.feeds))
             progress.advance(batch.size)
         progress.finish()
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         write_arrays(destination, outputs)
-        return RunOutcome(len(dataset), release.active, str(destination), dict(release.failures))
+        values = tuple(one.value for one in release.thresholds)
+        return RunOutcome(len(dataset), release.active, str(destination), dict(release.failures), values)

@@ -39,6 +39,19 @@ def apply_thresholds(scores: Scores, values: Sequence[float]) -> Scores:
     raise RequestError(f"{len(values)} thresholds do not fit {labels} labels", "give one threshold")
 
 
+def find_positive(scores: Scores, values: Sequence[float]) -> NDArray[np.bool_]:
+    """What counts as positive, ``[n]`` or ``[n, labels]``; nothing of an item without a prediction.
+
+    Raises:
+        RequestError: nothing was kept that a threshold could be held against.
+    """
+    record = read_score(scores)
+    valid = scores.predictions >= 0
+    above = record > np.asarray(values, dtype=np.float64)
+    positive: NDArray[np.bool_] = above & (valid if record.ndim == 1 else valid[:, None])
+    return positive
+
+
 def read_score(scores: Scores) -> NDArray[np.float64]:
     """What thresholds are held against, ``[n]`` or ``[n, labels]``.
 
