@@ -32,6 +32,7 @@ from assay.core.threshold import ThresholdRule
 from assay.data.source import DataSource, Preprocess
 from assay.studies.config import DataSection, PreprocessSection, StudyFile
 from assay.studies.decoders import compose_decoding
+from assay.studies.devices import apply_device, describe_device, read_device
 from assay.studies.prices import find_price
 from assay.studies.request import DEFAULT_RANGES, DEFAULT_RUNTIMES, StudyRequest
 from assay.studies.text_keys import compose_lengths, compose_text, list_set
@@ -48,6 +49,7 @@ def compose_request(keys: StudyFile) -> StudyRequest:
     Raises:
         RequestError: a key is missing, unknown, or contradicts another.
     """
+    keys = apply_device(keys)
     evaluation = compose_source("evaluation", keys.evaluation, keys.preprocess)
     if evaluation is None:
         raise RequestError("no evaluation data is named", "give --evaluation, or [evaluation] path in the study file")
@@ -67,6 +69,7 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         "mixed": compose_budget(keys),
         "generation": compose_generation(keys),
         "settings": TaskSettings(compose_decoding(keys)),
+        "device": None if keys.device is None else describe_device(read_device(Path(keys.device))),
         "threshold": None if keys.threshold is None else ThresholdRule.parse(str(keys.threshold)),
         "tuning_items": keys.tuning_items,
     }

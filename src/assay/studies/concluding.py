@@ -52,7 +52,7 @@ def conclude_study(
         model=space.subject.provenance,
         calibration=trace_calibration(space),
         evaluation=DataProvenance(request.evaluation.path, space.evaluation.fingerprint, len(space.evaluation)),
-        machine=describe_machine().facts(),
+        machine={**describe_machine().facts(), **({"held to": request.device} if request.device else {})},
         versions=collect_versions(space),
         batch=request.batch,
         threads=request.threads,

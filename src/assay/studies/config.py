@@ -115,6 +115,7 @@ class StudyFile(Section, frozen=True):
     price_per_hour: float | None = None
     prices: str | None = None
     machine: str | None = None
+    device: str | None = None
     runtimes: tuple[str, ...] | None = None
     precisions: tuple[str, ...] | None = None
     ranges: tuple[str, ...] | None = None
@@ -210,6 +211,7 @@ def anchor(file: StudyFile, folder: Path) -> StudyFile:
         model=moved(file.model),
         output=moved(file.output),
         prices=moved(file.prices),
+        device=moved(file.device),
         calibration=section(file.calibration),
         evaluation=section(file.evaluation),
         production=section(file.production),

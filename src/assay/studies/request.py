@@ -53,6 +53,7 @@ class StudyRequest:
         mixed: what the search over mixed plans may take.
         generation: where a language model's generation is measured.
         settings: how the task reads the model's outputs.
+        device: the device profile in words, where constraints are from one.
         threshold: what counts as positive; the task's own where None.
         tuning_items: evaluation items that thresholds are tuned on, at least; they are search items, too. None for
             as many as a study searches with.
@@ -82,6 +83,7 @@ class StudyRequest:
     generation: GenerationPlan = field(default_factory=GenerationPlan)
     title: str = ""
     settings: TaskSettings = field(default_factory=TaskSettings)
+    device: str = ""
     threshold: ThresholdRule | None = None
     tuning_items: int | None = None
 

@@ -16,6 +16,7 @@ confidence = 0.95               # one-sided, of every bound
 
 minimize = "latency"            # latency, memory, size or cost; or maximize = "throughput"
 # constraints = ["p99 <= 10ms at 99%", "throughput >= 200/s", "memory <= 512MiB", "size <= 5MB"]
+# device = "board.toml"         # a device profile: threads, memory, frames a second, watts
 # price_per_hour = 0.40         # of the serving machine, in your currency; gives the cost per million
 # prices = "prices.toml"         # instead: a file of prices; machine = "NAME" names one of its machines
 
