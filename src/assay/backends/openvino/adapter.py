@@ -156,7 +156,7 @@ class OpenVinoBackend:
         with mapped_errors(BuildFailed, f"OpenVINO cannot write {model} as IR", "is the disk full?"):
             module.save_model(converted, str(into / MODEL_FILE), compress_to_fp16=False)
         renamed = find_renamed(model, converted)
-        group = None if plan.weights is None else plan.weights.group
+        group = 0 if plan.weights is None else plan.weights.group
         settings = Settings(
             inputs=signature.inputs, outputs=signature.outputs, compute=compute, group=group, renamed=renamed
         )

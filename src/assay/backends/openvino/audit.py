@@ -1,9 +1,9 @@
 """What OpenVINO really executed: its runtime model, joined with the arithmetic of the model it came from.
 
 The runtime model names, per executed node, a kernel, a format and the original operators fused into it. The kernel's
-suffix is believed first: for a FullyConnected with u8 weights ``runtimePrecision`` is ``u8`` while the kernel
-``brgemm_avx512_f32`` multiplies floats. Weights that are stored as integers and turned back into floats count as
-the floats they are multiplied in.
+suffix is believed first: for a FullyConnected with weights stored as integers ``runtimePrecision`` is ``i8`` while the
+kernel is called ``brgemm_avx512_f32``. Such a kernel multiplies floats, or integers where OpenVINO rounds groups of
+activations: it is asked which. In both cases the format that the weights lie in is told beside it.
 
 Multiply-accumulates come from the original operators, since fusion may hide a product inside another node (attention
 becomes one ``Subgraph``), and since the runtime model of a model with open shapes has none.
@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay.backends.openvino.arithmetic import Product
+from assay.backends.openvino.stored_weights import STORED, rounds_activations
 from assay.core.audit import ExecutionAudit, NodeExecution
 from assay.core.precision import Precision
 
@@ -34,6 +35,8 @@ MULTIPLIERS = frozenset(
     {"Convolution", "Deconvolution", "FullyConnected", "MatMul", "ScaledDotProductAttention", "RNNSeq", "RNNCell"}
 )
 FUSED = "Subgraph"
+PRODUCT = "FullyConnected"
+GROUP_SIZE = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
 
 
 def audit_execution(compiled: Any, products: Sequence[Product]) -> ExecutionAudit:  # noqa: ANN401 - the vendor's
@@ -43,22 +46,35 @@ def audit_execution(compiled: Any, products: Sequence[Product]) -> ExecutionAudi
         compiled: the compiled model; kernels of open shapes are known only after a call.
         products: the arithmetic of the model that was compiled, at the shapes of the call.
     """
-    asked = FORMATS.get(str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string()), Precision.FP32)
+    hint = str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+    asked = FORMATS.get(hint, Precision.FP32)
     nodes = [_describe(node) for node in compiled.get_runtime_model().get_ordered_ops()]
     nodes = [node for node in nodes if node["layerType"] not in NOT_EXECUTED]
     macs = _assign_macs(nodes, products)
-    return ExecutionAudit(
-        tuple(
-            NodeExecution(
-                name=node["name"],
-                operator=node["layerType"],
-                precision=_find_precision(node, asked if macs[index] else Precision.FP32),
-                kernel=node["primitiveType"],
-                macs=macs[index],
-            )
-            for index, node in enumerate(nodes)
+    executed = []
+    for index, node in enumerate(nodes):
+        precision = _find_precision(node, asked if macs[index] else Precision.FP32)
+        stored = _find_stored(node, precision)
+        if stored is not None and _is_rounded(compiled, hint, stored):
+            precision, stored = Precision.INT8, None if stored is Precision.INT8 else stored
+        executed.append(
+            NodeExecution(node["name"], node["layerType"], precision, node["primitiveType"], macs[index], stored)
         )
-    )
+    return ExecutionAudit(tuple(executed))
+
+
+def _find_stored(node: Mapping[str, str], precision: Precision) -> Precision | None:
+    """Format in which the weight of a product lies, where it is another one than its kernel is called after."""
+    stored = STORED.get(node["runtimePrecision"]) if node["layerType"] == PRODUCT else None
+    return None if stored is precision else stored
+
+
+def _is_rounded(compiled: Any, hint: str, stored: Precision) -> bool:  # noqa: ANN401 - as above
+    """Whether products with stored weights multiply activations that were rounded to integers."""
+    if not any(str(name) == GROUP_SIZE for name in compiled.get_property("SUPPORTED_PROPERTIES")):
+        return False
+    devices = compiled.get_property("EXECUTION_DEVICES")
+    return rounds_activations(str(devices[0]), hint, int(compiled.get_property(GROUP_SIZE)), stored)
 
 
 def _describe(node: Any) -> dict[str, str]:  # noqa: ANN401 - the vendor's object has no types
