@@ -7,16 +7,47 @@ Hugging Face Optimum's exports.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from gguf_checkpoint import Configuration, Weights
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+Weights = dict[str, NDArray[np.float32]]
+"""By the names that GGUF gives them, ``[out, in]``."""
 OPSET = 18
 MASKED = -1e4
 """Added to the score of a key that may not be looked at; within reach of 16-bit floats, and exp of it is 0."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Sizes of the decoder.
+
+    Attributes:
+        layers: decoder blocks.
+        hidden: width of the residual stream.
+        inner: width of the feed-forward network.
+        heads: query heads.
+        cached_heads: key and value heads; each serves ``heads / cached_heads`` query heads.
+        head_size: width of a head, all of it rotated.
+        vocabulary: number of tokens.
+        context: the most tokens that the model was trained to look back on, itself included.
+        base: of the rotary frequencies.
+        epsilon: of the root mean square norms.
+    """
+
+    layers: int
+    hidden: int
+    inner: int
+    heads: int
+    cached_heads: int
+    head_size: int
+    vocabulary: int
+    context: int
+    base: float
+    epsilon: float
 
 
 class Graph:

@@ -10,7 +10,6 @@ onnx, onnxruntime and tokenizers.
 import csv
 import hashlib
 import io
-import json
 import math
 import subprocess
 import sys
@@ -24,12 +23,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 import onnxruntime
-from decoder_graph import build_decoder
+from decoder_graph import Configuration, build_decoder
 from gguf import GGUFReader
-from gguf_checkpoint import Configuration, read_configuration, read_weights, write_tokenizer
+from gguf_checkpoint import read_configuration, read_weights, write_tokenizer
 from numpy.typing import NDArray
 from reference import compute_logits
-from tokenizers import Tokenizer
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE / "files"

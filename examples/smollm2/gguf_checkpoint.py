@@ -1,53 +1,21 @@
 """Reads a Llama-like checkpoint from a GGUF file: configuration, weights in float32, vocabulary and merges."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from decoder_graph import Configuration, Weights
 from gguf import GGUFReader, Keys, dequantize
-from numpy.typing import NDArray
-
-Weights = dict[str, NDArray[np.float32]]
 
 CONTROL_TOKEN = 3
 """``LLAMA_TOKEN_TYPE_CONTROL``: never split by the tokenizer, and never part of a text."""
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """Sizes of the decoder.
-
-    Attributes:
-        layers: decoder blocks.
-        hidden: width of the residual stream.
-        inner: width of the feed-forward network.
-        heads: query heads.
-        cached_heads: key and value heads; each serves ``heads / cached_heads`` query heads.
-        head_size: width of a head, all of it rotated.
-        vocabulary: number of tokens.
-        context: the most tokens that the model was trained to look back on, itself included.
-        base: of the rotary frequencies.
-        epsilon: of the root mean square norms.
-    """
-
-    layers: int
-    hidden: int
-    inner: int
-    heads: int
-    cached_heads: int
-    head_size: int
-    vocabulary: int
-    context: int
-    base: float
-    epsilon: float
-
-
 def read_configuration(reader: GGUFReader) -> Configuration:
     """Sizes from the file's metadata."""
 
-    def get(key: str) -> Any:
+    def get(key: str) -> Any:  # noqa: ANN401 - numbers and texts, as the key has it
         field = reader.get_field(key.format(arch="llama"))
         if field is None:
             raise SystemExit(f"the GGUF file has no {key!r}: it is no Llama-like checkpoint")

@@ -1,8 +1,8 @@
-"""The decoder once more, in float64 NumPy, written from the checkpoint's own layout: what the graph is checked against."""
+"""The decoder once more, in float64 NumPy, from the checkpoint's own layout: what the graph is checked against."""
 
 import numpy as np
+from decoder_graph import Configuration
 from gguf import GGUFReader, dequantize
-from gguf_checkpoint import Configuration
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]

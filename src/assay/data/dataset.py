@@ -19,6 +19,7 @@ from assay.core.session import Batch
 from assay.core.tensor import Array, Signature
 from assay.data.arithmetic import prepare_array
 from assay.data.batching import check_size, number_items, slice_batch
+from assay.data.completing import Completion
 from assay.data.lengths import Fitter, Lengths
 from assay.data.reader import Reader
 from assay.data.source import DataSource, Layout, Preprocess
@@ -34,6 +35,7 @@ class StreamedDataset:
         source: what the user declares.
         signature: the model's interface.
         lengths: of items that differ in length; they can be read in batches of 1 only.
+        completion: what is added to items after they were read; the signature is then that of what is stored.
 
     Raises:
         DataError: the first item cannot be read or does not fit the model.
@@ -41,11 +43,17 @@ class StreamedDataset:
     """
 
     def __init__(
-        self, reader: Reader, source: DataSource, signature: Signature, lengths: Lengths | None = None
+        self,
+        reader: Reader,
+        source: DataSource,
+        signature: Signature,
+        lengths: Lengths | None = None,
+        completion: Completion | None = None,
     ) -> None:
         self._reader = reader
         self._limit = source.limit
-        self._check = ItemCheck(signature)
+        self._completion = completion or Completion(signature)
+        self._check = ItemCheck(self._completion.signature)
         self._preprocess = source.preprocess
         self._lengths = lengths
         self._fitter = None if lengths is None else Fitter(lengths, signature)
@@ -60,7 +68,12 @@ class StreamedDataset:
     @property
     def labelled(self) -> bool:
         """Whether batches carry targets."""
-        return self._reader.labelled
+        return self._reader.labelled or (self._completion.label is not None and self._labels_itself)
+
+    @cached_property
+    def _labels_itself(self) -> bool:
+        """Whether the targets are made of what is fed."""
+        return self.peek().targets is not None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -141,6 +154,7 @@ class StreamedDataset:
         ready = replace(batch, feeds=self._prepare(batch, locate))
         if self._fitter is not None:
             ready = replace(ready, feeds=self._fitter.fit(ready, locate))
+        ready = self._completion.complete(ready)
         self._check.check(ready, locate)
         return ready
 

@@ -184,5 +184,5 @@ def measure_length(feeds: Feeds, names: Sequence[str]) -> int:
 
 
 def key_shapes(feeds: Mapping[str, Array]) -> tuple[tuple[int, ...], ...]:
-    """What items must have in common to share a batch."""
-    return tuple(feeds[name].shape[1:] for name in sorted(feeds))
+    """What single items must have in common to share a batch: shapes of inputs, the number of their rows included."""
+    return tuple(feeds[name].shape for name in sorted(feeds))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from importlib import import_module
@@ -16,10 +16,13 @@ from assay.core.session import Dataset
 from assay.core.tensor import Signature
 from assay.data.bucketing import BucketedDataset
 from assay.data.calibration_set import is_set
+from assay.data.completing import Completion, Label
 from assay.data.dataset import StreamedDataset
+from assay.data.derived import find_derived, read_for
 from assay.data.lengths import list_fillable
 from assay.data.reader import Cutting, Measured, OpenReader
 from assay.data.source import DataSource, Preprocess
+from assay.data.stored_names import OF_TEXTS, list_stored
 from assay.data.text_table import TEXT_SUFFIXES
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -55,15 +58,17 @@ _READERS: Mapping[SourceKind, str] = {
 }
 
 
-def open_dataset(source: DataSource, signature: Signature) -> Dataset:
+def open_dataset(source: DataSource, signature: Signature, label: Label | None = None) -> Dataset:
     """Open labelled inputs for a model.
 
     The first item is read and held against the signature, so that what does not fit is refused at once. Items of
-    different lengths, which texts have, come in batches of one length each: see `bucketing.BucketedDataset`.
+    different lengths, which texts have, come in batches of one length each: see `bucketing.BucketedDataset`. Inputs
+    of a language model that the data does not have are made up: see `derived.find_derived`.
 
     Args:
         source: what the user declares.
         signature: the model's interface.
+        label: makes targets out of what is fed, for a task whose targets are that.
 
     Raises:
         DataError: the data cannot be read or does not fit the model.
@@ -72,6 +77,7 @@ def open_dataset(source: DataSource, signature: Signature) -> Dataset:
     kind, source = settle_kind(source)
     module, _, name = _READERS[kind].partition(":")
     open_reader = cast("OpenReader", getattr(_import_reader(module, source.path), name))
+    model, signature = signature, read_for(signature, list_present(kind, source.path, signature))
     reader = open_reader(source, signature)
     declared = None if source.preprocess is None else source.preprocess.lengths
     if isinstance(reader, Measured):
@@ -79,12 +85,21 @@ def open_dataset(source: DataSource, signature: Signature) -> Dataset:
     if kind is SourceKind.SET:
         # its items are model-ready, and the reader has held what is declared against what they went through
         source = replace(source, preprocess=None)
-    dataset = StreamedDataset(reader, source, signature, declared)
+    dataset = StreamedDataset(reader, source, signature, declared, Completion(model, label))
     dataset.peek()
     if declared is None:
         return dataset
     count_cut = reader.count_cut if isinstance(reader, Cutting) else int
     return BucketedDataset(dataset, declared, list_fillable(declared, signature), count_cut)
+
+
+def list_present(kind: SourceKind, path: str, signature: Signature) -> Collection[str]:
+    """Names of what a source has for a model; looked for only where the model takes something that can be made up."""
+    wanted = find_derived(signature, ())
+    if kind is SourceKind.TEXT:
+        # A tokenizer gives all that belongs to the tokens; what belongs to a cache it does not know.
+        return OF_TEXTS & wanted.keys()
+    return list_stored(path) if wanted else ()
 
 
 def settle_kind(source: DataSource) -> tuple[SourceKind, DataSource]:
@@ -104,7 +119,8 @@ def settle_kind(source: DataSource) -> tuple[SourceKind, DataSource]:
         raise RequestError(f"{source.path} is a folder of images, and preprocess.text is declared", "name texts")
     if kind is SourceKind.SET:
         return kind, source
-    return kind, replace(source, preprocess=replace(source.preprocess or Preprocess(), text=None))
+    rest = replace(source.preprocess or Preprocess(), text=None)
+    return kind, replace(source, preprocess=None if rest == Preprocess() else rest)
 
 
 def _import_reader(module: str, path: str) -> ModuleType:

@@ -49,6 +49,8 @@ class TextOptions:
         max_length: most tokens of a text, special ones among them; None for what the model fixes, else the
             tokenizer file.
         truncate: longer texts are cut; else they are refused.
+        stride: longer texts are neither, but read in windows of ``max_length`` tokens that start so many tokens apart,
+            for a language model: see `windows.divide`. A text in windows is one item.
         classes: names of the classes, where labels are names: the place in this list is the class index.
         inputs: role -> model input, where the inputs' names do not tell.
 
@@ -62,6 +64,7 @@ class TextOptions:
     beside: tuple[str, ...] = ()
     max_length: int | None = None
     truncate: bool = True
+    stride: int | None = None
     classes: tuple[str, ...] = ()
     inputs: tuple[tuple[TokenRole, str], ...] = ()
 
@@ -73,11 +76,20 @@ class TextOptions:
             raise RequestError("preprocess.text.column is empty", "name the column that holds the texts")
         if self.max_length is not None and self.max_length < 1:
             raise RequestError(f"preprocess.text.max_length is {self.max_length}", "give tokens, 1 or more")
+        if self.stride is not None:
+            self._check_stride(self.stride)
         columns = self.columns
         if len(set(columns)) != len(columns):
             raise RequestError(f"preprocess.text names a column twice: {', '.join(columns)}", "name each once")
         if len(set(self.classes)) != len(self.classes):
             raise RequestError(f"preprocess.text.classes repeats a name: {', '.join(self.classes)}", "name each once")
+
+    def _check_stride(self, stride: int) -> None:
+        if self.max_length is None or not 1 <= stride <= self.max_length:
+            message = f"preprocess.text.stride is {stride}, and max_length is {self.max_length or 'not given'}"
+            raise RequestError(message, "give the window as max_length, and a stride from 1 to max_length")
+        if len(self.columns) > 1:
+            raise RequestError("preprocess.text.stride is for one text per item", "leave pair and beside out")
 
     @property
     def columns(self) -> tuple[str, ...]:

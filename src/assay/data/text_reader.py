@@ -22,6 +22,7 @@ from assay.data.text_table import read_text_table
 from assay.data.text_values import read_labels, read_texts, read_values
 from assay.data.tokenizing import Tokens, load_tokenizer
 from assay.data.validation import find_dtype
+from assay.data.windows import divide
 
 Rows = list[Tokens]
 
@@ -49,6 +50,7 @@ class TextReader:
         self._longest = self._find_longest(signature)
         self._open = list_open(signature)
         self._apart = source.apart and self._options.rows > 1
+        self._calibrates = source.apart
         texts, columns = self._options.columns, source.columns
         table = read_text_table(self._path, (*texts, *columns), (source.target,))
         if not table.count:
@@ -63,8 +65,8 @@ class TextReader:
 
     @property
     def labelled(self) -> bool:
-        """Whether there is a column of labels."""
-        return self._targets is not None
+        """Whether there is a column of labels, or the tokens themselves are."""
+        return self._targets is not None or (self._options.stride is not None and not self._calibrates)
 
     @property
     def encoded(self) -> str:
@@ -174,10 +176,23 @@ class TextReader:
         options = self._options
         row = item // options.rows if self._apart else item
         names = (self._find_column(item),) if self._apart else (options.column, *options.beside)
-        rows = [self._tokenize(row, name) for name in names]
         target = None if self._targets is None else self._targets[row]
+        if options.stride is not None and not self._calibrates:
+            rows, target = self._divide(row, options.stride)
+        else:
+            rows = [self._tokenize(row, name) for name in names]
         columns = {name: np.asarray(values[row]) for name, values in self._columns.items()}
-        return Item(feeds=self._arrange(rows), target=target, columns=columns, rows=len(names))
+        return Item(feeds=self._arrange(rows), target=target, columns=columns, rows=len(rows))
+
+    def _divide(self, item: int, stride: int) -> tuple[Rows, Array]:
+        """A text in windows, and which of its tokens each of them scores, ``[t]`` or ``[windows, t]``."""
+        text = self._texts[self._options.column][item]
+        tokens = self._tokenizer.encode(text)
+        if not len(tokens):
+            where = f"{self._path}, item {item}: column {self._options.column!r}"
+            raise DataError(f"{where} has no tokens: {text[:40]!r}", "remove the row")
+        found = divide(tokens, self._longest, stride)
+        return found.rows, found.targets if len(found.rows) > 1 else found.targets[0]
 
     def _tokenize(self, item: int, column: str) -> Tokens:
         text, pair = self._texts[column][item], self._options.pair

@@ -15,8 +15,9 @@ from assay.core.sample_plan import SamplePlan
 from assay.core.session import Dataset, Metric, Scores, Task
 from assay.core.trial import Quality
 from assay.data.cache import remember
+from assay.data.completing import Label
 from assay.data.open import open_dataset
-from assay.data.source import DataSource, Preprocess
+from assay.data.source import DataSource
 from assay.decide.words import format_points
 from assay.measure.certification import Question, certify
 from assay.measure.machine import describe_machine
@@ -27,6 +28,7 @@ from assay.studies.contenders import Contender, open_contender
 from assay.studies.files import make_folder
 from assay.studies.loaded import LoadedRelease
 from assay.studies.opening import REMEMBERED_BYTES, find_versions
+from assay.studies.own_labels import find_label
 from assay.studies.pair_scoring import Items, SideScorer
 from assay.studies.planning import Supposed, plan_quality, plan_study
 from assay.studies.progress import Progress
@@ -152,28 +154,29 @@ def open_both(
     """
     named = zip((request.first, request.second), request.runtimes, strict=True)
     sides = [open_contender(name, runtime, request.threads, stack) for name, runtime in named]
-    datasets = open_data(request.evaluation, sides)
+    datasets = open_data(request.evaluation, sides, find_label(task))
     tasks = [fit_task(task, request.settings, side.session.signature) for side in sides]
     for side, dataset, fitted in zip(sides, datasets, tasks, strict=True):
         check_task(side.session, dataset, fitted, metric)
     return sides, datasets, tasks
 
 
-def open_data(source: DataSource, sides: list[Contender]) -> list[Dataset]:
+def open_data(source: DataSource, sides: list[Contender], label: Label | None) -> list[Dataset]:
     """The items for each side: one data set where both take the same inputs.
 
     Raises:
         DataError: the data do not fit one of them.
     """
     declared = source.preprocess or next((side.preprocess for side in sides if side.preprocess), None)
-    opened = [open_side(source, side, declared) for side in sides[:1]]
+    source = replace(source, preprocess=declared)
+    opened = open_side(source, sides[0], label)
     same = sides[0].session.signature.inputs == sides[1].session.signature.inputs
-    return [opened[0], opened[0] if same else open_side(source, sides[1], declared)]
+    return [opened, opened if same else open_side(source, sides[1], label)]
 
 
-def open_side(source: DataSource, side: Contender, preprocess: Preprocess | None) -> Dataset:
+def open_side(source: DataSource, side: Contender, label: Label | None) -> Dataset:
     """The items in the form that one side takes."""
-    return remember(open_dataset(replace(source, preprocess=preprocess), side.session.signature), REMEMBERED_BYTES)
+    return remember(open_dataset(source, side.session.signature, label), REMEMBERED_BYTES)
 
 
 def make_scorers(

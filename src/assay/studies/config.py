@@ -29,6 +29,7 @@ class TextSection(Section, frozen=True):
     beside: str | tuple[str, ...] | None = None
     max_length: int | None = None
     truncate: bool | None = None
+    stride: int | None = None
     classes: tuple[str, ...] | None = None
     inputs: dict[TokenRole, str] | None = None
 

@@ -24,6 +24,7 @@ from assay.studies.calibrating import Calibrator
 from assay.studies.explanations import keep_explanation
 from assay.studies.named_trials import find_measurements
 from assay.studies.opening import find_backends, open_pool
+from assay.studies.own_labels import find_label
 from assay.studies.progress import Progress
 from assay.studies.record import StudyRecord
 from assay.studies.request import StudyRequest
@@ -127,7 +128,8 @@ def open_same_data(request: StudyRequest, subject: Subject, record: StudyRecord)
     Raises:
         DataError: they are gone or changed.
     """
-    evaluation = open_dataset(request.evaluation, subject.signature)
+    label = find_label(load_task(request.task))
+    evaluation = open_dataset(request.evaluation, subject.signature, label)
     if evaluation.fingerprint != record.evaluation.fingerprint:
         raise DataError(f"{request.evaluation.path} has changed since the study", "run the study again")
     return evaluation

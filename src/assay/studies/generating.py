@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -25,7 +25,7 @@ from assay.studies.files import SCRATCH, store_errors
 from assay.studies.generation_worker import GenerationJob, GenerationReply, PeakJob, Point, Times
 from assay.studies.isolation import Doing, Limits, WatchedProcess
 from assay.studies.marking import read_mark
-from assay.studies.timing import group_by_memory
+from assay.studies.timing import Timing, group_by_memory
 from assay.studies.timing_apart import Culprit, find_culprit, follow_marks, name_entry
 from assay.studies.workspace import Workspace
 
@@ -68,6 +68,11 @@ def measure_generation(space: Workspace, attempts: Sequence[Attempt]) -> Mapping
         }
     space.store.write(STORED, Stored(plan, found | dict.fromkeys(names - found.keys(), ())))
     return found
+
+
+def add_generation(timings: Mapping[str, Timing], found: Mapping[str, tuple[Generation, ...]]) -> Mapping[str, Timing]:
+    """Timings with how the artifacts generate."""
+    return {name: replace(timing, generation=found.get(name, ())) for name, timing in timings.items()}
 
 
 @contextmanager

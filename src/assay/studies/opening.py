@@ -24,6 +24,7 @@ from assay.studies.decoding import Speaker, find_speaker
 from assay.studies.holding import check_device
 from assay.studies.judging import judge_study, refuse_unfit
 from assay.studies.original import Check, find_running
+from assay.studies.own_labels import find_label
 from assay.studies.progress import Progress
 from assay.studies.request import StudyRequest
 from assay.studies.sample import take_sample
@@ -56,7 +57,8 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     task = load_task(request.task, request.requirements.tolerance.metric)
     task = fit_task(task, request.settings, subject.signature)
     metric = find_metric(task, request.requirements.tolerance.metric)
-    evaluation = remember(open_dataset(request.evaluation, subject.signature), REMEMBERED_BYTES)
+    found = open_dataset(request.evaluation, subject.signature, find_label(task))
+    evaluation = remember(found, REMEMBERED_BYTES)
     split = split_items(len(evaluation), request.tuning_items)
     pool = open_pool(request, subject)
     backends, missing = find_backends(request.runtimes)

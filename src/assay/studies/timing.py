@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.core.estimate import Estimate
+from assay.core.generation import Generation
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.requirements import Requirements
@@ -57,6 +58,7 @@ class Timing:
         held: how it ran held to the limits of a device; None where not asked for.
         served: items per second that keep the latency constraint; None where not asked for, or ``served_note``.
         energy: joules per item, None where the machine cannot tell; ``energy_note`` says why.
+        generation: of a language model, at each context and batch.
     """
 
     latency: Latency
@@ -71,6 +73,7 @@ class Timing:
     served: Estimate | None = None
     served_note: str = ""
     held: HeldRun | None = None
+    generation: tuple[Generation, ...] = ()
 
 
 def time_attempts(space: Workspace, attempts: Sequence[Attempt]) -> tuple[tuple[Attempt, ...], Mapping[str, Timing]]:
@@ -231,6 +234,7 @@ def time_group(
         needed=wanted,
         confidence=confidence,
         throughput_s=THROUGHPUT_SECONDS,
+        held=space.held,
     )
     memory = None if request.trial_memory is None else request.trial_memory * len(group)
     space.progress.start(f"timing {len(group)} artifacts in rounds", len(group) * (ROUNDS + FURTHER_STEPS))

@@ -30,6 +30,7 @@ from assay.measure.scenarios.find_rate import find_rate
 from assay.measure.throughput import stream_load
 from assay.measure.traffic import measure_traffic
 from assay.studies.following import follow
+from assay.studies.held import HeldSession
 from assay.studies.marking import Marker
 from assay.studies.worker import write_reply
 
@@ -52,6 +53,7 @@ class TimingJob(msgspec.Struct, tag="timing", frozen=True):
         budget_s: of all rounds.
         needed: calls of each artifact that are wanted.
         throughput_s: of each artifact.
+        held: the arrays of the call stay in the runtime, as the cache of a language model does.
     """
 
     entries: tuple[Entry, ...]
@@ -60,6 +62,7 @@ class TimingJob(msgspec.Struct, tag="timing", frozen=True):
     confidence: float
     throughput_s: float
     feeds: str = ""
+    held: bool = False
 
 
 class RateJob(msgspec.Struct, tag="rate", frozen=True):
@@ -136,6 +139,8 @@ def time_entries(job: TimingJob, marker: Marker) -> TimingReply:
     calls = read_calls(job.feeds)
     with ExitStack() as stack:
         sessions = {entry.name: stack.enter_context(open_entry(entry, marker)) for entry in job.entries}
+        if job.held:
+            sessions = {name: HeldSession(session, calls[0]) for name, session in sessions.items()}
         with watch_machine() as watch:
             samples, order = time_sessions(sessions, calls, job, marker)
     timed: dict[str, Timed] = {}
@@ -177,11 +182,13 @@ def load_entry(
     meter, note = find_energy_meter(entry.target.device)
     with open_entry(entry, marker, ServingMode.THROUGHPUT) as session:
         marker.mark(THROUGHPUT, entry.name)
-        throughput, _ = stream_load(session, calls, seconds=job.throughput_s, confidence=job.confidence)
+        # Several calls under way at once need memory of their own each: only one after the other can be held.
+        load = HeldSession(session, calls[0]) if job.held and entry.target.threads == 1 else session
+        throughput, _ = stream_load(load, calls, seconds=job.throughput_s, confidence=job.confidence)
         if meter is None:
             return throughput, None, note
         energy = measure_energy(
-            meter, session, calls[0], seconds=job.throughput_s, confidence=job.confidence, further=calls[1:]
+            meter, load, calls[0], seconds=job.throughput_s, confidence=job.confidence, further=calls[1:]
         )
         return throughput, energy, ""
 
