@@ -24,6 +24,7 @@ from assay.report.certificate_document import (
     show_plan,
 )
 from assay.report.costs import estimate_carbon, estimate_cost
+from assay.report.device import HeldDocument, show_held
 from assay.report.explanation_document import ExplanationDocument, FaultDocument, show_explanation, show_fault
 from assay.report.generation import GenerationDocument, show_generation
 from assay.report.mixed_plans import MixedSearchDocument, show_mixed
@@ -145,6 +146,7 @@ class TrialDocument(msgspec.Struct, frozen=True):
     faults: tuple[FaultDocument, ...] = ()
     generation: tuple[GenerationDocument, ...] = ()
     thresholds: tuple[ThresholdDocument, ...] = ()
+    held: HeldDocument | None = None
 
 
 class PriceDocument(msgspec.Struct, frozen=True):
@@ -289,6 +291,7 @@ def _show_trial(trial: Trial, reasons: Mapping[str, str], requirements: Requirem
         carbon_g_per_million=_show_known(estimate_carbon(requirements, evidence)),
         generation=show_generation(evidence.generation),
         thresholds=show_thresholds(evidence.thresholds),
+        held=show_held(evidence.held),
     )
 
 

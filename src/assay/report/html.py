@@ -31,6 +31,8 @@ from assay.report.costs import estimate_cost, pick_columns
 from assay.report.fitness import BADGES as FITNESS_BADGES
 from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
 from assay.report.flips import pick_galleries
+from assay.report.device import HEADER as DEVICE
+from assay.report.device import SENTENCE, list_held
 from assay.report.generation import HEADER, explain_generated, list_generated
 from assay.report.mixed_plans import list_mixed
 from assay.report.percentiles import list_asked
@@ -90,6 +92,9 @@ def render_html(record: StudyRecord, explanations: Sequence[Explanation] = ()) -
             mixed=list_mixed(record, rows),
             **_generate(record, rows),
             **_tell_thresholds(record, rows),
+            held=list_held(rows),
+            held_header=DEVICE,
+            held_sentence=SENTENCE,
             provenance=(
                 ("Request", facts.request_facts(record)),
                 ("Model", facts.model_facts(record)),

@@ -15,6 +15,8 @@ from assay.report.charts.units import find_loss_unit
 from assay.report.facts import Facts, data_facts, machine_facts, model_facts, request_facts, version_facts
 from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
 from assay.report.flips import Gallery, pick_galleries
+from assay.report.device import HEADER as DEVICE
+from assay.report.device import SENTENCE, list_held
 from assay.report.generation import HEADER, explain_generated, list_generated
 from assay.report.mixed_plans import MixedRow, MixedTable, list_mixed
 from assay.report.percentiles import list_asked
@@ -41,6 +43,7 @@ def render_markdown(record: StudyRecord, explanations: Sequence[Explanation] = (
         _tabulate_trials(record, rows),
         *_generate(record, rows),
         *_tell_thresholds(record, rows),
+        *_hold(rows),
         "## Reasons",
         "\n".join(f"{row.number}. {escape(row.title)}: {escape(row.reason)}" for row in rows),
         *_slice(record),
@@ -112,6 +115,12 @@ def _tell_thresholds(record: StudyRecord, rows: Sequence[Row]) -> Iterable[str]:
         return ()
     tables = (_tabulate(THRESHOLDS, [line.line for line in lines]),) if lines else ()
     return ("## Thresholds", escape(sentence), *tables)
+
+
+def _hold(rows: Sequence[Row]) -> Iterable[str]:
+    """How artifacts ran under the limits of a device."""
+    lines = list_held(rows)
+    return ("## On the device", escape(SENTENCE), _tabulate(DEVICE, lines)) if lines else ()
 
 
 def _slice(record: StudyRecord) -> Iterable[str]:
