@@ -28,11 +28,11 @@ from assay.report.charts.tradeoff import draw_tradeoff
 from assay.report.charts.trail import draw_trail
 from assay.report.charts.units import find_loss_unit
 from assay.report.costs import estimate_cost, pick_columns
+from assay.report.device import HEADER as DEVICE
+from assay.report.device import SENTENCE, list_held
 from assay.report.fitness import BADGES as FITNESS_BADGES
 from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
 from assay.report.flips import pick_galleries
-from assay.report.device import HEADER as DEVICE
-from assay.report.device import SENTENCE, list_held
 from assay.report.generation import HEADER, explain_generated, list_generated
 from assay.report.mixed_plans import list_mixed
 from assay.report.percentiles import list_asked

@@ -12,11 +12,11 @@ from assay.report import cells, costs
 from assay.report.blames import Explained, GuiltyRow, list_explained
 from assay.report.certificates import CertifiedRow, explain_guarantee, list_certified, list_sliced
 from assay.report.charts.units import find_loss_unit
+from assay.report.device import HEADER as DEVICE
+from assay.report.device import SENTENCE, list_held
 from assay.report.facts import Facts, data_facts, machine_facts, model_facts, request_facts, version_facts
 from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
 from assay.report.flips import Gallery, pick_galleries
-from assay.report.device import HEADER as DEVICE
-from assay.report.device import SENTENCE, list_held
 from assay.report.generation import HEADER, explain_generated, list_generated
 from assay.report.mixed_plans import MixedRow, MixedTable, list_mixed
 from assay.report.percentiles import list_asked

@@ -72,8 +72,8 @@ class Detection:
         """
         decoding = complete(settings.decoding or Decoding())
         found = _find_size(signature)
-        if found is not None and decoding.size not in {None, found}:
-            message = f"decoding.size = {list(decoding.size or ())}, but the model's input is {list(found)}"
+        if found is not None and decoding.size is not None and decoding.size != found:
+            message = f"decoding.size = {list(decoding.size)}, but the model's input is {list(found)}"
             raise RequestError(message, "leave decoding.size out: the model says it")
         return Detection(Head(decoding, found or decoding.size, read_anchors(decoding)))
 

@@ -93,7 +93,8 @@ def clip_corners(corners: Floats, size: tuple[int, int] | None) -> Floats:
 def _select_image(corners: Floats, scores: Floats, selection: Selection, size: tuple[int, int] | None) -> Floats:
     """Detections of one image, ``[d, 6]``, the best first."""
     likely = scores >= selection.least_score if selection.least_score > 0 else scores > 0
-    places, kinds = np.nonzero(likely & np.isfinite(corners).all(axis=1)[:, None] & np.isfinite(scores))
+    finite = np.isfinite(corners).all(axis=1, keepdims=True) & np.isfinite(scores)
+    places, kinds = np.nonzero(likely & finite)
     values = scores[places, kinds]
     best = np.argsort(-values, kind="stable")[: selection.candidates]
     boxes, values, kinds = clip_corners(corners[places[best]], size), values[best], kinds[best]
