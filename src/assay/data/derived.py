@@ -70,7 +70,8 @@ def _fill_zeros(feeds: Feeds, spec: TensorSpec) -> Array:
 def _count_places(feeds: Feeds, spec: TensorSpec) -> Array:
     """Places ``[n, t]`` of the tokens that the mask lets through; what is before the first of them stands at 0."""
     mask = feeds[MASK] if MASK in feeds else np.ones(feeds[IDS].shape, np.int64)
-    return np.maximum(np.cumsum(mask != 0, axis=1) - 1, 0).astype(find_dtype(spec))
+    places: Array = np.maximum(np.cumsum(mask != 0, axis=1) - 1, 0).astype(find_dtype(spec))
+    return places
 
 
 def _choose_first(feeds: Feeds, spec: TensorSpec) -> Array:
