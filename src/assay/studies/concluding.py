@@ -19,6 +19,7 @@ from assay.studies.confirming import confirm_choice, fail_trial
 from assay.studies.files import measure_folder
 from assay.studies.flags import find_flags, share_asked
 from assay.studies.guarding import guard_trial
+from assay.studies.one_class import describe_classes
 from assay.studies.ranks import describe_ranks
 from assay.studies.record import RECORD_SCHEMA, DataProvenance, StudyRecord
 from assay.studies.scoring import count_nonfinite, read_scores, read_stored
@@ -205,4 +206,4 @@ def collect_warnings(space: Workspace, trials: Sequence[Trial]) -> tuple[str, ..
     scored = [trial for trial in trials if trial.evidence is not None]
     scores = {trial.id: read_scores(space, trial.candidate) for trial in scored}
     reference = next((scores[trial.id] for trial in scored if trial.reference), None)
-    return (*warnings, *describe_ranks(reference, scores))
+    return (*warnings, *describe_classes(reference), *describe_ranks(reference, scores))

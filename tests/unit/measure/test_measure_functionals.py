@@ -90,6 +90,17 @@ def test_no_positives_are_refused(name: str) -> None:
         load_functional(name).check(records)
 
 
+@pytest.mark.parametrize("name", BINARY)
+@pytest.mark.parametrize("truth", [0, 1])
+def test_of_one_class_alone_there_is_a_convention_and_no_complaint(name: str, truth: int) -> None:
+    records = make_records(name, 50, np.random.default_rng(4))
+    records[:, 2] = truth
+    value = load_functional(name).value(records)
+    assert 0 <= value <= 1
+    if truth == 0:
+        assert value == (0.5 if name == "auc" else 0)
+
+
 def test_auc_needs_negatives_and_precision_alarms() -> None:
     records = make_records("auc", 300, np.random.default_rng(0))
     records[:, 2] = 1

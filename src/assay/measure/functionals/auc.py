@@ -11,6 +11,8 @@ from assay.measure.functionals.functional import Records
 
 LEAST_ITEMS = 100
 LEAST_OF_EACH = 30
+NO_ORDER = 0.5
+"""The area where nothing is to be ordered."""
 
 
 class Auc:
@@ -32,10 +34,11 @@ class Auc:
         require("auc", "negative items", len(records) - positives, LEAST_OF_EACH)
 
     def value(self, records: Records) -> float:
-        """The area by scikit-learn, from ranks: the area depends on nothing else."""
+        """The area by scikit-learn, from ranks: the area depends on nothing else; 0.5 where there is one class only."""
         from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - an extra
 
-        return float(roc_auc_score(read_truth(records), rankdata(records[:, SCORE])))
+        truth = read_truth(records)
+        return NO_ORDER if truth.all() or not truth.any() else float(roc_auc_score(truth, rankdata(records[:, SCORE])))
 
     def influence(self, records: Records) -> NDArray[np.float64]:
         """DeLong's structural components less the area, over the share of the item's class, ``[n]``.

@@ -30,10 +30,11 @@ class BinaryAveragePrecision:
         require("average-precision", "positive items", int(read_truth(records).sum()), LEAST_POSITIVES)
 
     def value(self, records: Records) -> float:
-        """Average precision by scikit-learn, from ranks: it depends on nothing else."""
+        """Average precision by scikit-learn, from ranks: it depends on nothing else; 0 where nothing is positive."""
         from sklearn.metrics import average_precision_score  # noqa: PLC0415 - an extra
 
-        return float(average_precision_score(read_truth(records), rankdata(records[:, SCORE])))
+        truth = read_truth(records)
+        return float(average_precision_score(truth, rankdata(records[:, SCORE]))) if truth.any() else 0.0
 
     def influence(self, records: Records) -> NDArray[np.float64]:
         """The delta method's linear term, ``[n]``.
