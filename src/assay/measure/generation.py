@@ -98,4 +98,5 @@ def estimate_rate(times_ns: NDArray[np.int64], tokens: int, confidence: float) -
         tokens: of a call.
         confidence: one-sided, of each bound.
     """
-    return estimate_quantile(tokens * NS_PER_S / times_ns.astype(np.float64), 0.5, confidence, "tokens/s")
+    rates: NDArray[np.float64] = tokens * NS_PER_S / times_ns
+    return estimate_quantile(rates, 0.5, confidence, "tokens/s")
