@@ -20,6 +20,7 @@ from assay.core.decision import DecisionStatus
 from assay.core.errors import MeasurementError
 from assay.core.precision import Precision
 from assay.core.requirements import Objective
+from assay.core.threshold import BINARY_LABEL, Threshold
 from assay.core.trial import Quality, Trial, TrialStatus
 from assay.decide.assess import measure_loss
 from assay.decide.conclude import conclude
@@ -344,3 +345,46 @@ def test_what_ran_as_asked_wins_a_tie() -> None:
     assert (
         conclude(make_requirements(), [make_reference(), make_trial(FP16, 4.0, GOOD), trials[2]]).chosen == flagged.id
     )
+
+
+F1 = make_quality(0.1, 0.1, metric="f1")
+
+
+def test_a_share_of_f1_and_a_percentile_are_one_decision_with_both_certificates() -> None:
+    requirements = make_requirements("f1: 1%", "p99 <= 10ms at 95%")
+    decision = conclude(requirements, [make_reference(), make_trial(INT8, 4.0, F1)])
+    assert decision.status is DecisionStatus.CHOSEN
+    for part in (
+        "lost 0.10 pp of f1 (at most 0.20 pp with 95% confidence",
+        f"(1% of FP32's {F1.reference:.3f})",
+        "; p99 5.20 ms (at most ",
+        "keeps 'p99 <= 10ms at 95%'",
+        "; both statements together hold with at least 90% confidence",
+    ):
+        assert part in decision.sentence
+
+
+def test_what_is_counted_adds_no_doubt() -> None:
+    requirements = make_requirements("f1: 1%", "size <= 5MB")
+    decision = conclude(requirements, [make_reference(), make_trial(INT8, 4.0, F1)])
+    assert "keeps 'size <= 5MB'" in decision.sentence
+    assert "together" not in decision.sentence
+
+
+def test_a_tight_confidence_of_one_part_counts_with_its_own() -> None:
+    requirements = make_requirements("f1: 1%", "p99 <= 10ms at 95%", "throughput >= 10/s")
+    decision = conclude(requirements, [make_reference(), make_trial(INT8, 4.0, F1)])
+    assert "all 3 statements together hold with at least 85% confidence" in decision.sentence
+
+
+def test_the_decision_names_the_thresholds_that_it_holds_at() -> None:
+    def at(trial: Trial, value: float, items: int) -> Trial:
+        assert trial.evidence is not None
+        threshold = Threshold(BINARY_LABEL, value, value, value, items=items)
+        return replace(trial, evidence=replace(trial.evidence, thresholds=(threshold,)))
+
+    trials = [make_reference(), make_trial(INT8, 4.0, F1)]
+    tuned = conclude(make_requirements("f1: 1%"), [at(trials[0], 0.47, 800), at(trials[1], 0.31, 800)])
+    assert "each at its own threshold (0.310 and FP32's 0.470)" in tuned.sentence
+    given = conclude(make_requirements("f1: 1%"), [at(trial, 0.5, 0) for trial in trials])
+    assert "threshold" not in given.sentence

@@ -13,7 +13,7 @@ from assay.core.session import Scores
 from assay.decide.assess import assess
 from assay.decide.finding import Verdict
 from assay.measure.functionals.table import load_functional
-from assay.measure.statistics.influence import INFLUENCE, bound_above, bound_mean_above
+from assay.measure.statistics.influence import INFLUENCE, bound_above, bound_excess, bound_mean_above
 from assay.measure.statistics.paired import compare
 
 
@@ -122,3 +122,32 @@ def test_records_that_were_not_kept_are_refused() -> None:
     longer = dataclasses.replace(make_scores(records), records={"it": records[:200]})
     with pytest.raises(MeasurementError, match="200 records of 300 items"):
         compare(make_metric("f1"), make_scores(records), longer, 0.95)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_excess_of_no_share_is_the_loss_itself(name: str) -> None:
+    rng = np.random.default_rng(3)
+    before, after = (make_records(name, 400, rng) for _ in range(2))
+    after[..., -1] = before[..., -1]
+    quality = compare(make_metric(name), make_scores(before), make_scores(after), 0.95)
+    low, high = bound_excess(make_metric(name), make_scores(before), make_scores(after), 0.0, 0.95)
+    lost = (-quality.high, -quality.low) if quality.higher_is_better else (quality.low, quality.high)
+    span = load_functional(name).span
+    assert (max(low, -span), min(high, span)) == pytest.approx(lost)
+
+
+def test_an_excess_is_certified_no_oftener_than_the_confidence_allows() -> None:
+    rng = np.random.default_rng(4)
+    metric, functional = make_metric("f1"), load_functional("f1")
+    everyone = make_records("f1", 100_000, rng)
+    worse = everyone.copy()
+    broken = rng.random(len(worse)) < 0.06
+    worse[broken, 1] = 1 - worse[broken, 1]
+    old, new = functional.value(everyone), functional.value(worse)
+    accepted = 0
+    for _ in range(150):
+        rows = rng.integers(0, len(everyone), 600)
+        pair = (make_scores(everyone[rows]), make_scores(worse[rows]))
+        accepted += bound_excess(metric, *pair, (old - new) / old, 0.95)[1] <= 0
+    # 150 draws at 5% give 17 or more with a chance of 0.2%; none would be a bound that certifies nothing.
+    assert 1 <= accepted <= 16
