@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from assay.core.errors import MeasurementError
 from assay.core.estimate import Estimate
-from assay.measure.latency import NS_PER_S, Clock, naming_failures, order_round, without_garbage_collection
+from assay.measure.latency import NS_PER_MS, NS_PER_S, Clock, naming_failures, order_round, without_garbage_collection
 from assay.measure.statistics.quantile import estimate_quantile
 
 LEAST_ROUNDS = 5
@@ -20,7 +20,6 @@ SETTLE_NS = 2_000_000
 """Before the timed call of a visit untimed ones go on for so long, at least one where calls are not much longer."""
 LONG_NS = 50 * SETTLE_NS
 """A call that takes so long settles by itself."""
-MS = 1e-6
 Call = Callable[[], None]
 
 
@@ -87,7 +86,8 @@ def estimate_time_ms(times_ns: NDArray[np.int64], confidence: float) -> Estimate
         times_ns: ``[rounds]``.
         confidence: one-sided, of each bound.
     """
-    return estimate_quantile(times_ns * MS, 0.5, confidence, "ms")
+    times_ms: NDArray[np.float64] = times_ns / NS_PER_MS
+    return estimate_quantile(times_ms, 0.5, confidence, "ms")
 
 
 def estimate_rate(times_ns: NDArray[np.int64], tokens: int, confidence: float) -> Estimate:
@@ -98,5 +98,5 @@ def estimate_rate(times_ns: NDArray[np.int64], tokens: int, confidence: float) -
         tokens: of a call.
         confidence: one-sided, of each bound.
     """
-    rates: NDArray[np.float64] = tokens * NS_PER_S / times_ns
+    rates: NDArray[np.float64] = np.divide(tokens * NS_PER_S, times_ns)
     return estimate_quantile(rates, 0.5, confidence, "tokens/s")
