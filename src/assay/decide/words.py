@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from assay.core.plan import Candidate, Plan
-from assay.core.precision import Precision
+from assay.core.plan import Candidate, Plan, WeightScheme
+from assay.core.precision import Precision, WeightStyle
 from assay.core.trial import Quality
 
 MS_PER_S = 1000.0
@@ -104,20 +104,34 @@ def name_shortly(candidate: Candidate) -> str:
 
 
 def describe_form(candidate: Candidate) -> str:
-    """The form of an INT8 plan, such as ``u8s8, chain, mse``; empty for the others.
+    """The form of a plan with integers, such as ``u8s8, chain, mse``; empty for the others.
 
     A lone repair is the one that every form of a study has, and goes without saying.
     """
     plan = candidate.plan
+    if plan.weights is not None:
+        return ", ".join(_describe_weights(plan, plan.weights))
     if plan.scheme is None:
         return ""
     parts = [plan.scheme.dialect.name, str(plan.scheme.placement), str(plan.scheme.ranges)]
     parts += [str(repair) for repair in plan.scheme.repairs if len(plan.scheme.repairs) > 1]
+    parts += ["tables"] if plan.scheme.tables else []
     if plan.rest is not Precision.FP32:
         parts.append(f"rest in {plan.rest.upper()}")
     if plan.overrides:
         parts.append(_describe_kept(plan))
     return ", ".join(parts)
+
+
+def _describe_weights(plan: Plan, scheme: WeightScheme) -> list[str]:
+    """A plan that quantizes weights without calibration, part by part."""
+    dynamic = scheme.style is WeightStyle.DYNAMIC
+    parts = ["dynamic" if dynamic else "weights" if scheme.group else "weights alone"]
+    parts += [f"groups of {scheme.group}"] if scheme.group else []
+    parts += [f"blocks of {scheme.block}"] if scheme.block else []
+    parts += ["tables"] if scheme.tables else []
+    parts += [f"rest in {plan.rest.upper()}"] if plan.rest is not Precision.FP32 else []
+    return parts + ([_describe_kept(plan)] if plan.overrides else [])
 
 
 def _describe_kept(plan: Plan) -> str:

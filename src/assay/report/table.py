@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from assay.core.certificate import Certificate
-from assay.core.precision import Precision
+from assay.core.precision import ARITHMETIC, Precision
 from assay.core.trial import Evidence, Trial
 from assay.report.costs import estimate_cost
 from assay.report.slices import name_slice
@@ -63,7 +63,9 @@ def describe_evidence(evidence: Evidence | None) -> Row:
     }
     row |= describe_certificate(evidence.certificate if evidence else None)
     shares = evidence.audit.shares() if evidence else {}
-    executed: Row = {f"executed_{precision}": shares.get(precision) for precision in Precision}
+    executed: Row = {f"executed_{precision}": shares.get(precision) for precision in ARITHMETIC}
+    stored = evidence.audit.stored_shares() if evidence else {}
+    executed |= {f"stored_{p}": stored.get(p, 0.0) if evidence else None for p in (Precision.INT8, Precision.INT4)}
     return row | executed | {"flags": "; ".join(evidence.flags) if evidence else None}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 
-from assay.backends.backend import Backend
+from assay.backends.backend import Backend, WeightBackend
 from assay.backends.table import list_backends, load_backend
 from assay.core.errors import BackendUnavailable
 from assay.core.plan import Plan, Scheme
@@ -131,6 +131,11 @@ def examine_format(backend: Backend, precision: Precision, target: Target) -> Fo
         plan = Plan(precision, scheme=Scheme(dialects[0], Placement.CHAIN, RangeMethod.MIN_MAX))
     elif precision is Precision.FP32:
         plan = Plan(precision)
+    elif precision is Precision.INT4:
+        schemes = backend.weight_schemes(precision, target) if isinstance(backend, WeightBackend) else ()
+        if not schemes:
+            return FormatState(precision, supported=False, reason="it multiplies by no weights stored in 4 bits")
+        plan = Plan(precision, weights=schemes[0])
     else:
         plan = Plan(precision, cast=backend.cast_style(precision, target))
     support = backend.supports(plan, target)

@@ -220,4 +220,5 @@ def describe_attempt(attempt: Attempt) -> str:
         return f"{attempt.candidate.id}: {attempt.status}: {attempt.reason}"
     shares = {str(p): share for p, share in attempt.probe.audit.shares().items() if share > 0}
     ran = ", ".join(f"{share:.0%} {name}" for name, share in shares.items()) or "no multiplications"
+    ran += "".join(f", weights stored in {stored}" for stored in attempt.probe.audit.stored_shares())
     return f"{attempt.candidate.id}: about {attempt.probe.quick_ms:.2f} ms a call; executed {ran}"

@@ -28,6 +28,8 @@ class Ink(StrEnum):
     ON_FP16 = "--on-fp16"
     ON_BF16 = "--on-bf16"
     ON_INT8 = "--on-int8"
+    INT4 = "--int4"
+    ON_INT4 = "--on-int4"
 
     @property
     def placeholder(self) -> str:
@@ -40,6 +42,7 @@ PRECISION_INKS = {
     Precision.FP16: Ink.FP16,
     Precision.BF16: Ink.BF16,
     Precision.INT8: Ink.INT8,
+    Precision.INT4: Ink.INT4,
 }
 """Fill of a precision."""
 TEXT_ON_PRECISION = {
@@ -47,9 +50,16 @@ TEXT_ON_PRECISION = {
     Precision.FP16: Ink.ON_FP16,
     Precision.BF16: Ink.ON_BF16,
     Precision.INT8: Ink.ON_INT8,
+    Precision.INT4: Ink.ON_INT4,
 }
 """Text that is legible on the fill of a precision."""
-PRECISION_MARKERS = {Precision.FP32: "s", Precision.FP16: "^", Precision.BF16: "D", Precision.INT8: "o"}
+PRECISION_MARKERS = {
+    Precision.FP32: "s",
+    Precision.FP16: "^",
+    Precision.BF16: "D",
+    Precision.INT8: "o",
+    Precision.INT4: "v",
+}
 """Shape of a precision, so that colour never tells it alone."""
 STATUS_INKS = {
     CertificateStatus.CERTIFIED: Ink.GOOD,
