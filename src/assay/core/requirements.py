@@ -176,8 +176,8 @@ class Constraint:
             units = ", ".join(repr(unit) for unit in UNITS[quantity] if unit)
             raise RequestError(f"constraint {text!r}: unit {match['unit']!r} is unknown", f"use one of {units}")
         if quantity.at_most != match["relation"].startswith("<"):
-            direction = "upper" if quantity.at_most else "lower"
-            raise RequestError(f"constraint {text!r}: {quantity} takes an {direction} bound", "turn the relation round")
+            direction = "an upper" if quantity.at_most else "a lower"
+            raise RequestError(f"constraint {text!r}: {quantity} takes {direction} bound", "turn the relation round")
         limit = float(match["number"]) * factor
         if not 0 < limit < math.inf:
             raise RequestError(f"constraint {text!r} can never be met", "give a positive, finite limit")

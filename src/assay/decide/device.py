@@ -35,8 +35,8 @@ def judge_memory(constraint: Constraint, evidence: Evidence) -> Finding:
     if held is None or held.limit_bytes != limit:
         return judge_bytes(constraint, "peak memory", peak)
     if held.failure:
-        text = f"'{constraint.text}' is missed: {held.failure} in a process held to {words.format_bytes(limit)}"
-        return Finding(Verdict.FAILS, f"{text} by {held.means}", max(1.0, divide(peak, limit)))
+        text = f"'{constraint.text}' is missed: {held.failure}, in a process held to it by {held.means}"
+        return Finding(Verdict.FAILS, text, max(1.0, divide(peak, limit)))
     found = judge_bytes(constraint, "peak memory", held.peak_memory_bytes)
     ran = f"{words.format_count(held.frames)} frames ran in a process held to it by {held.means}"
     return Finding(found.verdict, f"{found.words} ({ran})", found.excess)

@@ -11,6 +11,7 @@ from assay.core.trial import HeldRun
 from assay.decide import words
 from assay.report.cells import NOTHING
 from assay.report.rows import Row
+from assay.studies.isolation import describe_limit
 
 HEADER = ("#", "held to", "peak memory", "frames run", "frames/s that nine of ten runs keep", "power", "what happened")
 RAN = "ran"
@@ -79,7 +80,7 @@ def describe_limits(held: HeldRun) -> str:
     cores = f"{held.cores} core{'' if held.cores == 1 else 's'}"
     if held.limit_bytes is None:
         return cores
-    return f"{cores}, {words.format_bytes(held.limit_bytes)} by {held.means}"
+    return f"{cores}, {describe_limit(held.limit_bytes)} by {held.means}"
 
 
 def describe_estimate(estimate: Estimate | None, unit: str) -> str:

@@ -95,7 +95,7 @@ def hold_attempts(space: Workspace, attempts: Sequence[Attempt]) -> Mapping[str,
     found: dict[str, HeldRun] = {}
     space.progress.start("running frames under the limits of the device", len(attempts))
     for attempt in attempts:
-        name = f"held/{attempt.candidate.id}-{key}"
+        name = f"held-{attempt.candidate.id}-{key}"
         known = space.store.read(name, HeldRun)
         if known is None:
             known = hold_attempt(space, attempt, holding)
