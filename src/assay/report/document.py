@@ -27,6 +27,7 @@ from assay.report.costs import estimate_carbon, estimate_cost
 from assay.report.device import HeldDocument, show_held
 from assay.report.explanation_document import ExplanationDocument, FaultDocument, show_explanation, show_fault
 from assay.report.generation import GenerationDocument, show_generation
+from assay.report.lengths import LengthDocument, LengthsDocument, show_item_lengths, show_lengths
 from assay.report.mixed_plans import MixedSearchDocument, show_mixed
 from assay.report.thresholds import ThresholdDocument, show_thresholds
 from assay.studies.record import StudyRecord
@@ -93,6 +94,7 @@ class LatencyDocument(msgspec.Struct, frozen=True):
     batch: int
     n: int
     asked: tuple[PercentileDocument, ...] = ()
+    lengths: tuple[LengthDocument, ...] = ()
 
 
 class EstimateDocument(msgspec.Struct, frozen=True):
@@ -206,6 +208,7 @@ class ShowDocument(msgspec.Struct, frozen=True):
     price: PriceDocument | None = None
     explanations: tuple[ExplanationDocument, ...] = ()
     mixed: tuple[MixedSearchDocument, ...] = ()
+    lengths: LengthsDocument | None = None
 
 
 def show_document(record: StudyRecord, explanations: Sequence[Explanation] = ()) -> ShowDocument:
@@ -224,6 +227,7 @@ def show_document(record: StudyRecord, explanations: Sequence[Explanation] = ())
         price=_show_price(record.requirements),
         explanations=tuple(show_explanation(one) for one in explanations if one.trial in known),
         mixed=show_mixed(record),
+        lengths=show_item_lengths(record.lengths),
     )
 
 
@@ -334,6 +338,7 @@ def _show_latency(latency: Latency) -> LatencyDocument:
             for one in latency.asked
             for e in [one.estimate]
         ),
+        lengths=show_lengths(latency),
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import fields
 from datetime import UTC, datetime
 
 from assay.core.requirements import Objective
+from assay.data.lengths import Lengths
+from assay.data.text_options import TextOptions
 from assay.decide import words
 from assay.studies.record import DataProvenance, StudyRecord
 
@@ -114,7 +116,10 @@ def _describe_preprocessing(record: StudyRecord) -> str:
 
 
 def _list_values(value: object) -> str:
-    """One value, or several with spaces between them."""
+    """One value, or several with spaces between them; of a group of keys those that are not as usual."""
+    if isinstance(value, TextOptions | Lengths):
+        keys = ((one.name, getattr(value, one.name), one.default) for one in fields(value))
+        return ", ".join(f"{name.replace('_', ' ')} {_list_values(own)}" for name, own, usual in keys if own != usual)
     return " ".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
 
 

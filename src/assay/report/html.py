@@ -34,6 +34,7 @@ from assay.report.fitness import BADGES as FITNESS_BADGES
 from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
 from assay.report.flips import pick_galleries
 from assay.report.generation import HEADER, explain_generated, list_generated
+from assay.report.lengths import tabulate_lengths
 from assay.report.mixed_plans import list_mixed
 from assay.report.percentiles import list_asked
 from assay.report.rows import MeasuredRow, Row, keep_measured, list_rows, list_warnings
@@ -95,6 +96,7 @@ def render_html(record: StudyRecord, explanations: Sequence[Explanation] = ()) -
             held=list_held(rows),
             held_header=DEVICE,
             held_sentence=SENTENCE,
+            lengths=tabulate_lengths(record, rows),
             provenance=(
                 ("Request", facts.request_facts(record)),
                 ("Model", facts.model_facts(record)),

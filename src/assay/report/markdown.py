@@ -18,6 +18,7 @@ from assay.report.facts import Facts, data_facts, machine_facts, model_facts, re
 from assay.report.fitness import list_worst, summarise_convergence, summarise_fitness
 from assay.report.flips import Gallery, pick_galleries
 from assay.report.generation import HEADER, explain_generated, list_generated
+from assay.report.lengths import tabulate_lengths
 from assay.report.mixed_plans import MixedRow, MixedTable, list_mixed
 from assay.report.percentiles import list_asked
 from assay.report.rows import Row, keep_measured, list_rows, list_warnings
@@ -44,6 +45,7 @@ def render_markdown(record: StudyRecord, explanations: Sequence[Explanation] = (
         *_generate(record, rows),
         *_tell_thresholds(record, rows),
         *_hold(rows),
+        *_compare_lengths(record, rows),
         "## Reasons",
         "\n".join(f"{row.number}. {escape(row.title)}: {escape(row.reason)}" for row in rows),
         *_slice(record),
@@ -106,6 +108,14 @@ def _generate(record: StudyRecord, rows: Sequence[Row]) -> Iterable[str]:
     if not lines:
         return ()
     return ("## Generation", escape(explain_generated(record, lines)), _tabulate(HEADER, [line.line for line in lines]))
+
+
+def _compare_lengths(record: StudyRecord, rows: Sequence[Row]) -> Iterable[str]:
+    """Latency for each length of items."""
+    table = tabulate_lengths(record, rows)
+    if not table.lines:
+        return ()
+    return ("## Latency by length", escape(table.sentence), _tabulate(table.header, [one.line for one in table.lines]))
 
 
 def _tell_thresholds(record: StudyRecord, rows: Sequence[Row]) -> Iterable[str]:

@@ -23,7 +23,8 @@ from assay.studies.files import hash_file, store_errors
 from assay.studies.loaded import LoadedRelease
 from assay.studies.manifest import MANIFEST_NAME
 from assay.studies.named_trials import find_trial, is_study, split_name
-from assay.studies.workspace import SCORING_BATCH
+from assay.studies.release import find_preprocess
+from assay.studies.scoring_batch import SCORING_BATCH
 
 OPENVINO = "openvino"
 FORMS = "name an .onnx file, an OpenVINO .xml, the folder of a release, or STUDY_FOLDER:TRIAL"
@@ -168,7 +169,9 @@ def open_release(text: str, runtime: str | None, stack: ExitStack) -> Contender:
     own = next(a.target.runtime for a in release.manifest.artifacts if a.trial.id == release.active)
     check_runtime(text, runtime, own)
     content = hash_file(Path(text, MANIFEST_NAME)) + release.active
-    return identify(text, ContenderKind.RELEASE, own, release, content, release.manifest.preprocess)
+    return identify(
+        text, ContenderKind.RELEASE, own, release, content, find_preprocess(release.folder, release.manifest)
+    )
 
 
 def identify(

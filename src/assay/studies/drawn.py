@@ -36,7 +36,7 @@ def draw_item(feeds: Feeds) -> tuple[str, str]:
         pixels = _find_pixels(array)
         if pixels is not None:
             return _encode(pixels), ""
-    return "", _shorten("; ".join(f"{name}: {put_in_words(array)}" for name, array in feeds.items()))
+    return "", shorten("; ".join(f"{name}: {put_in_words(array)}" for name, array in feeds.items()))
 
 
 def put_in_words(array: Array) -> str:
@@ -46,7 +46,7 @@ def put_in_words(array: Array) -> str:
         return "nothing"
     if flat.dtype.kind in "USO":
         texts = (value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in flat.tolist())
-        return _shorten(" | ".join(texts))
+        return shorten(" | ".join(texts))
     if flat.dtype.kind not in "iub":
         return _summarise(flat.astype(np.float64), array.shape)
     first = " ".join(str(value) for value in flat[:MOST_NUMBERS].tolist())
@@ -97,5 +97,6 @@ def _encode(pixels: NDArray[np.uint8]) -> str:
     return base64.b64encode(written.getvalue()).decode("ascii")
 
 
-def _shorten(text: str) -> str:
+def shorten(text: str) -> str:
+    """At most as many characters of a text as fit beside an item."""
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"

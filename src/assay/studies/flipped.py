@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,11 @@ from assay.core.flip import Flip
 from assay.core.session import Batch, Dataset, Metric, Scores
 from assay.core.tensor import Array
 from assay.data.subset import every
+from assay.data.telling import tell_item
 from assay.measure.tasks.agreement import AGREEMENT
 from assay.measure.tasks.detection import RECORD
 from assay.measure.tasks.ranking import is_relevance
-from assay.studies.drawn import draw_item, put_in_words
+from assay.studies.drawn import draw_item, put_in_words, shorten
 
 MOST_FLIPS = 24
 MOST_LISTED = 4
@@ -126,7 +127,8 @@ def _read_items(dataset: Dataset, positions: NDArray[np.int64], metric: Metric) 
     shown: dict[int, Shown] = {}
     try:
         for item, batch in zip(rising, _read_singly(dataset, rising), strict=True):
-            shown[item] = _show(batch, metric)
+            seen, told = _show(batch, metric), tell_item(dataset, item)
+            shown[item] = replace(seen, text=shorten(told), picture="") if told else seen
     except DataError as error:
         # What broke is an illustration: a file that has gone since the scoring must not cost the study.
         for item in rising:

@@ -20,8 +20,9 @@ from assay.data.open import open_dataset
 from assay.data.source import DataSource, Preprocess
 from assay.studies.manifest import MANIFEST_NAME
 from assay.studies.named_trials import find_trial, is_study, split_name
-from assay.studies.release import read_manifest
+from assay.studies.release import find_preprocess, read_manifest
 from assay.studies.sample import fill_up
+from assay.studies.traffic import draw_traffic
 
 FORMS = "name an .onnx file, the folder of a release, or STUDY_FOLDER:TRIAL"
 DISTINCT = 32
@@ -75,7 +76,9 @@ def find_target(text: str, runtime: str | None, threads: int | None, batch: int 
     if (path / MANIFEST_NAME).is_file():
         manifest = read_manifest(path)
         first = manifest.artifacts[0]
-        found = LoadTarget(f"{text} ({first.trial.id})", path / first.folder, first.target, manifest.preprocess)
+        found = LoadTarget(
+            f"{text} ({first.trial.id})", path / first.folder, first.target, find_preprocess(path, manifest)
+        )
     elif is_study(split_name(text)[0]):
         found = open_trial(text)
     else:
@@ -136,6 +139,10 @@ def make_queries(
     if evaluation is None:
         return tuple({spec.name: draw(spec, batch, rng) for spec in signature.inputs} for _ in range(DISTINCT))
     dataset = open_dataset(DataSource(path=evaluation, preprocess=target.preprocess), signature)
+    traffic = draw_traffic(dataset, batch)
+    if traffic is not None:
+        # Items differ in length: the queries are as frequent in each as the data.
+        return traffic.calls
     found: list[Feeds] = []
     for items in dataset.batches(batch):
         found.append(fill_up(items.feeds, batch))

@@ -9,6 +9,7 @@ from assay.core.convergence import Convergence
 from assay.core.decision import Decision
 from assay.core.fitness import Fitness
 from assay.core.flip import Flip
+from assay.core.item_lengths import ItemLengths
 from assay.core.mixing import MixedBudget, MixedSearch
 from assay.core.requirements import Requirements
 from assay.core.sample_plan import SamplePlan
@@ -79,6 +80,7 @@ class StudyRecord:
         mixed_budget: what the search over mixed plans was allowed; None in records of before there was one.
         mixed: searches over mixed plans, one for each INT8 form that strained the tolerance.
         threshold: how the thresholds were found; None where the task's own were kept.
+        lengths: how items of different lengths were run; None where all are equally long.
     """
 
     schema: int
@@ -107,3 +109,4 @@ class StudyRecord:
     mixed_budget: MixedBudget | None = None
     mixed: tuple[MixedSearch, ...] = ()
     threshold: ThresholdRule | None = None
+    lengths: ItemLengths | None = None

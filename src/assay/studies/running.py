@@ -1,12 +1,13 @@
-"""A whole ``.npz`` through a release, item by item in bounded batches."""
+"""A whole file of items through a release, item by item in bounded batches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.core.errors import RequestError
 from assay.core.tensor import Array
@@ -16,6 +17,7 @@ from assay.studies.files import write_arrays
 from assay.studies.loaded import LoadedRelease
 from assay.studies.positive import run_batch
 from assay.studies.progress import Progress
+from assay.studies.release import find_preprocess
 
 BATCH = 32
 
@@ -44,7 +46,7 @@ def run_file(folder: Path, source: str, destination: Path, preprocess: bool, pro
         folder: the release.
         source: items, one array per model input.
         destination: the ``.npz`` to write, one array per model output.
-        preprocess: prepare stored arrays as the study declared it.
+        preprocess: prepare stored arrays as the study declared it; texts always are.
         progress: is told of every item.
 
     Raises:
@@ -56,17 +58,34 @@ def run_file(folder: Path, source: str, destination: Path, preprocess: bool, pro
     if destination.suffix != ".npz":
         raise RequestError(f"{destination} does not end in .npz", "outputs are written as an .npz file")
     with LoadedRelease(folder) as release:
-        declared = release.manifest.preprocess if preprocess else None
+        declared = find_preprocess(folder, release.manifest)
         if preprocess and declared is None:
             raise RequestError("the study declared no preprocessing", "leave --preprocess out")
-        dataset = open_dataset(DataSource(path=source, preprocess=declared), release.signature)
+        textual = declared is not None and declared.text is not None
+        declared = declared if preprocess or textual else None
+        dataset = open_dataset(DataSource(path=source, preprocess=declared, apart=True), release.signature)
         progress.start(f"running {release.active}", len(dataset))
         parts: list[Mapping[str, Array]] = []
+        places: list[NDArray[np.int64]] = []
         for batch in dataset.batches(BATCH):
             parts.append(run_batch(release, batch.feeds))
+            places.append(batch.start + np.arange(batch.size) if batch.places is None else batch.places)
             progress.advance(batch.size)
         progress.finish()
-        outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        order = np.argsort(np.concatenate(places))
+        outputs = {name: join_outputs([part[name] for part in parts])[order] for name in parts[0]}
         write_arrays(destination, outputs)
         values = tuple(one.value for one in release.thresholds)
         return RunOutcome(len(dataset), release.active, str(destination), dict(release.failures), values)
+
+
+def join_outputs(parts: Sequence[Array]) -> Array:
+    """An output of all calls, ``[n, ...]``; what is shorter because its items are is filled up with zeros."""
+    if len({part.shape[1:] for part in parts}) == 1 or len({part.ndim for part in parts}) > 1:
+        return np.concatenate(parts)
+    widest = np.max([part.shape[1:] for part in parts], axis=0)
+    filled = [
+        np.pad(part, [(0, 0), *((0, wide - own) for wide, own in zip(widest, part.shape[1:], strict=True))])
+        for part in parts
+    ]
+    return np.concatenate(filled)
