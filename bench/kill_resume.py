@@ -1,9 +1,9 @@
 """A study killed at random moments: what the next run of the same command finds, repeats and decides.
 
-Run: ``python bench/kill_resume.py [--kills 50] [--interrupts 5] [--jobs 1] [--output FILE]``. A small network is
-studied by ONNX Runtime in FP32 and INT8, once to its end, and then again and again in fresh folders: killed with
-``SIGKILL`` at a moment drawn uniformly over the duration of a whole study, and run again to its end. Each study is a
-process of its own, forked from this one after its imports, which so are no part of the duration. Then some are
+Run: ``python bench/kill_resume.py [--kills 50] [--interrupts 5] [--jobs 1] [--search] [--output FILE]``. A small
+network is studied by ONNX Runtime in FP32 and INT8, once to its end, and then again and again in fresh folders: killed
+with ``SIGKILL`` at a moment drawn uniformly over the duration of a whole study, and run again to its end. Each study is
+a process of its own, forked from this one after its imports, which so are no part of the duration. Then some are
 interrupted with ``SIGINT``, as Ctrl-C does. Prints a table and one JSON line; ``--output`` keeps the line. What is
 counted:
 
@@ -44,7 +44,7 @@ from assay.studies.store import load_record
 
 MODEL = """
 <ir_version: 10, opset_import: ["" : 18]>
-small (float[batch, 3, 12, 12] image) => (float[batch, 6] logits) {
+small (float[batch, 3, height, width] image) => (float[batch, 6] logits) {
   c1 = Conv<pads = [1, 1, 1, 1]>(image, w1)
   r1 = Relu(c1)
   c2 = Conv<pads = [1, 1, 1, 1]>(r1, w2)
@@ -52,12 +52,20 @@ small (float[batch, 3, 12, 12] image) => (float[batch, 6] logits) {
   r2 = Relu(a)
   p = GlobalAveragePool(r2)
   f = Flatten(p)
-  logits = Gemm(f, w3)
+  logits = Gemm(f, w3, b3)
 }
 """
-SHAPES = {"w1": (32, 3, 3, 3), "w2": (32, 32, 3, 3), "w3": (32, 6)}
-ITEMS, CALIBRATION = 300, 40
-KEPT = ("trials/*.json", "timings*.json", "fitness*.json", "convergence.json", "calibration*.npz", "reference.json")
+SIDES, CHANNELS, ITEMS, CALIBRATION = (12, 16), (32, 96), (300, 900), 40
+"""Of the images and the layers, and items for evaluating: without a search, and with one."""
+KEPT = (
+    "trials/*.json",
+    "mixed/*.measured.json",
+    "timings*.json",
+    "fitness*.json",
+    "convergence.json",
+    "calibration*.npz",
+    "reference.json",
+)
 ENDINGS = (signal.SIGKILL, signal.SIGINT)
 ORPHAN_SECONDS = 5.0
 
@@ -89,26 +97,35 @@ class Row:
     same: bool
 
 
-def write_files(folder: Path, rng: np.random.Generator) -> None:
-    """The network, calibration items, and evaluation items with its own answers as labels."""
+def write_files(folder: Path, rng: np.random.Generator, *, search: bool) -> None:
+    """The network, calibration items, and evaluation items with its own answers as labels.
+
+    For a search, answers are centred, so that the items fall into many classes and integers change some of them.
+    """
     model = parse_model(MODEL)
-    for name, shape in SHAPES.items():
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(0, 0.4, shape).astype(np.float32), name))
+    side, channels, items = SIDES[search], CHANNELS[search], ITEMS[search]
+    shapes = {"w1": (channels, 3, 3, 3), "w2": (channels, channels, 3, 3), "w3": (channels, 6), "b3": (6,)}
+    for name, shape in shapes.items():
+        values = rng.normal(0, 0.4 if name != "b3" else 0.0, shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    images = rng.normal(0, 1, (items, 3, side, side)).astype(np.float32)
+    if search:
+        mean = onnx.reference.ReferenceEvaluator(model).run(None, {"image": images})[0].mean(axis=0)
+        model.graph.initializer[-1].CopyFrom(numpy_helper.from_array(-mean, "b3"))
     onnx.save(model, folder / "small.onnx")
-    images = rng.normal(0, 1, (ITEMS, 3, 12, 12)).astype(np.float32)
     evaluator = onnx.reference.ReferenceEvaluator(str(folder / "small.onnx"))
     target_ids = np.argmax(evaluator.run(None, {"image": images})[0], axis=1).astype(np.int64)
-    np.savez(folder / "calibration.npz", image=rng.normal(0, 1, (CALIBRATION, 3, 12, 12)).astype(np.float32))
+    np.savez(folder / "calibration.npz", image=rng.normal(0, 1, (CALIBRATION, 3, side, side)).astype(np.float32))
     np.savez(folder / "evaluation.npz", image=images, target=target_ids)
 
 
-def make_command(folder: Path, output: Path) -> list[str]:
-    """The command line of the study."""
+def make_command(folder: Path, output: Path, *, search: bool) -> list[str]:
+    """The command line of the study; with a search, INT8 alone misses the tolerance."""
     options = {
         "--task": "classification",
         "--calibration": folder / "calibration.npz",
         "--evaluation": folder / "evaluation.npz",
-        "--tolerance": "top1: 20pp",
+        "--tolerance": "agreement: 6pp" if search else "top1: 20pp",
         "--minimize": "size",
         "--latency-seconds": 1,
         "--runtimes": "onnxruntime",
@@ -116,6 +133,8 @@ def make_command(folder: Path, output: Path) -> list[str]:
         "--ranges": "min-max",
         "--output": output,
     }
+    if search:
+        options |= {"--repairs": "bias", "--mixed-plans": 3}
     return ["assay", "study", str(folder / "small.onnx"), *(str(part) for pair in options.items() for part in pair)]
 
 
@@ -152,6 +171,8 @@ def find_stage(output: Path) -> str:
         return "certifying and confirming"
     if any(output.glob("artifacts/.scratch.*/mark")):
         return "timing"
+    if any(output.glob("measurements/*/mixed/*")):
+        return "searching for mixed plans"
     if any(output.glob("artifacts/*")) or any(output.glob("measurements/*/.realised.*")):
         return "trying candidates"
     return "calibrating" if any(output.glob("measurements/*/reference.json")) else "opening"
@@ -204,10 +225,14 @@ def end_study(command: list[str], output: Path, moment_s: float, ending: signal.
 
 
 def try_moment(
-    folder: Path, output: Path, moment_s: float, ending: signal.Signals, decision: tuple[str, str | None]
+    command: list[str],
+    folder: Path,
+    output: Path,
+    moment_s: float,
+    ending: signal.Signals,
+    decision: tuple[str, str | None],
 ) -> Row:
     """End a study at a moment, run it again, and look at what there is."""
-    command = make_command(folder, output)
     status, begun, orphans = end_study(command, output, moment_s, ending)
     stage, before = find_stage(output), read_times(output)
     stored = sum(path.parent.name == "trials" for path in before)
@@ -234,7 +259,12 @@ def try_moment(
 
 
 def try_moments(
-    folder: Path, moments: list[tuple[signal.Signals, float]], decision: tuple[str, str | None], jobs: int
+    folder: Path,
+    moments: list[tuple[signal.Signals, float]],
+    decision: tuple[str, str | None],
+    jobs: int,
+    *,
+    search: bool,
 ) -> list[Row]:
     """A row for each moment, several of them at a time, each in a process of its own."""
     running: dict[int, int] = {}
@@ -246,7 +276,9 @@ def try_moments(
         if not number:
             left = 1
             try:
-                row = try_moment(folder, folder / f"study{index}", moment_s, ending, decision)
+                output = folder / f"study{index}"
+                command = make_command(folder, output, search=search)
+                row = try_moment(command, folder, output, moment_s, ending, decision)
                 (folder / f"row{index}").write_bytes(msgspec.json.encode(row))
                 left = 0
             finally:
@@ -304,15 +336,18 @@ def run() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--interrupts", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="moments that are tried at a time")
+    parser.add_argument("--search", action="store_true", help="a tolerance that only mixed plans keep")
     parser.add_argument("--seed", type=int, default=20261122)
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
     rng = np.random.default_rng(asked.seed)
     with tempfile.TemporaryDirectory(prefix="assay-") as name:
         folder = Path(name)
-        write_files(folder, rng)
+        # Times of groups of nodes are kept over studies: what is measured once decides for all.
+        os.environ["ASSAY_CACHE"] = str(folder / "cache")
+        write_files(folder, rng, search=asked.search)
         started = time.monotonic()
-        status = wait(start(make_command(folder, folder / "whole"), folder / "whole.first"))
+        status = wait(start(make_command(folder, folder / "whole", search=asked.search), folder / "whole.first"))
         whole_s = time.monotonic() - started
         if status:
             raise SystemExit((folder / "whole.first").read_text(encoding="utf-8"))
@@ -321,7 +356,7 @@ def run() -> None:
         print("  moment  stage                      exit stored known repeated orphans  decision  trouble")
         endings = [signal.SIGKILL] * asked.kills + [signal.SIGINT] * asked.interrupts
         moments = rng.uniform(0, whole_s, len(endings)).tolist()
-        found = try_moments(folder, list(zip(endings, moments, strict=True)), decision, asked.jobs)
+        found = try_moments(folder, list(zip(endings, moments, strict=True)), decision, asked.jobs, search=asked.search)
         rows = {ending: [row for one, row in zip(endings, found, strict=True) if one is ending] for ending in ENDINGS}
         clean = sum(row.status in (0, INTERRUPTED) for row in rows[signal.SIGINT])
     line = {
