@@ -24,7 +24,7 @@ from assay.studies.ranks import describe_ranks
 from assay.studies.record import RECORD_SCHEMA, DataProvenance, StudyRecord
 from assay.studies.scoring import count_nonfinite, read_scores, read_stored
 from assay.studies.showing import collect_flips, pick_shown, plan_record
-from assay.studies.thresholds import describe_thresholds
+from assay.studies.thresholds import describe_missed, describe_thresholds
 from assay.studies.timing import Timing, list_timing_warnings
 from assay.studies.traffic import state_lengths
 from assay.studies.workspace import Workspace
@@ -203,6 +203,7 @@ def collect_warnings(space: Workspace, trials: Sequence[Trial]) -> tuple[str, ..
     for trial in trials:
         if trial.evidence is not None:
             warnings += [f"{trial.id}: {flag}" for flag in trial.evidence.flags]
+            warnings += [f"{trial.id}: {missed}" for missed in describe_missed(space.request.threshold, trial.evidence)]
     scored = [trial for trial in trials if trial.evidence is not None]
     scores = {trial.id: read_scores(space, trial.candidate) for trial in scored}
     reference = next((scores[trial.id] for trial in scored if trial.reference), None)

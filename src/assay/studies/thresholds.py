@@ -11,7 +11,8 @@ import numpy as np
 
 from assay.core.errors import RequestError
 from assay.core.session import Dataset, Scores, Task
-from assay.core.threshold import Threshold, ThresholdRule
+from assay.core.threshold import BINARY_LABEL, Threshold, ThresholdRule
+from assay.core.trial import Evidence
 from assay.measure.tasks.thresholds import ThresholdedTask, apply_thresholds
 from assay.measure.tuning import find_thresholds, tune_thresholds
 from assay.studies.workspace import Workspace
@@ -47,6 +48,15 @@ def describe_thresholds(space: Workspace, scores: Scores) -> tuple[Threshold, ..
     if rule is None:
         return ()
     return tune_thresholds(rule, scores.select(slice(0, space.split.search)), np.random.default_rng(SEED))
+
+
+def describe_missed(rule: ThresholdRule | None, evidence: Evidence) -> list[str]:
+    """Goals that no threshold of an artifact reaches on the tuning items, in words."""
+    missed = [one for one in evidence.thresholds if not one.met]
+    if rule is None or not missed:
+        return []
+    names = "" if missed[0].label == BINARY_LABEL else f" of label {', '.join(str(one.label) for one in missed)}"
+    return [f"no threshold{names} has {rule.text} on the {missed[0].items} tuning items; the nearest one is taken"]
 
 
 def thresholded(space: Workspace, scores: Scores) -> Task:
