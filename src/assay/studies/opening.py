@@ -28,6 +28,7 @@ from assay.studies.own_labels import find_label
 from assay.studies.progress import Progress
 from assay.studies.request import StudyRequest
 from assay.studies.sample import take_sample
+from assay.studies.scoring_batch import find_scoring_batch
 from assay.studies.set_statistics import ObservedModel
 from assay.studies.showing import refuse_hopeless
 from assay.studies.split import split_items
@@ -96,6 +97,7 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
         versions=find_versions(),
         traffic=traffic,
         speaker=speaker,
+        scoring_items=find_scoring_batch(subject.signature, evaluation),
     )
 
 

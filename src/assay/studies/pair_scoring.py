@@ -20,7 +20,7 @@ from assay.studies.contenders import Contender
 from assay.studies.files import make_folder, read_arrays, write_arrays
 from assay.studies.progress import Progress
 from assay.studies.score_arrays import NONFINITE, pack_scores, unpack_scores
-from assay.studies.workspace import SCORING_BATCH
+from assay.studies.scoring_batch import find_scoring_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,8 @@ class SideScorer:
             positions = self._items.order[known:count]
             chosen = every(self._items.dataset, np.sort(positions).tolist())
             session, task = self._contender.session, self._items.task
-            scored = score_dataset(session, chosen, task, SCORING_BATCH, self._progress.advance)
+            batch = find_scoring_batch(session.signature, self._items.dataset)
+            scored = score_dataset(session, chosen, task, batch, self._progress.advance)
             # The items were read in the order of the data; the test wants them in the order that was drawn.
             fresh = scored.scores.select(find_places(positions))
             self._scores = fresh if self._scores is None else Scores.join([self._scores, fresh])

@@ -15,12 +15,11 @@ from assay.studies.cores import count_cores
 from assay.studies.decoding import Speaker
 from assay.studies.progress import Progress
 from assay.studies.request import StudyRequest
+from assay.studies.scoring_batch import SCORING_BATCH
 from assay.studies.split import Split
 from assay.studies.store import StudyStore
 from assay.studies.subject import Subject
 from assay.studies.traffic import Traffic
-
-SCORING_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,7 @@ class Workspace:
         fitness: of the calibration items; None where there are none.
         sample: feeds of one call at the study's batch; of the median length where items differ in it.
         versions: of Assay and what it stands on.
+        scoring_items: items of a call while scoring, where the model does not fix their number.
         speaker: the language model with some of its tokens; None where the model is something else.
         traffic: calls as they come, where items differ in length; None where any call is like another.
     """
@@ -56,6 +56,7 @@ class Workspace:
     versions: Mapping[str, str]
     traffic: Traffic | None = None
     speaker: Speaker | None = None
+    scoring_items: int = SCORING_BATCH
 
     @property
     def calls(self) -> tuple[Feeds, ...]:
@@ -83,4 +84,4 @@ class Workspace:
     @property
     def scoring_batch(self) -> int:
         """Items per call while scoring."""
-        return self.subject.fixed_batch or SCORING_BATCH
+        return self.subject.fixed_batch or self.scoring_items
