@@ -22,6 +22,8 @@ from assay.decide.objective import describe_cost
 
 EQUAL_RISK = 0.25
 """Share of the margin by which one candidate may look riskier than a dearer one and still take its place."""
+HARMLESS = 0.5
+"""Share of the margin up to which a loss on the search items speaks against nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,10 @@ def order_tests(requirements: Requirements, trials: Sequence[Trial]) -> TestOrde
 def _take(field_: Field, chain: list[Assessment], assessment: Assessment) -> dict[str, str]:
     """Put an assessment at the end of the chain where it pays; tells who is left out, and why."""
     better = next((kept for kept in chain if not field_.beats(assessment, kept)), None)
+    if better is not None and _is_preferred(field_, assessment, better):
+        # It would be chosen over the other, so it has to be tested, and before it.
+        chain.insert(chain.index(better), assessment)
+        return {}
     if better is not None:
         cost = describe_cost(field_.requirements, assessment.evidence)
         best = describe_cost(field_.requirements, better.evidence)
@@ -90,6 +96,17 @@ def _take(field_: Field, chain: list[Assessment], assessment: Assessment) -> dic
         left[chain.pop().trial.id] = f"{named} is cheaper, and hardly riskier on the search items"
     chain.append(assessment)
     return left
+
+
+def _is_preferred(field_: Field, assessment: Assessment, rival: Assessment) -> bool:
+    """Whether one that the objective cannot tell from a rival has the higher precision, and no loss worth the name.
+
+    On a few search items a lower precision may look safer by luck; where both are as fast, nobody would deploy it.
+    """
+    higher = assessment.trial.candidate.plan.precision.bits > rival.trial.candidate.plan.precision.bits
+    if not higher or assessment.loss is None or field_.beats(rival, assessment):
+        return False
+    return assessment.loss.point <= HARMLESS * assessment.loss.margin
 
 
 def _replaces(cheaper: Assessment, dearer: Assessment) -> bool:

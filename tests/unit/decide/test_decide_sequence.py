@@ -56,6 +56,27 @@ def test_a_higher_precision_keeps_its_place_before_a_cheaper_one_as_a_fallback()
     assert order_tests(REQUIREMENTS, trials).order == ("openvino.bf16", "openvino.int8-u8s8-chain-mse")
 
 
+def test_bf16_that_is_as_fast_as_int8_is_tested_first_though_int8_looked_luckier() -> None:
+    trials = [make_reference(), make_trial(4.0, -0.5, plan=FAST), make_trial(4.1, 0.5, precision=BF16)]
+    assert order_tests(REQUIREMENTS, trials).order == ("openvino.bf16", "openvino.int8-u8s8-chain-mse")
+    # beyond noise INT8 is the cheaper one, and BF16 looks riskier
+    slower = [make_reference(), make_trial(4.0, -0.5, plan=FAST), make_trial(4.6, 0.5, precision=BF16)]
+    assert order_tests(REQUIREMENTS, slower).order == ("openvino.int8-u8s8-chain-mse",)
+    # a loss that takes most of the tolerance speaks against it
+    harmed = [make_reference(), make_trial(4.0, -0.5, plan=FAST), make_trial(4.1, 1.5, precision=BF16)]
+    assert order_tests(REQUIREMENTS, harmed).order == ("openvino.int8-u8s8-chain-mse",)
+
+
+def test_bf16_that_ties_with_int8_is_chosen_and_says_why() -> None:
+    good = make_quality(0.1, 0.2, n=2000)
+    trials = [make_reference(), make_any(INT8, 4.0, good, plan=FAST), make_any(BF16, 4.1, good)]
+    decision = conclude(REQUIREMENTS, trials)
+    assert decision.chosen == "openvino.bf16"
+    reason = decision.reasons["openvino.bf16"]
+    assert reason.startswith("chosen: within noise of the lowest latency (1.02 ms per item against 1.00 ms per item)")
+    assert "with the higher precision" in reason
+
+
 def test_what_the_search_items_prove_worse_is_not_tested() -> None:
     trials = [make_reference(), make_trial(4.0, 5.0, 1.0, plan=FAST)]
     tests = order_tests(REQUIREMENTS, trials)
