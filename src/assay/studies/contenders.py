@@ -20,10 +20,10 @@ from assay.core.session import Session
 from assay.core.target import Target
 from assay.data.source import Preprocess
 from assay.studies.files import hash_file, store_errors
+from assay.studies.kept_tokenizer import find_tokenizer
 from assay.studies.loaded import LoadedRelease
 from assay.studies.manifest import MANIFEST_NAME
 from assay.studies.named_trials import find_trial, is_study, split_name
-from assay.studies.release import find_preprocess
 from assay.studies.scoring_batch import SCORING_BATCH
 
 OPENVINO = "openvino"
@@ -154,7 +154,9 @@ def open_trial(text: str, runtime: str | None, threads: int, stack: ExitStack) -
     target = Target(runtime=own, threads=threads, batch=SCORING_BATCH)
     session = stack.enter_context(load_backend(own).open(folder, target))
     name = f"{named.folder}:{trial.id}"
-    return identify(name, ContenderKind.TRIAL, own, session, trial.artifact, named.record.preprocess)
+    return identify(
+        name, ContenderKind.TRIAL, own, session, trial.artifact, find_tokenizer(named.record.preprocess, named.folder)
+    )
 
 
 def open_release(text: str, runtime: str | None, stack: ExitStack) -> Contender:
@@ -170,7 +172,7 @@ def open_release(text: str, runtime: str | None, stack: ExitStack) -> Contender:
     check_runtime(text, runtime, own)
     content = hash_file(Path(text, MANIFEST_NAME)) + release.active
     return identify(
-        text, ContenderKind.RELEASE, own, release, content, find_preprocess(release.folder, release.manifest)
+        text, ContenderKind.RELEASE, own, release, content, find_tokenizer(release.manifest.preprocess, release.folder)
     )
 
 

@@ -18,9 +18,10 @@ from assay.core.target import ServingMode, Target
 from assay.core.tensor import Array, Feeds, Signature, TensorSpec
 from assay.data.open import open_dataset
 from assay.data.source import DataSource, Preprocess
+from assay.studies.kept_tokenizer import find_tokenizer
 from assay.studies.manifest import MANIFEST_NAME
 from assay.studies.named_trials import find_trial, is_study, split_name
-from assay.studies.release import find_preprocess, read_manifest
+from assay.studies.release import read_manifest
 from assay.studies.sample import fill_up
 from assay.studies.traffic import draw_traffic
 
@@ -77,7 +78,7 @@ def find_target(text: str, runtime: str | None, threads: int | None, batch: int 
         manifest = read_manifest(path)
         first = manifest.artifacts[0]
         found = LoadTarget(
-            f"{text} ({first.trial.id})", path / first.folder, first.target, find_preprocess(path, manifest)
+            f"{text} ({first.trial.id})", path / first.folder, first.target, find_tokenizer(manifest.preprocess, path)
         )
     elif is_study(split_name(text)[0]):
         found = open_trial(text)
@@ -117,7 +118,7 @@ def open_trial(text: str) -> LoadTarget:
         why = trial.reason or "it is not in the folder"
         raise StoreError(f"trial {trial.id} of {named.folder} has no artifact: {why}", "name a trial that was built")
     target = Target(runtime=trial.candidate.runtime, threads=record.threads, batch=record.batch)
-    return LoadTarget(f"{named.folder}:{trial.id}", folder, target, record.preprocess)
+    return LoadTarget(f"{named.folder}:{trial.id}", folder, target, find_tokenizer(record.preprocess, named.folder))
 
 
 def make_queries(

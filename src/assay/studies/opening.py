@@ -23,6 +23,7 @@ from assay.studies.calibrating import Calibrator, Pool
 from assay.studies.decoding import Speaker, find_speaker
 from assay.studies.holding import check_device
 from assay.studies.judging import judge_study, refuse_unfit
+from assay.studies.kept_tokenizer import keep_tokenizer
 from assay.studies.original import Check, find_running
 from assay.studies.own_labels import find_label
 from assay.studies.progress import Progress
@@ -67,6 +68,7 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     environment = describe_environment(backends)
     key = request.measurement_key(subject.provenance.sha256, observed, evaluation.fingerprint, environment)
     store = StudyStore(request.output, key)
+    keep_tokenizer(request.evaluation.preprocess, request.output)
     checked = check_rule(request.threshold, task, evaluation)
     check = Check(evaluation, checked, metric, store.measurements, request.limits)
     reference = backends[choose_reference(request, subject, tuple(backends), check, store, progress)]

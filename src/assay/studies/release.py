@@ -11,15 +11,14 @@ from pathlib import Path
 from assay.core.errors import RequestError, StoreError
 from assay.core.target import Target
 from assay.core.trial import Trial
-from assay.data.source import Preprocess
 from assay.studies.files import hash_file, list_files, new_folder, store_errors, write_bytes
+from assay.studies.kept_tokenizer import find_tokenizer, keep_tokenizer
 from assay.studies.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, Manifest, ReleasedArtifact
 from assay.studies.record import StudyRecord
 from assay.studies.store import decode, encode, load_record
 
 DIGEST_NAME = "manifest.sha256"
 CARD_NAME = "MODEL_CARD.md"
-TOKENIZER_NAME = "tokenizer.json"
 
 
 def find_chain(record: StudyRecord) -> tuple[Trial, ...]:
@@ -80,7 +79,8 @@ def make_release(
     chain = find_chain(record) if head is None else collect_chain(record, head)
     with new_folder(into) as folder:
         released = tuple(copy_artifact(study, folder, record, trial) for trial in chain)
-        record = replace(record, preprocess=keep_tokenizer(record.preprocess, folder))
+        kept = keep_tokenizer(find_tokenizer(record.preprocess, study), folder)
+        record = replace(record, preprocess=kept)
         write_bytes(folder / CARD_NAME, card(record, chain).encode())
         manifest = compose_manifest(record, released, created, folder)
         content = encode(manifest)
@@ -99,28 +99,6 @@ def copy_artifact(study: Path, folder: Path, record: StudyRecord, trial: Trial) 
         shutil.copytree(source, place)
     target = Target(runtime=trial.candidate.runtime, threads=record.threads, batch=record.batch)
     return ReleasedArtifact(trial, str(place.relative_to(folder)), target)
-
-
-def keep_tokenizer(preprocess: Preprocess | None, folder: Path) -> Preprocess | None:
-    """The preprocessing with its tokenizer in the release.
-
-    Raises:
-        StoreError: the tokenizer cannot be read.
-    """
-    if preprocess is None or preprocess.text is None:
-        return preprocess
-    with store_errors(Path(preprocess.text.tokenizer), "read"):
-        content = Path(preprocess.text.tokenizer).read_bytes()
-    write_bytes(folder / TOKENIZER_NAME, content)
-    return replace(preprocess, text=replace(preprocess.text, tokenizer=TOKENIZER_NAME))
-
-
-def find_preprocess(release: Path, manifest: Manifest) -> Preprocess | None:
-    """How stored items become inputs of a release, with the path of its own tokenizer."""
-    preprocess = manifest.preprocess
-    if preprocess is None or preprocess.text is None:
-        return preprocess
-    return replace(preprocess, text=replace(preprocess.text, tokenizer=str(release / preprocess.text.tokenizer)))
 
 
 def compose_manifest(

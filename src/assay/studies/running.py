@@ -14,10 +14,10 @@ from assay.core.tensor import Array
 from assay.data.open import open_dataset
 from assay.data.source import DataSource
 from assay.studies.files import write_arrays
+from assay.studies.kept_tokenizer import find_tokenizer
 from assay.studies.loaded import LoadedRelease
 from assay.studies.positive import run_batch
 from assay.studies.progress import Progress
-from assay.studies.release import find_preprocess
 
 BATCH = 32
 
@@ -58,7 +58,7 @@ def run_file(folder: Path, source: str, destination: Path, preprocess: bool, pro
     if destination.suffix != ".npz":
         raise RequestError(f"{destination} does not end in .npz", "outputs are written as an .npz file")
     with LoadedRelease(folder) as release:
-        declared = find_preprocess(folder, release.manifest)
+        declared = find_tokenizer(release.manifest.preprocess, folder)
         if preprocess and declared is None:
             raise RequestError("the study declared no preprocessing", "leave --preprocess out")
         textual = declared is not None and declared.text is not None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.core.item_lengths import ItemLengths
 from assay.core.session import Batch, Dataset
 from assay.core.tensor import Feeds
 from assay.data.bucketing import BucketedDataset, find_bucketed
@@ -74,6 +75,21 @@ def draw_traffic(dataset: Dataset, size: int) -> Traffic | None:
     values, counts = np.unique(bucketed.lengths, return_counts=True)
     shares = {int(value): float(count) / len(bucketed) for value, count in zip(values, counts, strict=True)}
     return Traffic(calls, lengths, shares)
+
+
+def state_lengths(dataset: Dataset, traffic: Traffic) -> ItemLengths | None:
+    """What the record says of items of different lengths."""
+    bucketed = find_bucketed(dataset)
+    if bucketed is None:
+        return None
+    values, counts = np.unique(bucketed.lengths, return_counts=True)
+    return ItemLengths(
+        buckets=bucketed.rule.buckets,
+        counts=tuple(zip(values.tolist(), counts.tolist(), strict=True)),
+        cut=bucketed.count_cut(),
+        seed=SEED,
+        calls=len(traffic.calls),
+    )
 
 
 def _draw_kinds(kinds: NDArray[np.int64], count: int, rng: np.random.Generator) -> list[int]:
