@@ -104,15 +104,29 @@ class Point:
     seen: Seen
 
 
-def find_price(seen: Sequence[Seen]) -> float | None:
-    """Loss for each unit by which answers move, learned from all candidates; None where the task does not tell."""
-    known = [one for one in seen if one.moved]
-    if not known:
-        return None
-    return max(0.0, sum(one.loss for one in known) / sum(one.moved or 0.0 for one in known))
+@dataclass(frozen=True, slots=True)
+class Toll:
+    """What it costs that answers move, for each unit by which they do.
+
+    Attributes:
+        loss: of the metric.
+        variance: of one item's loss.
+    """
+
+    loss: float
+    variance: float
+
+    @classmethod
+    def of(cls, seen: Sequence[Seen]) -> Toll | None:
+        """Learned from all candidates; None where the task does not tell how far answers moved."""
+        known = [one for one in seen if one.moved]
+        if not known:
+            return None
+        moved = sum(one.moved or 0.0 for one in known)
+        return cls(max(0.0, sum(one.loss for one in known) / moved), sum(one.variance for one in known) / moved)
 
 
-def smooth_loss(loss: float, error: float, moved: float | None, price: float | None) -> float:
+def smooth_loss(loss: float, error: float, moved: float | None, toll: Toll | None) -> float:
     """What was lost and what so much movement costs, each weighed by how well it is known.
 
     Of few items, hardly any loses, and the plan that lost least of many was lucky. How far answers moved is known from
@@ -122,11 +136,11 @@ def smooth_loss(loss: float, error: float, moved: float | None, price: float | N
         loss: as seen.
         error: standard error of the loss.
         moved: how far answers moved.
-        price: of ``find_price``.
+        toll: of moving.
     """
-    if moved is None or price is None:
+    if moved is None or toll is None:
         return loss
-    expected = price * moved
+    expected = toll.loss * moved
     trust = (PRICE_ERROR * expected) ** 2
     weight = trust / (trust + error**2) if trust + error**2 > 0 else 1.0
     return weight * loss + (1 - weight) * expected
@@ -144,14 +158,14 @@ def pick_bases(seen: Sequence[Seen], exam: Exam, done: Sequence[MixedSearch] = (
     """
     safe = [one.latency_ms for one in seen if not one.strains(exam.items, exam.z)]
     rival = min(safe, default=math.inf)
-    price = find_price(seen)
+    toll = Toll.of(seen)
     begun, plans = {search.base for search in done}, {plan.trial for search in done for plan in search.plans}
     whole = [one for one in seen if one.candidate.plan.scheme is not None and one.candidate.id not in plans]
     bases: list[Seen] = []
     for runtime in dict.fromkeys(one.candidate.runtime for one in seen):
         forms = [one for one in whole if one.candidate.runtime == runtime]
         fastest = min((one.latency_ms for one in forms), default=math.inf)
-        losses = {one.candidate.id: smooth_loss(one.loss, one.error, one.moved, price) for one in forms}
+        losses = {one.candidate.id: smooth_loss(one.loss, one.error, one.moved, toll) for one in forms}
         near = [one for one in forms if one.latency_ms <= NEAR * fastest]
         base = min(near, key=lambda one: (losses[one.candidate.id], one.latency_ms, one.candidate.id), default=None)
         if base is None or not base.strains(exam.items, exam.z) or base.latency_ms >= WORTH * rival:

@@ -11,7 +11,7 @@ from assay.core.mixing import Mix
 from assay.core.plan import Candidate
 from assay.core.precision import Precision
 from assay.decide.knapsack import Knapsack, solve
-from assay.decide.mixed import Draft, Exam, smooth_loss
+from assay.decide.mixed import Draft, Exam, Toll, smooth_loss
 from assay.decide.moves import list_moves
 from assay.studies.mixed_form import MeasuredForm, MixedForm, SettingScore
 from assay.studies.workspace import Workspace
@@ -42,7 +42,7 @@ class Drafter:
         form: whose plans they are.
         measured: of it.
         exam: of the certificates.
-        price: loss for each unit by which answers move; None where the task does not tell.
+        toll: what moving answers costs; None where the task does not tell.
 
     Attributes:
         drafts: all that were simulated, by mix.
@@ -50,9 +50,9 @@ class Drafter:
     """
 
     def __init__(
-        self, space: Workspace, form: MixedForm, measured: MeasuredForm, exam: Exam, price: float | None
+        self, space: Workspace, form: MixedForm, measured: MeasuredForm, exam: Exam, toll: Toll | None
     ) -> None:
-        self._form, self._exam, self._price = form, exam, price
+        self._form, self._exam, self._toll = form, exam, toll
         self.sack: Knapsack = form.make_sack(measured)
         self.drafts: dict[Mix, Draft] = {}
         seconds = max(measured.item_seconds, 1e-6)
@@ -162,13 +162,14 @@ class Drafter:
         own = math.inf if score.noise is None else score.noise
         narrow = self.sack.sum_float_noise(mix)
         loss, moved, variance = score.loss, score.moved, score.variance
-        if moved is not None and self._price is not None:
+        if moved is not None and self._toll is not None:
             whole = self._whole_score
             reach = (whole.moved or 0.0) / math.sqrt(whole.noise) if whole.noise else 0.0
             # Scores move as the root of the noise; what that costs, and how widely, is in proportion to the movement.
             farther = math.hypot(moved, reach * math.sqrt(narrow))
-            loss += self._price * (farther - moved)
-            variance += whole.variance * (farther - moved) / whole.moved if whole.moved else 0.0
+            loss += self._toll.loss * (farther - moved)
+            # Few items without a flip leave a variance open that so many more items would not.
+            variance = max(self._toll.variance * farther, variance * min(1.0, self._items / self._exam.items))
             moved = farther
         elif 0 < own < math.inf:
             more = math.sqrt((own + narrow) / own)
@@ -179,6 +180,6 @@ class Drafter:
             candidate,
             self.sack.predict_ms(mix),
             own + narrow,
-            loss=math.inf if math.isinf(own) else smooth_loss(loss, error, moved, self._price),
+            loss=math.inf if math.isinf(own) else smooth_loss(loss, error, moved, self._toll),
             variance=variance,
         )

@@ -23,10 +23,10 @@ from assay.decide.mixed import (
     Exam,
     Point,
     Seen,
+    Toll,
     count_kept,
     find_budget,
     find_factor,
-    find_price,
     list_shares,
     pick_bases,
 )
@@ -129,7 +129,7 @@ def search_form(
         seen = look_at(space, attempts, reference)
         try:
             measured = form.measure()
-            drafter = Drafter(space, form, measured, exam, find_price(seen))
+            drafter = Drafter(space, form, measured, exam, Toll.of(seen))
         except UNMEASURABLE as error:
             return give_up(named, len(form.groups), str(error))
         space.progress.say(

@@ -16,9 +16,9 @@ from assay.decide.mixed import (
     Exam,
     Point,
     Seen,
+    Toll,
     find_budget,
     find_factor,
-    find_price,
     list_shares,
     pick_bases,
     smooth_loss,
@@ -53,13 +53,14 @@ def test_of_few_items_a_loss_counts_beside_how_far_answers_moved() -> None:
 
 def test_a_loss_is_weighed_by_how_well_it_is_known() -> None:
     seen = [replace(saw(INT8, 3.0, 0.03), moved=0.04), replace(saw(REPAIRED, 3.1, 0.01), moved=0.04)]
-    price = find_price(seen)
-    assert price == pytest.approx(0.5)
-    assert smooth_loss(0.03, 0.0, 0.04, price) == pytest.approx(0.03)
-    assert smooth_loss(0.03, 10.0, 0.04, price) == pytest.approx(0.02)
-    assert smooth_loss(0.03, PRICE_ERROR * 0.02, 0.04, price) == pytest.approx(0.025)
-    assert smooth_loss(0.03, 10.0, None, price) == smooth_loss(0.03, 10.0, 0.04, None) == 0.03
-    assert find_price([saw(INT8, 3.0, 0.03)]) is None
+    toll = Toll.of(seen)
+    assert toll is not None
+    assert toll.loss == pytest.approx(0.5)
+    assert smooth_loss(0.03, 0.0, 0.04, toll) == pytest.approx(0.03)
+    assert smooth_loss(0.03, 10.0, 0.04, toll) == pytest.approx(0.02)
+    assert smooth_loss(0.03, PRICE_ERROR * 0.02, 0.04, toll) == pytest.approx(0.025)
+    assert smooth_loss(0.03, 10.0, None, toll) == smooth_loss(0.03, 10.0, 0.04, None) == 0.03
+    assert Toll.of([saw(INT8, 3.0, 0.03)]) is None
 
 
 def test_a_slower_form_does_not_stand_for_the_fastest() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -15,13 +16,13 @@ from assay.core.mixing import Boundary, CostTable, MixedBudget
 from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
 from assay.decide.knapsack import Knapsack
-from assay.decide.mixed import Exam
+from assay.decide.mixed import Exam, Toll
 from assay.decide.risks import NoiseModel, list_touching
 from assay.studies.drafting import MOST_DRAFTS, Drafter
 from assay.studies.mixed_form import MeasuredForm, MixedForm, SettingScore
 from assay.studies.workspace import Workspace
 
-INT8, FP32 = Precision.INT8, Precision.FP32
+INT8, FP32, BF16 = Precision.INT8, Precision.FP32, Precision.BF16
 GROUPS = 9
 EXAM = Exam(items=1000, z=0.0)
 
@@ -60,11 +61,11 @@ class Oracle:
         return tuple(SettingScore(one, self.lose(one) ** 2, self.lose(one), 0.0, None) for one in settings)
 
 
-def open_drafter(oracle: Oracle, seconds: float = 1e6) -> Drafter:
+def open_drafter(oracle: Oracle, seconds: float = 1e6, toll: Toll | None = None) -> Drafter:
     request = SimpleNamespace(mixed=MixedBudget(seconds=seconds))
     space = cast("Workspace", SimpleNamespace(request=request, split=SimpleNamespace(search=500)))
     measured = cast("MeasuredForm", SimpleNamespace(item_seconds=1e-3))
-    return Drafter(space, cast("MixedForm", oracle), measured, EXAM, None)
+    return Drafter(space, cast("MixedForm", oracle), measured, EXAM, toll)
 
 
 def search_all(oracle: Oracle, limit: float) -> float:
@@ -128,3 +129,39 @@ def test_a_small_budget_takes_few_drafts_and_still_finds_a_plan(seconds: float) 
         assert found.loss <= share * drafter.everything.loss
     assert len(oracle.scored) <= MOST_DRAFTS
     assert len(drafter.drafts) == len(set(oracle.scored))
+
+
+class Flips(Oracle):
+    """Of few items none is lost, whatever a plan moves; groups may also stay in 16 bits."""
+
+    def __init__(self) -> None:
+        super().__init__(5)
+        times = tuple({**own, BF16: own[INT8] * 1.5} for own in self.sack.costs.groups)
+        self.sack = Knapsack(replace(self.sack.costs, groups=times), self.sack.noises, {BF16: (0.01,) * GROUPS})
+
+    def list_floats(self) -> tuple[Precision, ...]:
+        return (FP32, BF16)
+
+    def score(self, settings: Sequence[tuple[int, ...]], items: int) -> tuple[SettingScore, ...]:
+        self.scored += settings
+        noises = [self.lose(one) ** 2 for one in settings]
+        return tuple(
+            SettingScore(one, noise, 0.0, 1 / items, math.sqrt(noise))
+            for one, noise in zip(settings, noises, strict=True)
+        )
+
+
+def test_a_draft_without_a_flip_is_judged_by_how_far_it_moved() -> None:
+    drafter = open_drafter(Flips(), toll=Toll(loss=0.5, variance=1.0))
+    whole, exam = drafter.everything, EXAM.items
+    assert whole.loss > 0
+    assert whole.variance == pytest.approx(max(math.sqrt(whole.noise), 1 / exam))
+    mix = (INT8, *(FP32,) * (GROUPS - 1))
+    narrow = (INT8, *(BF16,) * (GROUPS - 1))
+    drafter._simulate([mix, narrow])  # noqa: SLF001 - what is judged is not to be seen otherwise
+    wide, close = drafter.drafts[mix], drafter.drafts[narrow]
+    assert wide.variance < whole.variance
+    assert wide.loss < whole.loss
+    assert close.noise == pytest.approx(wide.noise + 0.01 * (GROUPS - 1))
+    assert close.loss > wide.loss, "what stays in 16 bits moves answers as well"
+    assert close.variance > wide.variance
