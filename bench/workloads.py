@@ -69,8 +69,7 @@ def run_example(example: Example, places: Places, progress: Progress, options: a
     task = progress.add_task(example.key, total=None, detail="")
     extra = [part for flag in options.study_option for part in flag.split("=", 1)]
     try:
-        if not options.no_fetch:
-            fetch_files(example, places, progress, task)
+        fetch_files(example, places, progress, task, allowed=not options.no_fetch)
         study_example(example, places, progress, task, extra)
         row = read_row(example, places.study(example))
     except ExampleFailed as failure:
@@ -82,7 +81,7 @@ def run_example(example: Example, places: Places, progress: Progress, options: a
 
 def is_current(example: Example, row: Row | None) -> bool:
     """Whether a kept row needs no new run."""
-    return row is not None and row.status != FAILED and row.content == identify(example)
+    return row is not None and not example.problem and row.status != FAILED and row.content == identify(example)
 
 
 def run_all(examples: list[Example], kept: Kept, places: Places, options: argparse.Namespace) -> list[str]:
@@ -120,6 +119,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="also what was studied before")
     parser.add_argument("--no-fetch", action="store_true", help="fetch nothing: take the files that are there")
     parser.add_argument("--study-option", action="append", default=[], metavar="--FLAG=VALUE", help="of `assay study`")
+    parser.add_argument("--root", type=Path, default=ROOT / "examples", help="the folder of the examples")
     parser.add_argument("--work", type=Path, default=WORK, help="where studies and rows are kept")
     parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -130,10 +130,7 @@ def main() -> int:
     """Run the workloads and write the table."""
     options = parse_options()
     places = Places(options.work.resolve())
-    try:
-        examples = list_examples(ROOT / "examples")
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
+    examples = list_examples(options.root)
     if unknown := sorted(set(options.examples) - {example.key for example in examples}):
         raise SystemExit(f"{unknown[0]} is no example; there are {', '.join(example.key for example in examples)}")
     kept = Kept(places)

@@ -15,6 +15,8 @@ STUDIES = "study*.toml"
 FETCH = "fetch.py"
 DATA_TABLES = ("calibration", "evaluation", "production")
 PATH_KEYS = ("model", "prices")
+LAST = 1_000_000
+"""The place of an example that states none."""
 
 
 class Stated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,12 +77,14 @@ class Example:
         study: the study file.
         statement: of the example, with what differs for this study file.
         content: hash of the study file and the statement.
+        problem: why the statement cannot be read; empty where it can.
     """
 
     key: str
     study: Path
     statement: Statement
     content: str
+    problem: str = ""
 
     @property
     def folder(self) -> Path:
@@ -95,29 +99,25 @@ class Example:
 
 
 def list_examples(root: Path) -> list[Example]:
-    """Every study file under ``root``, in the order of the table.
-
-    Raises:
-        ValueError: a statement is missing or wrong, naming the file.
-    """
+    """Every study file under ``root``, in the order of the table; those without a statement come last."""
     found = [describe_example(study) for study in sorted(root.glob(f"*/{STUDIES}"))]
     return sorted(found, key=lambda example: (example.statement.place, example.key))
 
 
 def describe_example(study: Path) -> Example:
-    """An example from its study file and the statement beside it.
-
-    Raises:
-        ValueError: the statement is missing or wrong, naming the file.
-    """
+    """An example from its study file and the statement beside it."""
     path = study.parent / STATEMENT
-    statement = read_statement(path)
+    suffix = study.stem.removeprefix("study").strip("-_")
+    key = f"{study.parent.name}-{suffix}" if suffix else study.parent.name
+    try:
+        statement = read_statement(path)
+    except ValueError as error:
+        unknown = Statement(title=key, place=LAST, model="", data="", licence="not stated")
+        return Example(key, study, unknown, hashlib.sha256(study.read_bytes()).hexdigest(), str(error))
     changes = statement.study.get(study.stem)
     if changes is not None:
         given = {f.name: getattr(changes, f.name) for f in msgspec.structs.fields(Changes)}
         statement = msgspec.structs.replace(statement, **{name: v for name, v in given.items() if v is not None})
-    suffix = study.stem.removeprefix("study").strip("-_")
-    key = f"{study.parent.name}-{suffix}" if suffix else study.parent.name
     content = hashlib.sha256(study.read_bytes() + path.read_bytes()).hexdigest()
     return Example(key, study, statement, content)
 
@@ -131,10 +131,12 @@ def read_statement(path: Path) -> Statement:
     try:
         statement = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Statement)
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path.parent.name}/{path.name}: {error}") from error
     studies = {study.stem for study in path.parent.glob(STUDIES)}
     if unknown := sorted(statement.study.keys() - studies):
-        raise ValueError(f"{path}: [study.{unknown[0]}], and there is no {unknown[0]}.toml beside it")
+        raise ValueError(
+            f"{path.parent.name}/{path.name}: [study.{unknown[0]}], and there is no {unknown[0]}.toml beside it"
+        )
     return statement
 
 

@@ -48,16 +48,20 @@ class Places:
         return self.work / example.key / "log.txt"
 
 
-def fetch_files(example: Example, places: Places, progress: Progress, task: TaskID) -> None:
+def fetch_files(example: Example, places: Places, progress: Progress, task: TaskID, *, allowed: bool) -> None:
     """Run the example's ``fetch.py``, where a file that its study names is not there, or nothing was fetched yet.
 
     Raises:
-        ExampleFailed: it failed, or there is none.
+        ExampleFailed: it failed, there is none, or the example does not state itself.
     """
+    if example.problem:
+        raise ExampleFailed(example.problem)
     is_fetched = example.fetch is None or (example.folder / "files").is_dir()
     missing = list_missing(example.study)
-    if not missing and is_fetched:
+    if not missing and (is_fetched or not allowed):
         return
+    if not allowed:
+        raise ExampleFailed(f"{missing[0].name} is not there, and nothing may be fetched")
     if example.fetch is None:
         raise ExampleFailed(f"{missing[0].name} is not there, and the example has no fetch.py")
     status, _ = run_logged([sys.executable, example.fetch.name], example.folder, places.log(example), progress, task)
