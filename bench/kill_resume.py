@@ -44,7 +44,7 @@ from assay.studies.store import load_record
 
 MODEL = """
 <ir_version: 10, opset_import: ["" : 18]>
-small (float[batch, 3, height, width] image) => (float[batch, 6] logits) {
+small (float[batch, 3, SIDE, SIDE] image) => (float[batch, 6] logits) {
   c1 = Conv<pads = [1, 1, 1, 1]>(image, w1)
   r1 = Relu(c1)
   c2 = Conv<pads = [1, 1, 1, 1]>(r1, w2)
@@ -102,7 +102,7 @@ def write_files(folder: Path, rng: np.random.Generator, *, search: bool) -> None
 
     For a search, answers are centred, so that the items fall into many classes and integers change some of them.
     """
-    model = parse_model(MODEL)
+    model = parse_model(MODEL.replace("SIDE", str(SIDES[search])))
     side, channels, items = SIDES[search], CHANNELS[search], ITEMS[search]
     shapes = {"w1": (channels, 3, 3, 3), "w2": (channels, channels, 3, 3), "w3": (channels, 6), "b3": (6,)}
     for name, shape in shapes.items():
