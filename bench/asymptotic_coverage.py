@@ -24,6 +24,15 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from coverage_populations import (
+    Population,
+    make_classes,
+    make_clicks,
+    make_documents,
+    make_labels,
+    make_pairs,
+    make_scored,
+)
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 from scipy.stats import rankdata
@@ -36,17 +45,14 @@ from assay.measure.machine import describe_machine
 from assay.measure.statistics.influence import bound_above
 
 Floats = NDArray[np.float64]
-Population = tuple[Floats, Floats]
-"""Records of the reference and of the variant."""
 CONFIDENCE = 0.95
-POPULATION = 200_000
 MOST = 0.06
 SIZES = (300, 1000, 5000, 20_000)
 DRAWS_OF_COUNTS = 12_000
 ELEMENTS, FEWEST_DRAWS, MOST_DRAWS = 1_000_000, 100, 1000
 SUSPECT, MORE_DRAWS, MORE_ELEMENTS = 0.04, 3000, 20_000_000
 CHUNK = 1_000_000
-LOWER_IS_BETTER = {"rmse", "mae", "perplexity"}
+LOWER_IS_BETTER = {"rmse", "mae", "perplexity", "normalized-entropy"}
 
 
 @dataclass(frozen=True)
@@ -203,67 +209,6 @@ def draw_enough(
     return Drawn(*(np.concatenate(pair) for pair in pairs), refused=first.refused + more.refused)
 
 
-def make_scored(breaks: str, share: float, flips: float, rng: np.random.Generator) -> Population:
-    """Scores of two classes 1.8 standard deviations apart, moved by 0.02; what breaks says something else."""
-    truth = rng.random(POPULATION) < share
-    score = rng.standard_normal(POPULATION) + 1.8 * truth
-    moved = score + 0.02 * rng.standard_normal(POPULATION)
-    broken = rng.random(POPULATION) < flips
-    if breaks == "noise":
-        moved = score + np.sqrt(5 * flips) * rng.standard_normal(POPULATION)
-    else:
-        moved[broken] = -3.0 if breaks == "dead" else rng.permutation(score)[broken]
-    before, after = (np.column_stack([said, said > 1.2, truth]).astype(np.float64) for said in (score, moved))
-    return before, after
-
-
-def make_pairs(breaks: str, share: float, flips: float, rng: np.random.Generator) -> Population:
-    """Numbers with a correlation of ``share``, moved by 0.02 everywhere; what breaks says something else."""
-    truth = rng.standard_normal(POPULATION)
-    said = share * truth + np.sqrt(1 - share**2) * rng.standard_normal(POPULATION)
-    moved = said + 0.02 * rng.standard_normal(POPULATION)
-    broken = rng.random(POPULATION) < flips
-    if breaks == "noise":
-        moved = said + np.sqrt(5 * flips) * rng.standard_normal(POPULATION)
-    else:
-        moved[broken] = {"dead": 0 * said, "turned": -said, "unrelated": rng.permutation(said)}[breaks][broken]
-    return np.column_stack([said, truth]), np.column_stack([moved, truth])
-
-
-def make_documents(breaks: str, share: float, flips: float, rng: np.random.Generator) -> Population:
-    """Documents of 20 to 400 tokens (share 0: of 128), 3.2 +- 0.5 nats a token; what breaks loses twice as much."""
-    tokens = rng.integers(20, 400, POPULATION) if share else np.full(POPULATION, 128)
-    loss = np.clip(rng.normal(3.2, 0.5, POPULATION), 0.3, None)
-    rise = 0.002 + 0.02 * rng.standard_normal(POPULATION)
-    if breaks == "noise":
-        rise = flips / 2 + 0.2 * rng.standard_normal(POPULATION)
-    else:
-        rise = np.where(rng.random(POPULATION) < flips, loss, rise)
-    return np.column_stack([loss * tokens, tokens]), np.column_stack([(loss + rise) * tokens, tokens])
-
-
-def make_labels(breaks: str, share: float, flips: float, rng: np.random.Generator) -> Population:
-    """Five labels, the rarest with this share and each next one more frequent; in what breaks, all are missed."""
-    frequency = np.minimum(0.5, share * 1.5 ** np.arange(5))
-    truth = rng.random((POPULATION, 5)) < frequency
-    said = np.where(truth, rng.random(truth.shape) < 0.85, rng.random(truth.shape) < 0.15 * frequency)
-    if breaks == "all missed":
-        moved = said & (rng.random((POPULATION, 1)) >= flips)
-    else:
-        moved = said ^ (rng.random(truth.shape) < flips * frequency)
-    return np.stack([said, truth], axis=2).astype(np.float64), np.stack([moved, truth], axis=2).astype(np.float64)
-
-
-def make_classes(breaks: str, share: float, flips: float, rng: np.random.Generator) -> Population:
-    """Four classes, the rarest with this share, 85% right; what breaks is taken for another or for the first class."""
-    rest = (1 - share) * np.array([0.5, 0.3, 0.2])
-    truth = rng.choice(4, POPULATION, p=[*rest, share])
-    other = rng.integers(0, 4, POPULATION)
-    said = np.where(rng.random(POPULATION) < 0.85, truth, other)
-    moved = np.where(rng.random(POPULATION) < flips, 0 if breaks == "dead" else rng.permutation(other), said)
-    return np.column_stack([said, truth]).astype(np.float64), np.column_stack([moved, truth]).astype(np.float64)
-
-
 Maker = Callable[[str, float, float, np.random.Generator], Population]
 ITEMS: tuple[tuple[tuple[str, ...], Maker, tuple[float, ...], tuple[tuple[str, float], ...]], ...] = (
     (("auc",), make_scored, (0.01, 0.1, 0.5),
@@ -277,6 +222,8 @@ ITEMS: tuple[tuple[tuple[str, ...], Maker, tuple[float, ...], tuple[tuple[str, f
     (("rmse", "mae"), make_pairs, (0.9, 0.99), (("unrelated", 0.002), ("unrelated", 0.05))),
     (("perplexity",), make_documents, (0.0, 1.0),
      (("doubled", 0.002), ("doubled", 0.02), ("doubled", 0.2), ("noise", 0.05))),
+    (("normalized-entropy",), make_clicks, (0.02, 0.1),
+     (("unrelated", 0.02), ("unrelated", 0.2), ("dead", 0.02), ("noise", 0.05))),
 )  # fmt: skip
 LEAST = {"pearson": 200, "spearman": 200, "rmse": 200, "mae": 200, "perplexity": 200}
 
