@@ -19,9 +19,13 @@ HEAD = (
     "memory",
     "size",
     "per million",
+    "also",
 )
 MACHINE_FACTS = ("processor", "cpu", "model", "cores", "isa", "memory", "os", "kernel")
 SECONDS_PER_MINUTE = 60.0
+MOST_CONTEXTS = 3
+MOST_THRESHOLDS = 2
+MOST_LENGTHS = 4
 INTRODUCTION = """# The workloads
 
 Made by `make workloads` from `examples/*/study*.toml`; the numbers are in `bench/results/workloads.json`. Each row is
@@ -81,6 +85,7 @@ def describe_row(row: Row) -> str:
         beside(words.format_bytes(shown.memory_bytes), words.format_bytes(reference.memory_bytes)),
         beside(words.format_bytes(shown.size_bytes), words.format_bytes(reference.size_bytes)),
         beside(describe_cost(row, shown), describe_cost(row, reference)),
+        "<br>".join(list_further(shown)) or NOTHING,
     )
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
@@ -153,6 +158,53 @@ def describe_cost(row: Row, trial: Trial) -> str:
     if trial.cost is None:
         return NOTHING
     return f"{words.format_significant(trial.cost['value'])} {row.currency}".strip()
+
+
+def list_further(trial: Trial) -> list[str]:
+    """What only some workloads have: bounded percentiles, tokens per second, frames per second, thresholds."""
+    told = [describe_percentile(asked) for asked in trial.asked]
+    told += [describe_generation(one) for one in trial.more.get("generation", [])[:MOST_CONTEXTS]]
+    held = trial.more.get("held")
+    told += [describe_held(held)] if held else []
+    served = trial.more.get("served")
+    told += [f"{words.format_significant(served['low'])} items/s served"] if served else []
+    told += [describe_threshold(one) for one in trial.more.get("thresholds", [])[:MOST_THRESHOLDS]]
+    frequent = sorted(trial.lengths, key=lambda one: -one["share"])[:MOST_LENGTHS]
+    return told + [describe_length(one) for one in sorted(frequent, key=lambda one: one["length"])]
+
+
+def describe_percentile(asked: Document) -> str:
+    """A percentile that a constraint bounds."""
+    high = "no upper bound" if asked["high"] is None else f"at most {words.format_ms(asked['high'])}"
+    return f"p{asked['quantile'] * 100:g} {high} at {words.format_confidence(asked['confidence'])}"
+
+
+def describe_generation(one: Document) -> str:
+    """How a language model generates at a context."""
+    place = f"context {one['context']}" + ("" if one["batch"] == 1 else f", {one['batch']} texts")
+    decode, gain = one["decode_tokens_per_s"], one["decode_gain"]
+    told = f"{place}: first token {words.format_ms(one['first_token_ms']['value'])}"
+    if decode is not None:
+        told += f", {words.format_significant(decode['value'])} tokens/s"
+    return told if gain is None else f"{told} ({words.format_ratio(gain['value'])} its runtime's FP32)"
+
+
+def describe_held(held: Document) -> str:
+    """How an artifact ran held to a device."""
+    limit = "" if held["limit_bytes"] is None else f" held to {words.format_bytes(held['limit_bytes'])}"
+    rate = "" if held["fps_low"] is None else f", at least {words.format_significant(held['fps_low'])} frames/s"
+    return f"{held['failure'] or 'ran'}{limit}{rate}, peak {words.format_bytes(held['peak_memory_bytes'])}"
+
+
+def describe_threshold(one: Document) -> str:
+    """What counts as positive."""
+    label = "" if one["label"] is None else f" of label {one['label']}"
+    return f"threshold{label} {words.format_significant(one['value'])}"
+
+
+def describe_length(one: Document) -> str:
+    """The speed at a length of items."""
+    return f"{one['share']:.0%} of length {one['length']}: {words.format_ratio(one['speedup'])}"
 
 
 def describe_study(row: Row) -> str:

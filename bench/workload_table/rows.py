@@ -26,6 +26,8 @@ class Trial(msgspec.Struct, frozen=True):
         certificate: as in the study's JSON; losses in the metric's own unit, positive is worse.
         speedup: over the FP32 reference, paired, as in the study's JSON.
         cost: money per million items, as in the study's JSON.
+        asked: percentiles of the latency that constraints bound, as in the study's JSON.
+        lengths: latency at each length of items, as in the study's JSON.
         more: further measurements of the study's JSON that are not null, by their key.
     """
 
@@ -41,6 +43,8 @@ class Trial(msgspec.Struct, frozen=True):
     certificate: Document | None
     speedup: Document | None
     cost: Document | None
+    asked: list[Document] = []
+    lengths: list[Document] = []
     more: Document = {}
 
 
@@ -163,6 +167,8 @@ def describe_trial(trial: Document, names: dict[str, str]) -> Trial | None:
         certificate=trial["certificate"],
         speedup=trial["speedup"],
         cost=trial["cost_per_million"],
+        asked=trial["latency_ms"].get("asked", []),
+        lengths=trial["latency_ms"].get("lengths", []),
         more={key: value for key, value in trial.items() if key not in KNOWN and value is not None},
     )
 
