@@ -47,7 +47,7 @@ def time_calls(
     for name, call in calls.items():
         on_visit(name)
         with naming_failures(repr(name)):
-            expected[name] = _time(call, clock)
+            expected[name] = _time(name, call, clock)
     found: dict[str, list[int]] = {name: [] for name in calls}
     with without_garbage_collection():
         for done in range(MOST_ROUNDS):
@@ -56,27 +56,33 @@ def time_calls(
             for name in order_round(tuple(calls), done):
                 on_visit(name)
                 with naming_failures(repr(name)):
-                    found[name].append(_visit(calls[name], expected[name], clock))
-    for name, times in found.items():
-        if min(times) <= 0:
-            raise MeasurementError(f"a call of {name!r} took {min(times)} ns by the clock, which is unstable")
+                    found[name].append(_visit(name, calls[name], expected[name], clock))
     return {name: np.array(times, np.int64) for name, times in found.items()}
 
 
-def _visit(call: Call, expected_ns: int, clock: Clock) -> int:
+def _visit(name: str, call: Call, expected_ns: int, clock: Clock) -> int:
     """Settle, then one timed call."""
     if expected_ns < LONG_NS:
         settled = clock() + SETTLE_NS
         call()
         while clock() < settled:
             call()
-    return _time(call, clock)
+    return _time(name, call, clock)
 
 
-def _time(call: Call, clock: Clock) -> int:
+def _time(name: str, call: Call, clock: Clock) -> int:
+    """Wall time of one call.
+
+    Raises:
+        MeasurementError: the clock says that it took none.
+    """
     begin = clock()
     call()
-    return clock() - begin
+    took = clock() - begin
+    if took <= 0:
+        message = f"a call of {name!r} took {took} ns by the clock, which is unstable or too coarse"
+        raise MeasurementError(message, "measure on a machine with a monotonic high-resolution clock")
+    return took
 
 
 def estimate_time_ms(times_ns: NDArray[np.int64], confidence: float) -> Estimate:
