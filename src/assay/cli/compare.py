@@ -36,6 +36,8 @@ STYLES = {CertificateStatus.CERTIFIED: "bold green", CertificateStatus.WORSE: "b
 @click.option(
     "--slice", "slices", multiple=True, metavar="TEXT", help="'class: 5pp' or 'COLUMN: 5pp'; may be repeated."
 )
+@click.option("--threshold", metavar="RULE", help="A number, 'max-f1', 'recall >= 0.9' or 'precision >= 0.95'.")
+@click.option("--tuning-items", type=int, help="Items that thresholds are tuned on (default a fifth).")
 @click.option("--runtime", help="For .onnx files (default onnxruntime).")
 @click.option("--runtime-a", help="For A alone.")
 @click.option("--runtime-b", help="For B alone.")

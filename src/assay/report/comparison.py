@@ -97,8 +97,18 @@ def describe_evidence(comparison: Comparison) -> str:
         f"({format_value(comparison, quality.reference)} to {format_value(comparison, quality.value)}; "
         f"the loss is between {low} and {high}): "
         f"{words.format_count(quality.flips_lost)} item{'s' * (quality.flips_lost != 1)} got worse and "
-        f"{words.format_count(quality.flips_won)} better."
+        f"{words.format_count(quality.flips_won)} better.{describe_cuts(comparison)}"
     )
+
+
+def describe_cuts(comparison: Comparison) -> str:
+    """The thresholds of both, where they are not the task's own."""
+    told = [", ".join(f"{one.value:.6g}" for one in side.thresholds) for side in (comparison.a, comparison.b)]
+    if not told[0]:
+        return ""
+    tuned = comparison.a.thresholds[0].items
+    apart = f", tuned on {words.format_count(tuned)} other items" if tuned else ""
+    return f" Positive is what scores above {told[0]} in the first and {told[1]} in the second{apart}."
 
 
 def describe_items(comparison: Comparison) -> str:

@@ -10,6 +10,7 @@ from assay.backends.table import list_backends
 from assay.core.errors import RequestError
 from assay.core.requirements import CLASS_COLUMN, LEAST_CONFIDENCE, SliceRule, Tolerance
 from assay.core.task_settings import TaskSettings
+from assay.core.threshold import ThresholdRule
 from assay.data.source import DataSource
 from assay.studies.compose import choose_names, compose_source, require
 from assay.studies.config import DataSection, StudyFile, anchor, override, read_study_file
@@ -31,6 +32,8 @@ class CompareRequest:
         sequential: stop as soon as the items tell.
         output: folder for scores and results; None keeps nothing.
         settings: how the task reads the models' outputs.
+        threshold: what counts as positive; the task's own where None.
+        tuning_items: items that thresholds are tuned on, at least, and that nothing is compared on.
     """
 
     first: str
@@ -45,6 +48,8 @@ class CompareRequest:
     sequential: bool = True
     output: Path | None = None
     settings: TaskSettings = field(default_factory=TaskSettings)
+    threshold: ThresholdRule | None = None
+    tuning_items: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what can never work.
@@ -108,6 +113,8 @@ def compose_compare_request(  # noqa: PLR0913 - one argument per option
         sequential=keys.sequential is not False,
         output=output,
         settings=TaskSettings(compose_decoding(keys)),
+        threshold=None if keys.threshold is None else ThresholdRule.parse(str(keys.threshold)),
+        tuning_items=keys.tuning_items,
     )
 
 

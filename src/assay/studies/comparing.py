@@ -12,7 +12,8 @@ from pathlib import Path
 from assay.core.certificate import Certificate, CertificateStatus
 from assay.core.certificate import Look as TestLook
 from assay.core.sample_plan import SamplePlan
-from assay.core.session import Dataset, Metric, Scores, Task
+from assay.core.session import Dataset, Metric, Task
+from assay.core.threshold import Threshold
 from assay.core.trial import Quality
 from assay.data.cache import remember
 from assay.data.completing import Label
@@ -30,6 +31,7 @@ from assay.studies.loaded import LoadedRelease
 from assay.studies.opening import REMEMBERED_BYTES, find_versions
 from assay.studies.own_labels import find_label
 from assay.studies.pair_scoring import Items, SideScorer
+from assay.studies.pair_thresholds import ThresholdedPair
 from assay.studies.planning import Supposed, plan_quality, plan_study
 from assay.studies.progress import Progress
 from assay.studies.record import DataProvenance
@@ -51,6 +53,7 @@ class Side:
         nonfinite: output values that were NaN or infinite.
         scored: items that this run has scored; the others were known from an earlier one.
         scores: file of its item scores, relative to the output folder; empty where none is kept.
+        thresholds: what counts as positive under it; none where the task's own are kept.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Side:
     nonfinite: int
     scored: int
     scores: str
+    thresholds: tuple[Threshold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +127,13 @@ def _compare(request: CompareRequest, progress: Progress, stack: ExitStack) -> C
     plan = plan_ahead(request, metric, items)
     if plan is not None and plan.least_items > items:
         progress.say(f"{items:,} items cannot certify {request.tolerance.text}: {plan.least_items:,} are the least")
-    certificate, quality, needed = judge_pair(request, metric, scorers, items, progress)
+    pair = ThresholdedPair(request.threshold, scorers, items, request.tuning_items)
+    certificate, quality, needed = judge_pair(request, metric, pair, progress)
     return Comparison(
         schema=COMPARE_SCHEMA,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        a=describe_side(sides[0], scorers[0], request.output),
-        b=describe_side(sides[1], scorers[1], request.output),
+        a=describe_side(sides[0], scorers[0], request.output, pair.thresholds[0]),
+        b=describe_side(sides[1], scorers[1], request.output, pair.thresholds[1]),
         task=task.name,
         tolerance=request.tolerance.text,
         certificate=certificate,
@@ -139,7 +144,7 @@ def _compare(request: CompareRequest, progress: Progress, stack: ExitStack) -> C
         machine=describe_machine().facts(),
         versions=find_versions(),
         seconds=time.monotonic() - started,
-        warnings=collect_warnings(sides, scorers),
+        warnings=collect_warnings(request, sides, scorers),
     )
 
 
@@ -201,24 +206,22 @@ def plan_ahead(request: CompareRequest, metric: Metric, items: int) -> SamplePla
 
 
 def judge_pair(
-    request: CompareRequest, metric: Metric, scorers: list[SideScorer], items: int, progress: Progress
+    request: CompareRequest, metric: Metric, pair: ThresholdedPair, progress: Progress
 ) -> tuple[Certificate, Quality, int | None]:
     """Certificate, metric, and the items that would decide where these cannot tell."""
     # A gate wants to know whether it is worse, and not only that it will not be certified: it is never given up.
     question = Question(
         metric, request.tolerance, request.confidence, request.slices, request.sequential, give_up=False
     )
+    items = pair.available
     progress.start("comparing", 2 * items)
-
-    def draw(count: int) -> tuple[Scores, Scores]:
-        return scorers[0].score(count), scorers[1].score(count)
 
     def show(look: TestLook) -> None:
         loss, low, high = (format_points(value) for value in (look.loss, look.low, look.high))
         progress.say(f"after {look.n:,} items: a loss of {loss}, between {low} and {high}")
 
     try:
-        found = certify(question, draw, items, on_look=show)
+        found = certify(question, pair.draw, items, on_look=show)
     finally:
         progress.finish()
     needed = None
@@ -227,7 +230,7 @@ def judge_pair(
     return found.certificate, found.quality, None if needed is None else max(needed, items + 1)
 
 
-def describe_side(side: Contender, scorer: SideScorer, output: Path | None) -> Side:
+def describe_side(side: Contender, scorer: SideScorer, output: Path | None, thresholds: tuple[Threshold, ...]) -> Side:
     """One side for the record."""
     scores = "" if scorer.path is None or output is None else scorer.path.relative_to(output).as_posix()
     return Side(
@@ -239,15 +242,18 @@ def describe_side(side: Contender, scorer: SideScorer, output: Path | None) -> S
         nonfinite=scorer.nonfinite,
         scored=scorer.ran,
         scores=scores,
+        thresholds=thresholds,
     )
 
 
-def collect_warnings(sides: list[Contender], scorers: list[SideScorer]) -> tuple[str, ...]:
+def collect_warnings(request: CompareRequest, sides: list[Contender], scorers: list[SideScorer]) -> tuple[str, ...]:
     """What the reader must know before trusting the answer."""
     warnings: list[str] = []
     for side, scorer in zip(sides, scorers, strict=True):
         if scorer.nonfinite:
             warnings.append(f"{side.text}: {scorer.nonfinite:,} output values are NaN or infinite")
         if isinstance(side.session, LoadedRelease):
+            if side.session.thresholds and request.threshold is None:
+                warnings.append(f"{side.text} has a threshold of its own; both are compared at the task's: --threshold")
             warnings += [f"{side.text}: {name} was passed over: {why}" for name, why in side.session.failures.items()]
     return tuple(warnings)

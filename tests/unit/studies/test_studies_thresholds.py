@@ -17,6 +17,8 @@ from assay.core.trial import Evidence
 from assay.measure.tasks.classification import BinaryProbability
 from assay.studies.compose import compose_request
 from assay.studies.config import DataSection, StudyFile, read_study_file
+from assay.studies.pair_scoring import SideScorer
+from assay.studies.pair_thresholds import ThresholdedPair
 from assay.studies.request import StudyRequest
 from assay.studies.split import split_items
 from assay.studies.thresholds import apply_rule, describe_missed, describe_thresholds, thresholded
@@ -115,3 +117,38 @@ def test_a_goal_that_is_missed_is_told() -> None:
     (told,) = describe_missed(rule, evidence)
     assert "of label 2 has precision >= 0.99 on the 100 tuning items" in told
     assert describe_missed(rule, cast("Evidence", SimpleNamespace(thresholds=()))) == []
+
+
+class KnownScorer:
+    """Scores of a side that are all known."""
+
+    def __init__(self, scores: Scores) -> None:
+        self._scores = scores
+
+    def score(self, count: int) -> Scores:
+        return self._scores.select(slice(0, count))
+
+
+def make_pair(rule: str | None) -> ThresholdedPair:
+    scorers = [cast("SideScorer", KnownScorer(make_scores(after))) for after in (ITEMS, SEARCH)]
+    return ThresholdedPair(None if rule is None else ThresholdRule.parse(rule), scorers, ITEMS, None)
+
+
+def test_a_comparison_leaves_out_what_its_thresholds_were_tuned_on() -> None:
+    pair = make_pair("max-f1")
+    assert pair.available == ITEMS - SEARCH
+    assert [side[0].items for side in pair.thresholds] == [SEARCH, SEARCH]
+    first, second = pair.draw(50)
+    assert len(first) == len(second) == 50
+    assert first.metrics["top1"].mean() > 0.95  # tuned where the items that follow are cut alike
+    assert second.metrics["top1"].mean() < 0.8  # and where they are not
+    assert first.predictions.tolist() == second.predictions.tolist()
+
+
+def test_a_comparison_at_a_given_threshold_uses_every_item() -> None:
+    given, own = make_pair("0.3"), make_pair(None)
+    assert given.available == own.available == ITEMS
+    assert [side[0].value for side in given.thresholds] == [0.3, 0.3]
+    assert own.thresholds == ((), ())
+    assert given.draw(ITEMS)[0].metrics["top1"].mean() == 1
+    assert own.draw(ITEMS)[0].predictions.tolist() == make_scores(ITEMS).predictions.tolist()
