@@ -38,6 +38,24 @@ def test_what_ran_is_held_against_what_was_asked(asked: Precision, ran: Executio
     assert named is None or named in flags[0]
 
 
+@pytest.mark.parametrize(
+    ("asked", "stored", "named"),
+    [
+        (Precision.INT8, Precision.INT8, None),
+        (Precision.INT4, Precision.INT4, None),
+        (Precision.INT4, None, "asked for int4, but only 0% ran so: 100% ran in fp32"),
+        (Precision.INT4, Precision.INT8, "asked for int4"),
+    ],
+)
+def test_weights_that_lie_in_a_format_are_not_flagged(
+    asked: Precision, stored: Precision | None, named: str | None
+) -> None:
+    ran = ExecutionAudit((NodeExecution("head", "MatMul", Precision.FP32, "kernel", 100, stored),))
+    flags = find_flags({asked: 1.0}, ran, 0, make_quality())
+    assert len(flags) == (named is not None)
+    assert named is None or named in flags[0]
+
+
 def test_outputs_that_are_no_numbers_are_told() -> None:
     flags = find_flags({Precision.BF16: 1.0}, audit(bf16=1), 7, None)
     assert flags == ("7 output values are NaN or infinite",)
