@@ -14,7 +14,7 @@ STATEMENT = "workload.toml"
 STUDIES = "study*.toml"
 FETCH = "fetch.py"
 DATA_TABLES = ("calibration", "evaluation", "production")
-PATH_KEYS = ("model", "prices")
+PATH_KEYS = ("model", "prices", "device")
 LAST = 1_000_000
 """The place of an example that states none."""
 

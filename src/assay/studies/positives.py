@@ -13,10 +13,12 @@ from assay.core.precision import Precision
 from assay.core.requirements import ToleranceKind
 from assay.core.session import Metric, Scores
 from assay.decide import words
+from assay.measure.functionals.boxes import CLASS, SCORE
 from assay.measure.functionals.functional import Functional, Records
 from assay.measure.functionals.table import load_functional
 from assay.measure.statistics.influence import bound_above
 from assay.measure.tasks.binary import RECORD as BINARY
+from assay.measure.tasks.detection import RECORD as BOXES
 from assay.measure.tasks.multi_label import RECORD as LABELS
 from assay.measure.tuning import require_positives
 from assay.studies.scoring import read_scores
@@ -39,6 +41,8 @@ def refuse_few_positives(space: Workspace, candidate: Candidate) -> None:
         DataError: an item cannot be read.
     """
     metric = space.metric
+    if candidate.plan == Plan(Precision.FP32) and metric.record == BOXES:
+        refuse_no_objects(read_scores(space, candidate).records[BOXES])
     if candidate.plan != Plan(Precision.FP32) or not metric.functional or metric.record not in {BINARY, LABELS}:
         return
     scores = read_scores(space, candidate).select(slice(0, space.split.search))
@@ -47,6 +51,20 @@ def refuse_few_positives(space: Workspace, candidate: Candidate) -> None:
         check_targets(space, metric, functional)
     if not space.request.accept_unresolvable and set(space.request.precisions) != {Precision.FP32}:
         refuse_unresolvable(space, functional, records)
+
+
+def refuse_no_objects(records: Records) -> None:
+    """Refuse pictures of which none has an object: every detector is as good on them.
+
+    Args:
+        records: ``boxes`` of the search items.
+
+    Raises:
+        MeasurementError: with the number of pictures.
+    """
+    if not ((records[..., CLASS] >= 0) & (records[..., SCORE] == 0)).any():
+        message = f"none of the {len(records)} pictures that were drawn to search with has an object"
+        raise MeasurementError(message, "check the targets: rows of x0, y0, x1, y1, class; -1 fills up")
 
 
 def expect_positives(records: Records, items: int) -> float:
