@@ -91,7 +91,8 @@ def pick_trial(record: StudyRecord, name: str, folder: Path) -> Candidate:
     if name and name not in integer:
         known = {trial.id: trial for trial in record.trials}
         if name in known:
-            message = f"{name} is in {known[name].candidate.plan.precision}, and only INT8 with calibrated ranges is explained"
+            form = known[name].candidate.plan.name
+            message = f"{name} is {form}, and only INT8 with calibrated ranges is explained"
             raise RequestError(message, f"name one of {', '.join(integer)}" if integer else "")
         near = difflib.get_close_matches(name, integer, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"its INT8 trials are {', '.join(integer) or 'none'}"
