@@ -19,7 +19,8 @@ def judge_device(constraint: Constraint, evidence: Evidence) -> Finding:
     if constraint.quantity is Bounded.MEMORY:
         return judge_memory(constraint, evidence)
     if held is not None and held.failure and constraint.quantity is not Bounded.ENERGY:
-        text = f"'{constraint.text}' is missed: {held.failure} while frames were to run"
+        reason = held.failure if held.limit_bytes is None else "under the limit of memory no frame ran"
+        text = f"'{constraint.text}' is missed: {reason}"
         return Finding(Verdict.FAILS, text, math.inf)
     if constraint.quantity is Bounded.FPS:
         return judge_fps(constraint, None if held is None else held.fps)
