@@ -125,7 +125,7 @@ def make_command(folder: Path, output: Path, *, search: bool) -> list[str]:
         "--task": "classification",
         "--calibration": folder / "calibration.npz",
         "--evaluation": folder / "evaluation.npz",
-        "--tolerance": "agreement: 6pp" if search else "top1: 20pp",
+        "--tolerance": "agreement: 10pp" if search else "top1: 20pp",
         "--minimize": "size",
         "--latency-seconds": 1,
         "--runtimes": "onnxruntime",
