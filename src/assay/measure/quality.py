@@ -15,6 +15,7 @@ from assay.core.session import Batch, Dataset, Metric, Scores, Session, Task
 from assay.core.tensor import Array, Feeds, Outputs, Signature
 from assay.measure.functionals.table import load_functional
 from assay.measure.guards import OutputGuard
+from assay.measure.tasks.fed import add_needed, list_needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def score_dataset(
     scored: list[Scores] = []
     places: list[NDArray[np.int64]] = []
     nonfinite = nonfinite_items = 0
-    for outputs in session.stream(_feed(dataset, fixed or batch, fixed, waiting)):
+    for outputs in session.stream(_feed(dataset, fixed or batch, fixed, waiting, list_needed(task))):
         done = waiting.popleft()
         kept = _trim(outputs, done.size, fixed)
         scored.append(_score(task, session.signature, kept, done))
@@ -70,7 +71,7 @@ def score_dataset(
             places.append(done.places)
         if guard is not None:
             guard.add(kept, done.size * done.rows)
-        values, items = _count_nonfinite(kept, done.size)
+        values, items = _count_nonfinite(kept, done.size * done.rows)
         nonfinite += values
         nonfinite_items += items
         on_items(done.size)
@@ -100,12 +101,12 @@ def check_task(session: Session, dataset: Dataset, task: Task, metric: Metric) -
         )
     fixed = fixed_batch(session.signature)
     waiting: deque[Batch] = deque()
-    feeds = next(_feed(dataset, fixed or 8, fixed, waiting), None)
+    feeds = next(_feed(dataset, fixed or 8, fixed, waiting, list_needed(task)), None)
     if feeds is None:
         raise DataError("the data set has zero items", "give at least one item")
     sample = waiting.popleft()
     outputs = _trim(session.run(feeds), sample.size, fixed)
-    task.check(session.signature, sample, outputs)
+    task.check(session.signature, sample, add_needed(task, outputs, sample.feeds))
     scores = _score(task, session.signature, outputs, sample)
     if metric.functional:
         load_functional(metric.functional)
@@ -127,12 +128,15 @@ def fixed_batch(signature: Signature) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _feed(dataset: Dataset, size: int, fixed: int | None, waiting: deque[Batch]) -> Iterator[Feeds]:
-    """Feeds of all batches; each batch waits in the queue for its outputs."""
+def _feed(
+    dataset: Dataset, size: int, fixed: int | None, waiting: deque[Batch], needed: tuple[str, ...]
+) -> Iterator[Feeds]:
+    """Feeds of all batches; each batch waits in the queue for its outputs, with the inputs that the task needs."""
     for batch in dataset.batches(size):
         # Only the number of items and what is said of them are needed later: the feeds must not wait in memory.
         name, first = next(iter(batch.feeds.items()))
-        waiting.append(replace(batch, feeds={name: np.empty(len(first), dtype=np.bool_)}))
+        kept = {one: batch.feeds[one] for one in needed if one in batch.feeds}
+        waiting.append(replace(batch, feeds={name: np.empty(len(first), dtype=np.bool_), **kept}))
         short = 0 if fixed is None else fixed - batch.size
         yield batch.feeds if short <= 0 else {key: _fill_up(value, short) for key, value in batch.feeds.items()}
 
@@ -152,10 +156,10 @@ def _trim(outputs: Outputs, size: int, fixed: int | None) -> Outputs:
 def _score(task: Task, signature: Signature, outputs: Outputs, batch: Batch) -> Scores:
     """Scores of one batch with its columns; an error names the item's place in the data."""
     try:
-        scores = task.score(outputs, batch.targets)
+        scores = task.score(add_needed(task, outputs, batch.feeds), batch.targets)
     except DataError:
         # Only the check knows where items lie: it raises the same with the item's index in the data.
-        for items, part in _divide(outputs, batch):
+        for items, part in _divide(add_needed(task, outputs, batch.feeds), batch):
             task.check(signature, items, part)
         raise
     if len(scores.predictions) != batch.size:
@@ -175,11 +179,12 @@ def _divide(outputs: Outputs, batch: Batch) -> Iterator[tuple[Batch, Outputs]]:
         yield batch, outputs
         return
     for row, item in enumerate(batch.items.tolist()):
-        part = slice(row, row + 1)
-        feeds = {name: value[part] for name, value in batch.feeds.items()}
+        part, wide = slice(row, row + 1), slice(row * batch.rows, (row + 1) * batch.rows)
+        feeds = {name: value[wide] for name, value in batch.feeds.items()}
         targets = None if batch.targets is None else batch.targets[part]
-        rows = {name: value[part] if len(value) == batch.size else value for name, value in outputs.items()}
-        yield Batch(feeds, targets, item), rows
+        whole = batch.size * batch.rows
+        rows = {name: value[wide] if len(value) == whole else value for name, value in outputs.items()}
+        yield Batch(feeds, targets, item, rows=batch.rows), rows
 
 
 def _count_nonfinite(outputs: Outputs, size: int) -> tuple[int, int]:

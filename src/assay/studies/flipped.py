@@ -14,7 +14,8 @@ from assay.core.session import Batch, Dataset, Metric, Scores
 from assay.core.tensor import Array
 from assay.data.subset import every
 from assay.data.telling import tell_item
-from assay.measure.tasks.agreement import AGREEMENT
+from assay.measure.statistics.losses import item_losses
+from assay.measure.tasks.agreement import AGREEMENT, COSINE
 from assay.measure.tasks.detection import RECORD
 from assay.measure.tasks.ranking import is_relevance
 from assay.studies.drawn import draw_item, put_in_words, shorten
@@ -106,6 +107,8 @@ def _measure_harm(
     variant: Scores,
 ) -> NDArray[np.float64]:
     """How much worse each item became, positive is worse."""
+    if metric.name == COSINE.name:
+        return item_losses(metric, reference, variant)
     if before is None or after is None:
         changed = reference.predictions != variant.predictions
         return np.asarray(changed, dtype=np.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from assay.core.session import Dataset, SelfLabelled
 from assay.core.tensor import Feeds
 from assay.data.cache import remember
 from assay.data.calibration_set import STATISTICS_FOLDER, is_set
+from assay.data.grouping import find_rule
 from assay.data.open import open_dataset
 from assay.measure.machine import describe_machine
 from assay.measure.tasks.table import find_metric, fit_task, load_task
@@ -61,6 +63,7 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     metric = find_metric(task, request.requirements.tolerance.metric)
     found = open_dataset(request.evaluation, subject.signature, find_label(task))
     evaluation = remember(found, REMEMBERED_BYTES)
+    check_lengths(evaluation, subject)
     split = split_items(len(evaluation), request.tuning_items)
     pool = open_pool(request, subject)
     backends, missing = find_backends(request.runtimes)
@@ -144,6 +147,17 @@ def check_batch(request: StudyRequest, subject: Subject) -> None:
         raise RequestError(f"batch = {request.batch}, but the model fixes its batch at {fixed}", hint)
 
 
+def check_lengths(evaluation: Dataset, subject: Subject) -> None:
+    """Refuse items of different lengths for a model that fixes a batch of several: not every batch would be full.
+
+    Raises:
+        RequestError: naming the batch.
+    """
+    if find_rule(evaluation) is not None and (subject.fixed_batch or 1) > 1:
+        message = f"items differ in length, and the model fixes its batch at {subject.fixed_batch}"
+        raise RequestError(message, "export the model with a dynamic batch axis")
+
+
 def open_pool(request: StudyRequest, subject: Subject) -> Pool | None:
     """The items to calibrate with."""
     if request.calibration is None:
@@ -162,10 +176,18 @@ def judge_request(
         MeasurementError: they are unfit, and the request does not accept that.
         BackendError: the runtime cannot observe the model.
     """
-    others = open_production(request, subject) or evaluation
+    others = open_production(request, subject) or open_apart(request, subject, evaluation)
     fitness = judge_study(model, subject.traits, calibrator, others)
     refuse_unfit(fitness, accepted=request.accept_unfit)
     return fitness
+
+
+def open_apart(request: StudyRequest, subject: Subject, evaluation: Dataset) -> Dataset:
+    """The evaluation items; each text for itself where an item has several, as the calibration items are."""
+    preprocess = request.evaluation.preprocess
+    if preprocess is None or preprocess.text is None or not preprocess.text.beside:
+        return evaluation
+    return open_dataset(replace(request.evaluation, apart=True, columns=()), subject.signature)
 
 
 def open_production(request: StudyRequest, subject: Subject) -> Dataset | None:

@@ -23,6 +23,7 @@ from assay.graph.chunks import Chunk, split_chunks
 from assay.graph.save import save_model
 from assay.graph.simulate import SimulatedModel
 from assay.measure.noise import NoiseMeter, measure_loss
+from assay.measure.tasks.fed import add_needed
 from assay.studies.cores import count_cores
 from assay.studies.loaded import cut
 from assay.studies.progress import Progress
@@ -175,7 +176,8 @@ class _Judge:
         record.scores.append(self.score(outputs))
 
     def score(self, outputs: Outputs) -> Scores:
-        scores = self._questions.task.score(self._trim(outputs), self._batch.targets)
+        task = self._questions.task
+        scores = task.score(add_needed(task, self._trim(outputs), self._batch.feeds), self._batch.targets)
         return replace(scores, columns={})
 
     def _trim(self, outputs: Outputs) -> Outputs:

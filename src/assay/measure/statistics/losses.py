@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from assay.core.errors import MeasurementError, RequestError
 from assay.core.session import Metric, Scores
-from assay.measure.tasks.agreement import AGREEMENT
+from assay.measure.tasks.agreement import AGREEMENT, COSINE, EMBEDDING, align, is_relative
 
 
 def reference_scores(metric: Metric, reference: Scores) -> NDArray[np.float64]:
@@ -16,7 +16,7 @@ def reference_scores(metric: Metric, reference: Scores) -> NDArray[np.float64]:
     Raises:
         RequestError: the metric was not scored, or is no mean of item scores.
     """
-    if metric.name == AGREEMENT.name:
+    if is_relative(metric):
         return np.ones(len(reference), np.float64)
     values = reference.of(metric)
     if values is None:
@@ -38,7 +38,22 @@ def pair_scores(metric: Metric, reference: Scores, variant: Scores) -> tuple[NDA
         # -1 is no prediction, and agrees with nothing.
         agrees = (reference.predictions == variant.predictions) & (reference.predictions >= 0)
         return np.ones(len(agrees)), agrees.astype(np.float64)
+    if metric.name == COSINE.name:
+        cosines = align(*(read_embeddings(scores) for scores in (reference, variant)))
+        return np.ones(len(cosines)), cosines
     return reference_scores(metric, reference), reference_scores(metric, variant)
+
+
+def read_embeddings(scores: Scores) -> NDArray[np.float64]:
+    """``[n, d]`` vectors of the items.
+
+    Raises:
+        RequestError: the task keeps none.
+    """
+    found = scores.records.get(EMBEDDING)
+    if found is None:
+        raise RequestError("metric 'cosine' needs vectors, which the task does not keep", "use task = 'embedding'")
+    return found
 
 
 def item_losses(metric: Metric, reference: Scores, variant: Scores) -> NDArray[np.float64]:

@@ -10,8 +10,9 @@ from assay.core.session import Metric, Scores
 from assay.core.trial import Quality
 from assay.measure.statistics.betting import bound_difference
 from assay.measure.statistics.influence import compare_functional
+from assay.measure.statistics.losses import pair_scores
 from assay.measure.statistics.trinomial import bound_loss, confine_rate
-from assay.measure.tasks.agreement import AGREEMENT
+from assay.measure.tasks.agreement import AGREEMENT, is_relative
 
 EXACT = "exact paired trinomial (Berger-Boos)"
 BETTING = "betting (Waudby-Smith and Ramdas)"
@@ -50,7 +51,10 @@ def compare(metric: Metric, reference: Scores, variant: Scores, confidence: floa
     agrees = (reference.predictions == variant.predictions) & (reference.predictions >= 0)
     if metric.name == AGREEMENT.name:
         return _compare_predictions(agrees, confidence)
-    before, after = (_read_scores(metric, scores, n) for scores in (reference, variant))
+    if is_relative(metric):
+        before, after = pair_scores(metric, reference, variant)
+    else:
+        before, after = (_read_scores(metric, scores, n) for scores in (reference, variant))
     fell, rose = int(np.count_nonzero(after < before)), int(np.count_nonzero(after > before))
     if _is_binary(before) and _is_binary(after):
         difference, method = (rose - fell) / n, EXACT

@@ -22,7 +22,7 @@ from assay.measure.statistics.paired import compare
 from assay.measure.statistics.power import count_least_items
 from assay.measure.statistics.relative import confine_reference
 from assay.measure.statistics.trinomial import GAMMA_SHARE, bound_loss, compute_p_value, confine_rate
-from assay.measure.tasks.agreement import AGREEMENT
+from assay.measure.tasks.agreement import AGREEMENT, is_relative
 
 REMEMBERED = 1 << 16
 FINEST_LEVEL = 64
@@ -289,7 +289,7 @@ def divide(metric: Metric, reference: Scores, variant: Scores, column: Array) ->
         message = f"metric {metric.name!r} has scores outside [0, 1], which cannot be certified in slices"
         raise MeasurementError(message, "an interval that holds at every sample size needs bounded scores")
     sign = 1 if metric.higher_is_better else -1
-    if _is_binary(before) and _is_binary(reference_scores(metric, variant)):
+    if not is_relative(metric) and _is_binary(before) and _is_binary(reference_scores(metric, variant)):
         yield from zip(names, _count_flips(place, before, losses, sign), strict=True)
         return
     for name, own in zip(names, rows, strict=True):

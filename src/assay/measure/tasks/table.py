@@ -19,6 +19,7 @@ TASKS = {
     "multi-label-probability": "assay.measure.tasks.multi_label:MultiLabelProbability",
     "regression": "assay.measure.tasks.regression:Regression",
     "language-model": "assay.measure.tasks.language_model:LanguageModel",
+    "embedding": "assay.measure.tasks.embedding:Embedding",
     "ranking": "assay.measure.tasks.ranking:Ranking",
 }
 
