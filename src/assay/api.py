@@ -123,6 +123,9 @@ class StudyOptions(TypedDict, total=False):
         accept_unresolvable: go on with too few items for the tolerance.
         sequential: certify only until the items tell (default), or on all of them.
         slices: what every slice is held to, such as ``class: 5pp``.
+        decoder: what reads a detector's raw head, such as ``yolov8``.
+        decoding: what that head holds besides, as in the table ``[decoding]`` of a study file.
+        device: a device profile (TOML), whose threads and limits hold where nothing else is said.
         threshold: what counts as positive: a number, ``max-f1``, ``recall >= 0.9`` or ``precision >= 0.95``.
         tuning_items: evaluation items that thresholds are tuned on, at least.
         batch: items per call at which latency is measured.
@@ -150,6 +153,9 @@ class StudyOptions(TypedDict, total=False):
     accept_unresolvable: bool
     sequential: bool
     slices: Sequence[str]
+    decoder: str
+    decoding: Mapping[str, object]
+    device: str
     threshold: str | float
     tuning_items: int
     batch: int
