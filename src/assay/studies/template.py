@@ -21,7 +21,7 @@ minimize = "latency"            # latency, memory, size or cost; or maximize = "
 # prices = "prices.toml"         # instead: a file of prices; machine = "NAME" names one of its machines
 
 runtimes = ["onnxruntime", "openvino"]
-precisions = ["fp32", "bf16", "fp16", "int8"]
+precisions = ["fp32", "bf16", "fp16", "int8"]   # and int4: weights in 4 bits
 ranges = ["mse", "min-max"]     # how INT8 clipping ranges are solved; also weighted-mse, percentile, moving-average,
                                 # entropy, and best: one of them all for each tensor
 repairs = ["equalise", "outliers", "smooth", "bias", "round"]   # what may be done to a model that INT8 damages

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from assay.core.errors import UnsupportedPlan
 from assay.core.plan import Plan, WeightScheme
 from assay.core.precision import Precision, WeightStyle
+from assay.graph.convert_opset import convert_model
 from assay.graph.prepare import prepare
 from assay.graph.quantize_products import find_products, fit_block, list_products, quantize_products
 from assay.graph.realise import needed_tensors, realise
@@ -163,7 +164,13 @@ def test_a_model_without_large_products_is_refused() -> None:
 def test_a_model_of_an_older_opset_is_raised_for_blocks() -> None:
     model = make(NET.replace("21", "17"), **SHAPES)
     assert quantize_products(model, Precision.INT8, WEIGHTS).graph.opset_imports[""] == 17
-    assert quantize_products(model, Precision.INT4, BLOCKS).graph.opset_imports[""] == 21
+    result = quantize_products(model, Precision.INT4, BLOCKS)
+    assert result.graph.opset_imports[""] == 21
+    assert [value.name for value in result.graph.inputs] == ["x"]
+    kept = convert_model(model, 21, "weights")
+    assert kept.graph.initializers["w1"].const_value is model.graph.initializers["w1"].const_value
+    x = draw((2, 5, 64))
+    np.testing.assert_array_equal(run(kept, {"x": x})[0], run(model, {"x": x})[0])
 
 
 def test_weights_for_narrow_processors_have_7_bits() -> None:
