@@ -79,7 +79,7 @@ def describe_quality(trial: Trial) -> str:
 def describe_thresholds(record: StudyRecord, chain: tuple[Trial, ...]) -> list[str]:
     """What counts as positive under each of the released artifacts."""
     lines = [f"- `{trial.id}`: {told}" for trial in chain if (told := describe_served(trial))]
-    return ["## Thresholds\n\n" + explain_thresholds(record) + "\n\n" + "\n".join(lines)] if lines else []
+    return ["## Thresholds\n\n" + explain_thresholds(record, tabled=False) + "\n\n" + "\n".join(lines)] if lines else []
 
 
 def describe_certificates(record: StudyRecord, chain: tuple[Trial, ...]) -> list[str]:

@@ -93,18 +93,26 @@ def render_html(record: StudyRecord, explanations: Sequence[Explanation] = ()) -
             mixed=list_mixed(record, rows),
             **_generate(record, rows),
             **_tell_thresholds(record, rows),
-            held=list_held(rows),
-            held_header=DEVICE,
-            held_sentence=SENTENCE,
+            **_tell_device(rows),
             lengths=tabulate_lengths(record, rows),
-            provenance=(
-                ("Request", facts.request_facts(record)),
-                ("Model", facts.model_facts(record)),
-                ("Data", facts.data_facts(record)),
-                ("Machine", facts.machine_facts(record)),
-                ("Versions", facts.version_facts(record)),
-            ),
+            provenance=_tell_provenance(record),
         )
+    )
+
+
+def _tell_device(rows: Sequence[Row]) -> dict[str, object]:
+    """What the page says of artifacts that were held to a device."""
+    return {"held": list_held(rows), "held_header": DEVICE, "held_sentence": SENTENCE}
+
+
+def _tell_provenance(record: StudyRecord) -> tuple[tuple[str, facts.Facts], ...]:
+    """What was asked for, of what, and where."""
+    return (
+        ("Request", facts.request_facts(record)),
+        ("Model", facts.model_facts(record)),
+        ("Data", facts.data_facts(record)),
+        ("Machine", facts.machine_facts(record)),
+        ("Versions", facts.version_facts(record)),
     )
 
 

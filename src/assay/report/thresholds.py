@@ -15,6 +15,11 @@ from assay.report.rows import Row, keep_measured
 from assay.studies.record import StudyRecord
 
 HEADER = ("#", "variant", "label", "threshold", "other draws", "F1", "precision", "recall", "spread", "positive items")
+TABLE_SENTENCE = (
+    "F1, precision and recall here are of the items that the threshold was tuned on, which flatters them. Nine of ten "
+    "other draws of as many items would put the threshold between the bounds; the spread is the F1 that their "
+    "thresholds would lose on average."
+)
 MOST_LABELS = 12
 """Labels of one variant that a report shows; the JSON has all."""
 
@@ -92,8 +97,13 @@ def list_thresholds(record: StudyRecord, rows: Sequence[Row]) -> tuple[Threshold
     )
 
 
-def explain_thresholds(record: StudyRecord) -> str:
-    """What the thresholds are, and what the certificates say of them; empty where the task's own are kept."""
+def explain_thresholds(record: StudyRecord, *, tabled: bool = True) -> str:
+    """What the thresholds are, and what the certificates say of them; empty where the task's own are kept.
+
+    Args:
+        record: of the study.
+        tabled: the table stands below.
+    """
     rule = record.threshold
     if rule is None:
         return ""
@@ -102,13 +112,12 @@ def explain_thresholds(record: StudyRecord) -> str:
     known = [trial.evidence.thresholds for trial in record.trials if trial.evidence is not None]
     first = next((one[0] for one in known if one), None)
     items = "" if first is None else f"{words.format_count(first.items)} "
-    return (
+    text = (
         f"Positive is what scores above the threshold. Each variant has its own, {_name_goal(rule)} on the {items}"
         "search items, which are no certification items: a certificate holds for the variant at its threshold and FP32 "
-        "at its own. F1, precision and recall here are of the items that the threshold was tuned on, which flatters "
-        "them. Nine of ten other draws of as many items would put the threshold between the bounds; the spread is the "
-        "F1 that their thresholds would lose on average. Serve a variant at its own threshold."
+        "at its own. Serve a variant at its own threshold."
     )
+    return f"{text} {TABLE_SENTENCE}" if tabled else text
 
 
 def describe_served(trial: Trial) -> str:

@@ -27,6 +27,7 @@ from assay.studies.showing import collect_flips, pick_shown, plan_record
 from assay.studies.thresholds import describe_missed, describe_thresholds
 from assay.studies.timing import Timing, list_timing_warnings
 from assay.studies.traffic import state_lengths
+from assay.studies.worker import Probe
 from assay.studies.workspace import Workspace
 
 
@@ -154,13 +155,7 @@ def make_trial(space: Workspace, attempt: Attempt, timing: Timing | None, refere
         latency=timing.latency,
         throughput=timing.throughput,
         speedup=timing.speedup,
-        footprint=Footprint(
-            size_bytes=measure_folder(space.store.artifact(attempt.address)),
-            peak_memory_bytes=probe.peak_memory_bytes,
-            model_memory_bytes=probe.model_memory_bytes,
-            load_ms=probe.load_ms,
-            first_run_ms=probe.first_run_ms,
-        ),
+        footprint=measure_footprint(space, attempt.address, probe),
         audit=probe.audit,
         cpu_seconds=timing.cpu_seconds,
         energy=timing.energy,
@@ -178,6 +173,17 @@ def make_trial(space: Workspace, attempt: Attempt, timing: Timing | None, refere
         artifact=attempt.address,
         versions=attempt.versions,
         reference=candidate == reference.candidate,
+    )
+
+
+def measure_footprint(space: Workspace, address: str, probe: Probe) -> Footprint:
+    """What an artifact costs to keep and to open."""
+    return Footprint(
+        size_bytes=measure_folder(space.store.artifact(address)),
+        peak_memory_bytes=probe.peak_memory_bytes,
+        model_memory_bytes=probe.model_memory_bytes,
+        load_ms=probe.load_ms,
+        first_run_ms=probe.first_run_ms,
     )
 
 
