@@ -152,7 +152,7 @@ def test_tokens_out_of_the_vocabulary_and_a_false_tokenizer_are_refused(tmp_path
 def test_the_sentiment_example_ends_in_a_decision(tmp_path: Path) -> None:
     folder = ROOT / "examples" / "sentiment"
     if not (folder / "files" / "sentiment.onnx").exists():
-        pytest.skip("examples/sentiment/files is empty: run fetch.py and train.py there")
+        pytest.skip("examples/sentiment/files is empty: run fetch.py there")
     quick = ("--latency-seconds", "20", "--output", tmp_path / "STUDY")
     ran = run_assay("study", folder / "study.toml", *quick, "--json")
     assert ran.status == 0, ran.err
