@@ -181,3 +181,9 @@ def test_sure_and_wrong_impressions_keep_normalized_entropy_a_number() -> None:
     for clicks, named in ((0, "positive items"), (300, "negative items")):
         with pytest.raises(MeasurementError, match=rf"over \d+ {named}"):
             entropy.check(np.column_stack([np.full(300, 0.5), np.arange(300) < clicks]))
+
+
+def test_a_rare_impression_may_be_missed_by_far_without_being_seen() -> None:
+    records = np.column_stack([np.full(400, 0.1), np.arange(400) < 40])
+    entropy = -0.1 * math.log(0.1) - 0.9 * math.log(0.9)
+    assert load_functional("normalized-entropy").worst(records) == pytest.approx(-math.log(0.01) / entropy)

@@ -14,6 +14,9 @@ LEAST_ITEMS = 200
 LEAST_OF_EACH = 30
 LEAST_PROBABILITY = 2.0**-23
 """Probabilities are clipped to this from either end, float32's resolution below 1: a loss stays a number."""
+DEEP = 10.0
+"""Times that the worst item is less likely by its prediction than by the rate alone: where few items break by far, less
+would accept more than 6% of the variants that it should not (``bench/asymptotic_coverage.py``)."""
 
 
 class NormalizedEntropy:
@@ -53,9 +56,9 @@ class NormalizedEntropy:
         return influence - float(losses.mean()) * slope / entropy**2 * (clicks - rate)
 
     def worst(self, records: Records) -> float:
-        """An impression of the rarer outcome that the rate alone predicts, or one as far off as the farthest is."""
+        """An impression of the rarer outcome predicted at a tenth of its rate, or one as far off as the farthest is."""
         rate = float(records[:, 1].mean())
-        rarer = max(min(rate, 1 - rate), LEAST_PROBABILITY)
+        rarer = max(min(rate, 1 - rate) / DEEP, LEAST_PROBABILITY)
         return max(-math.log(rarer) / _find_entropy(records), float(np.abs(self.influence(records)).max()))
 
     def right(self, records: Records) -> NDArray[np.bool_] | None:
