@@ -20,6 +20,7 @@ demo: setup
 
 # Every example, fetched and studied: the table docs/workloads.md. The names of some: make workloads EXAMPLES=imagenet
 workloads: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/examples.lock
 	$(BIN)/python bench/workloads.py $(EXAMPLES)
 
 lint: setup
@@ -37,6 +38,7 @@ test-all: lint
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/core.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra parquet --group dev requirements/build.in -o requirements/dev.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra parquet --group dev --group examples requirements/build.in -o requirements/examples.lock
 
 clean:
 	rm -rf $(VENV) $(DEMO)
