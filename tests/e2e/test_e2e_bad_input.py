@@ -42,6 +42,7 @@ def save(path: Path, **arrays: np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 
 IMAGES = np.zeros((4, 3, 12, 12), np.float32)
 LABELS = np.zeros(4, np.int64)
+MANY = np.zeros((900, 3, 12, 12), np.float32)
 
 
 def with_nan() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -60,6 +61,8 @@ def with_nan() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         ({"image": IMAGES[:0], "target": LABELS[:0]}, "zero items"),
         ({"image": IMAGES, "target": LABELS + 99}, "99"),
         ({"image": IMAGES, "target": LABELS - 1}, "-1"),
+        ({"image": MANY, "target": np.where(np.arange(900) == 777, 6, 0)}, "item 777"),
+        ({"image": IMAGES, "labels": LABELS}, "Are 'labels' the labels?"),
         ({"image": IMAGES, "target": LABELS[:3]}, "3"),
         ({"image": IMAGES}, "target"),
         ({"image": IMAGES, "target": LABELS.astype(np.float32) + 0.5}, "target"),

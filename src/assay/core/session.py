@@ -252,6 +252,23 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class LabelCheck(Protocol):
+    """A task that can hold labels against a model without running it."""
+
+    def check_labels(self, targets: Array, signature: Signature) -> None:
+        """Refuse labels that the model has no place for.
+
+        Args:
+            targets: of all items.
+            signature: of the model.
+
+        Raises:
+            DataError: naming the first item.
+        """
+        ...
+
+
+@runtime_checkable
 class Family(Protocol):
     """A task with metrics whose name holds a number, besides those that it lists."""
 

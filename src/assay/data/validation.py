@@ -57,9 +57,11 @@ def check_names(
     if unused:
         known = [*inputs, target]
         nearest = get_close_matches(unused[0], known, n=1)
-        hint = (
-            f"is it a typo of {nearest[0]!r}?" if nearest else f"leave it out; the names in use are {_enumerate(known)}"
-        )
+        hint = f"leave it out; the names in use are {_enumerate(known)}"
+        if nearest:
+            hint = f"is it a typo of {nearest[0]!r}?"
+        elif target not in names:
+            hint += f". Are {unused[0]!r} the labels? Declare target = {unused[0]!r} under [evaluation]"
         raise DataError(f"{where} holds {_enumerate(unused)}, neither an input of the model nor the target", hint)
 
 

@@ -13,11 +13,12 @@ from assay.backends.table import load_backend
 from assay.core.errors import BackendUnavailable, RequestError
 from assay.core.fitness import Fitness
 from assay.core.precision import Precision
-from assay.core.session import Dataset, SelfLabelled
+from assay.core.session import Dataset, LabelCheck, SelfLabelled, Task
 from assay.core.tensor import Feeds
 from assay.data.cache import remember
 from assay.data.calibration_set import STATISTICS_FOLDER, is_set
 from assay.data.grouping import find_rule
+from assay.data.labels import read_labels
 from assay.data.open import open_dataset
 from assay.measure.machine import describe_machine
 from assay.measure.tasks.table import find_metric, fit_task, load_task
@@ -61,8 +62,7 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     task = load_task(request.task, request.requirements.tolerance.metric)
     task = fit_task(task, request.settings, subject.signature)
     metric = find_metric(task, request.requirements.tolerance.metric)
-    found = open_dataset(request.evaluation, subject.signature, find_label(task))
-    evaluation = remember(found, REMEMBERED_BYTES)
+    evaluation = open_evaluation(request, subject, task)
     check_lengths(evaluation, subject)
     split = split_items(len(evaluation), request.tuning_items)
     pool = open_pool(request, subject)
@@ -116,6 +116,19 @@ def find_calls(request: StudyRequest, evaluation: Dataset, speaker: Speaker | No
         return step, None
     traffic = draw_traffic(evaluation, request.batch)
     return (take_sample(evaluation, request.batch) if traffic is None else traffic.typical), traffic
+
+
+def open_evaluation(request: StudyRequest, subject: Subject, task: Task) -> Dataset:
+    """The evaluation items, with their labels held against the model where these can be read by themselves.
+
+    Raises:
+        DataError: the data cannot be read, or do not fit the model or the task.
+    """
+    found = open_dataset(request.evaluation, subject.signature, find_label(task))
+    labels = read_labels(request.evaluation) if isinstance(task, LabelCheck) and found.labelled else None
+    if labels is not None and isinstance(task, LabelCheck):
+        task.check_labels(labels, subject.signature)
+    return remember(found, REMEMBERED_BYTES)
 
 
 def choose_reference(

@@ -32,6 +32,29 @@ def scores_of(rows: list[list[float]]) -> Outputs:
     return {"y": np.array(rows, np.float32)}
 
 
+@pytest.mark.parametrize("shape", [("n", 5), ("n", 5, 1, 1)])
+def test_labels_are_held_against_the_signature_before_anything_runs(shape: tuple[str | int, ...]) -> None:
+    signature = Signature((), (TensorSpec("sure", "float32", ("n", 1)), TensorSpec("y", "float32", shape)))
+    task, labels = Classification(), np.arange(4000) % 5
+    task.check_labels(labels, signature)
+    with pytest.raises(DataError, match=r"item 3777 is 5, and the model has 5 classes"):
+        task.check_labels(np.where(np.arange(4000) == 3777, 5, labels), signature)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        TensorSpec("y", "float32", ("n", "classes")),
+        TensorSpec("y", "float32", ("n", 1)),
+        TensorSpec("y", "int64", ("n", 2)),
+        TensorSpec("y", "float32", None),
+        TensorSpec("y", "float32", ("n", 2, 7, 7)),
+    ],
+)
+def test_what_the_signature_leaves_open_is_not_held_against_it(spec: TensorSpec) -> None:
+    Classification().check_labels(np.array([99]), Signature((), (spec,)))
+
+
 def test_right_and_wrong_are_told_apart() -> None:
     scored = Classification().score(scores_of([[1, 2, 0], [3, 1, 1], [0, 0, 9]]), np.array([1, 2, 2]))
     assert scored.predictions.tolist() == [1, 0, 2]

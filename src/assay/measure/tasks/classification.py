@@ -29,6 +29,7 @@ RANK = "rank"
 TOP5 = Metric("top5", higher_is_better=True, labelled=True, record=RANK, cut=5)
 F1_MACRO = Metric("f1-macro", higher_is_better=True, labelled=True, functional="f1-macro-classes", record=CLASSES)
 NO_PREDICTION = -1
+FLOATS = ("float32", "float16", "float64", "bfloat16")
 LEAST_SAMPLE = 8
 """Items from which the range of a single score tells probabilities from logits."""
 
@@ -74,6 +75,20 @@ class Classification:
             self._check_single(name, scores)
         if sample.targets is not None:
             _check_targets(sample.targets, sample.size, max(scores.shape[1], 2), sample.start)
+
+    def check_labels(self, targets: Array, signature: Signature) -> None:
+        """Refuse labels that the model has no class for, all of them at once and before anything is run.
+
+        What the signature leaves open, or the labels are another way than integers, is for `check`.
+
+        Raises:
+            DataError: naming the first item.
+        """
+        wide = (spec.shape for spec in signature.outputs if spec.dtype in FLOATS and spec.shape)
+        counts = [shape[1] for shape in wide if len(shape) > 1 and all(axis == 1 for axis in shape[2:])]
+        classes = next((count for count in counts if count != 1), None)
+        if isinstance(classes, int) and targets.dtype.kind in "iub":
+            _check_targets(targets, len(targets), classes, start=0)
 
     def score(self, outputs: Outputs, targets: Array | None) -> Scores:
         """Item scores of one batch; without targets only predictions.
