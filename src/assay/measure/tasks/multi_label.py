@@ -53,7 +53,7 @@ class MultiLabel:
         """
         _, scores = _select(outputs, None if targets is None else len(targets))
         predicted = scores > self.threshold
-        valid: NDArray[np.bool_] = ~np.isnan(scores).any(axis=1)
+        valid: NDArray[np.bool_] = np.asarray(~np.isnan(scores).any(axis=1))
         predictions = np.where(valid, number_sets(predicted), -1)
         kept = {SCORE: scores.astype(np.float64)}
         if targets is None:
