@@ -28,6 +28,8 @@ from assay.report.charts.tradeoff import draw_tradeoff
 from assay.report.charts.trail import draw_trail
 from assay.report.charts.units import find_loss_unit
 from assay.report.costs import estimate_cost, pick_columns
+from assay.report.detected import HEADER as CLASSES
+from assay.report.detected import explain_detected, list_detected
 from assay.report.device import HEADER as DEVICE
 from assay.report.device import SENTENCE, list_held
 from assay.report.fitness import BADGES as FITNESS_BADGES
@@ -93,11 +95,18 @@ def render_html(record: StudyRecord, explanations: Sequence[Explanation] = ()) -
             mixed=list_mixed(record, rows),
             **_generate(record, rows),
             **_tell_thresholds(record, rows),
+            **_tell_detected(record),
             **_tell_device(rows),
             lengths=tabulate_lengths(record, rows),
             provenance=_tell_provenance(record),
         )
     )
+
+
+def _tell_detected(record: StudyRecord) -> dict[str, object]:
+    """What the page says of each class that a detector finds."""
+    sentence = explain_detected(record)
+    return {"detected": list_detected(record), "detected_header": CLASSES, "detected_sentence": sentence}
 
 
 def _tell_device(rows: Sequence[Row]) -> dict[str, object]:

@@ -12,6 +12,8 @@ from assay.report import cells, costs
 from assay.report.blames import Explained, GuiltyRow, list_explained
 from assay.report.certificates import CertifiedRow, explain_guarantee, list_certified, list_sliced
 from assay.report.charts.units import find_loss_unit
+from assay.report.detected import HEADER as CLASSES
+from assay.report.detected import explain_detected, list_detected
 from assay.report.device import HEADER as DEVICE
 from assay.report.device import SENTENCE, list_held
 from assay.report.facts import Facts, data_facts, machine_facts, model_facts, request_facts, version_facts
@@ -44,6 +46,7 @@ def render_markdown(record: StudyRecord, explanations: Sequence[Explanation] = (
         _tabulate_trials(record, rows),
         *_generate(record, rows),
         *_tell_thresholds(record, rows),
+        *_detect(record),
         *_hold(rows),
         *_compare_lengths(record, rows),
         "## Reasons",
@@ -125,6 +128,12 @@ def _tell_thresholds(record: StudyRecord, rows: Sequence[Row]) -> Iterable[str]:
         return ()
     tables = (_tabulate(THRESHOLDS, [line.line for line in lines]),) if lines else ()
     return ("## Thresholds", escape(sentence), *tables)
+
+
+def _detect(record: StudyRecord) -> Iterable[str]:
+    """What a detector finds of each class."""
+    sentence = explain_detected(record)
+    return ("## By class", escape(sentence), _tabulate(CLASSES, list_detected(record))) if sentence else ()
 
 
 def _hold(rows: Sequence[Row]) -> Iterable[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from assay.core.convergence import Convergence
 from assay.core.decision import Decision
+from assay.core.detected import DetectedClasses
 from assay.core.fitness import Fitness
 from assay.core.flip import Flip
 from assay.core.item_lengths import ItemLengths
@@ -79,6 +80,7 @@ class StudyRecord:
         sequential: certificates were given as soon as the items told.
         mixed_budget: what the search over mixed plans was allowed; None in records of before there was one.
         mixed: searches over mixed plans, one for each INT8 form that strained the tolerance.
+        detected: what a detector finds of each class; None for other tasks.
         threshold: how the thresholds were found; None where the task's own were kept.
         lengths: how items of different lengths were run; None where all are equally long.
     """
@@ -108,5 +110,6 @@ class StudyRecord:
     sequential: bool = True
     mixed_budget: MixedBudget | None = None
     mixed: tuple[MixedSearch, ...] = ()
+    detected: DetectedClasses | None = None
     threshold: ThresholdRule | None = None
     lengths: ItemLengths | None = None
