@@ -16,7 +16,7 @@ from assay.measure.statistics.paired import compare
 from assay.studies.attempt import Attempt
 from assay.studies.certifying import certify_trials, compare_search
 from assay.studies.confirming import confirm_choice, fail_trial
-from assay.studies.detected import describe_classes
+from assay.studies.detected import describe_detected
 from assay.studies.files import measure_folder
 from assay.studies.flags import find_flags, share_asked
 from assay.studies.guarding import guard_trial
@@ -66,7 +66,7 @@ def conclude_study(
         fitness=space.fitness,
         convergence=None if space.calibrator is None else space.calibrator.convergence,
         plan=plan_record(space, base, shown),
-        detected=describe_classes(space, base, shown),
+        detected=describe_detected(space, base, shown),
         flips=collect_flips(space, trials, base, shown),
         sequential=request.sequential,
         threshold=request.threshold,
