@@ -10,7 +10,7 @@ from assay.studies.scoring import read_scores
 from assay.studies.workspace import Workspace
 
 
-def describe_classes(space: Workspace, reference: Trial, shown: Trial | None) -> DetectedClasses | None:
+def describe_detected(space: Workspace, reference: Trial, shown: Trial | None) -> DetectedClasses | None:
     """Metrics by class of the trial that is shown, on the items that both were scored on; None where nothing is.
 
     Raises:

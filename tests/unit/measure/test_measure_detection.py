@@ -18,6 +18,7 @@ from assay.core.errors import DataError, MeasurementError, ModelError, RequestEr
 from assay.core.session import Batch, Scores
 from assay.core.tensor import Array, Outputs, Signature, TensorSpec
 from assay.measure.functionals.average_precision import AveragePrecision, AveragePrecision50
+from assay.measure.functionals.by_class import compare_classes
 from assay.measure.functionals.table import load_functional
 from assay.measure.statistics.paired import compare
 from assay.measure.tasks.detection import MAP, MAP50, RECALL, Detection
@@ -274,3 +275,21 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_table_knows_it() -> None:
     assert isinstance(load_task("detection"), Detection)
+
+
+def test_each_class_alone_has_cocos_metrics() -> None:
+    found, objects = make_set(np.random.default_rng(9), 30)
+    worse = found.copy()
+    worse[worse[..., 5] == 1, 4] = 0
+    records, lost = (score(one, objects).records["boxes"] for one in (found, worse))
+    classes = compare_classes(records, lost)
+    assert [one.kind for one in classes] == [0, 1, 2]
+    for one in classes:
+        alone = np.where((objects[..., 4] == one.kind)[..., None], objects, -1)
+        wanted = evaluate_coco(np.where((found[..., 5] == one.kind)[..., None], found, -1), alone)
+        assert one.reference.precision == pytest.approx(wanted["map50-95"], abs=1e-9)
+        assert one.reference.precision50 == pytest.approx(wanted["map50"], abs=1e-9)
+        assert one.reference.recall == pytest.approx(wanted["recall"], abs=1e-9)
+        assert (one.variant == one.reference) is (one.kind != 1)
+        assert (one.objects, one.images) == ((alone[..., 4] >= 0).sum(), (alone[..., 4] >= 0).any(axis=1).sum())
+    assert classes[1].variant.recall == 0
