@@ -62,4 +62,10 @@ path = "evaluation.npz"
 # scale = 255                   # x / scale, then (x - mean) / std per channel
 # mean = [0.485, 0.456, 0.406]
 # std = [0.229, 0.224, 0.225]
+
+# What generating costs, of a language model with a cache; latency is that of a step at the first context.
+# [generation]
+# contexts = [128, 1024]        # tokens that stand before those that are generated
+# batches = [1, 8]              # texts side by side; left out, the batch above
+# seconds = 30                  # of the rounds at all of these together
 """
