@@ -64,18 +64,18 @@ def find_thresholds(rule: ThresholdRule, scores: Scores) -> tuple[tuple[int, flo
 
 
 def require_positives(scores: Scores) -> None:
-    """Refuse items of one kind only: no metric of a positive class says anything of them.
+    """Refuse items none of which is positive, by any label: F1, precision, recall and AUC say nothing of them.
 
     Raises:
-        MeasurementError: naming the label, and what it lacks.
+        MeasurementError: telling how many there are.
     """
-    for place, (_, truth) in enumerate(_read_columns(scores)):
-        name = "" if BINARY in scores.records else f" for label {place}"
-        if not truth.any():
-            raise MeasurementError(
-                f"none of the {len(truth)} items is positive{name}: F1, precision, recall and AUC say nothing of them",
-                "give items of both kinds; where there are none, bound 'top1' or 'agreement', which count false alarms",
-            )
+    columns = [truth for _, truth in _read_columns(scores)]
+    if not any(truth.any() for truth in columns):
+        raise MeasurementError(
+            f"none of the {len(columns[0])} items is positive: F1, precision, recall and AUC say nothing of them",
+            "give items of both kinds; where there are none, bound 'top1', 'exact-match' or 'agreement', which count "
+            "false alarms",
+        )
 
 
 @dataclass(frozen=True, slots=True)

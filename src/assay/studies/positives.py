@@ -11,7 +11,8 @@ from assay.core.errors import MeasurementError
 from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
 from assay.core.requirements import ToleranceKind
-from assay.core.session import Metric, Scores
+from assay.core.session import Dataset, Metric, Scores
+from assay.core.tensor import Array
 from assay.decide import words
 from assay.measure.functionals.boxes import CLASS, SCORE
 from assay.measure.functionals.functional import Functional, Records
@@ -79,12 +80,25 @@ def check_targets(space: Workspace, metric: Metric, functional: Functional) -> N
     Raises:
         MeasurementError: there are none, or too few, of a kind.
     """
-    batches = list(space.evaluation.batches(CHUNK))
-    targets = np.concatenate([np.asarray(batch.targets) for batch in batches])[space.split.order]
+    targets = read_targets(space.evaluation)[space.split.order]
     truth = targets.reshape(len(targets), -1).astype(np.float64)
     whole = record_truth(metric, truth)
     require_positives(Scores({}, np.zeros(len(truth), np.int64), {metric.record: whole}))
     functional.check(whole[space.split.search :])
+
+
+def read_targets(dataset: Dataset) -> Array:
+    """Targets of all items in their order, ``[n, ...]``.
+
+    Raises:
+        DataError: an item cannot be read.
+    """
+    parts, places = [], []
+    for batch in dataset.batches(CHUNK):
+        # Only the targets are kept: the inputs of all items need not fit into memory.
+        parts.append(np.asarray(batch.targets))
+        places.append(batch.start + np.arange(batch.size) if batch.places is None else batch.places)
+    return np.concatenate(parts)[np.argsort(np.concatenate(places))]
 
 
 def record_truth(metric: Metric, truth: NDArray[np.float64]) -> Records:
