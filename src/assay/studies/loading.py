@@ -18,6 +18,7 @@ from assay.core.session import Session
 from assay.core.target import ServingMode
 from assay.core.tensor import Feeds
 from assay.decide.assess import judge_percentile, judge_throughput
+from assay.decide.device import DEVICE_BOUNDS
 from assay.decide.finding import Finding, Verdict
 from assay.measure.energy import measure_energy
 from assay.measure.machine import count_usable_cores
@@ -135,7 +136,7 @@ def refuse_contradictions(request: LoadRequest) -> None:
     percentiles = [c for c in request.constraints if c.quantity.quantile is not None]
     serving = request.scenario is Scenario.SERVER
     for constraint in request.constraints:
-        if constraint.quantity in {Bounded.MEMORY, Bounded.SIZE}:
+        if constraint.quantity in {Bounded.SIZE, *DEVICE_BOUNDS}:
             raise RequestError(f"'{constraint.text}' is not about load", "bound a percentile or the throughput")
     if request.scenario is Scenario.OFFLINE and percentiles:
         raise RequestError("a query has no latency offline", "bound the throughput, or take --scenario server")
