@@ -42,6 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"scenario": Scenario.SERVER, "rate": 0.0}, "does not fit"),
         ({"scenario": Scenario.OFFLINE, "constraints": (P99,)}, "no latency offline"),
         ({"constraints": (Constraint.parse("size <= 1MB"),)}, "not about load"),
+        ({"constraints": (Constraint.parse("fps >= 30"),)}, "not about load"),
         ({"scenario": Scenario.SERVER, "searching": True}, "find-rate needs"),
         ({"searching": True, "constraints": (P99,)}, "find-rate needs"),
         (
