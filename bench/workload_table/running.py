@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
-from workload_table.catalogue import Example, list_missing, states_price
+from workload_table.catalogue import FETCH, Example, list_missing, states_price
 
 ROOT = Path(__file__).resolve().parents[2]
 PRICES = ROOT / "bench" / "workload_prices.toml"
@@ -23,6 +23,8 @@ POLL_S = 0.5
 SHOWN = 90
 """Letters of a process's last line."""
 TAIL_BYTES = 4096
+FAR = 3
+"""Folders above a file in which its script may lie."""
 
 
 class ExampleFailed(Exception):
@@ -49,26 +51,33 @@ class Places:
 
 
 def fetch_files(example: Example, places: Places, progress: Progress, task: TaskID, *, allowed: bool) -> None:
-    """Run the example's ``fetch.py``, where a file that its study names is not there, or nothing was fetched yet.
+    """Run the ``fetch.py`` of each file that the study names and that is not there, or where nothing was fetched yet.
 
     Raises:
         ExampleFailed: it failed, there is none, or the example does not state itself.
     """
     if example.problem:
         raise ExampleFailed(example.problem)
-    is_fetched = example.fetch is None or (example.folder / "files").is_dir()
     missing = list_missing(example.study)
-    if not missing and (is_fetched or not allowed):
-        return
-    if not allowed:
+    scripts = {find_script(path) for path in missing}
+    if example.fetch is not None and not (example.folder / "files").is_dir():
+        scripts.add(example.fetch)
+    if missing and not allowed:
         raise ExampleFailed(f"{missing[0].name} is not there, and nothing may be fetched")
-    if example.fetch is None:
-        raise ExampleFailed(f"{missing[0].name} is not there, and the example has no fetch.py")
-    status, _ = run_logged([sys.executable, example.fetch.name], example.folder, places.log(example), progress, task)
-    if status:
-        raise ExampleFailed(f"fetch.py failed: {read_last_line(places.log(example)) or f'exit status {status}'}")
+    for script in sorted(path for path in scripts if path is not None and allowed):
+        status, _ = run_logged([sys.executable, script.name], script.parent, places.log(example), progress, task)
+        if status:
+            reason = read_last_line(places.log(example)) or f"exit status {status}"
+            raise ExampleFailed(f"{script.parent.name}/{script.name} failed: {reason}")
     if still := list_missing(example.study):
-        raise ExampleFailed(f"fetch.py ended well, but {still[0].name} is not there")
+        what = "fetch.py ended well" if find_script(still[0]) else "no fetch.py is beside it"
+        raise ExampleFailed(f"{still[0].name} is not there; {what}")
+
+
+def find_script(path: Path) -> Path | None:
+    """The ``fetch.py`` of the example that a file belongs to, which may be another one than the study's."""
+    scripts = (folder / FETCH for folder in path.resolve().parents[:FAR])
+    return next((script for script in scripts if script.is_file()), None)
 
 
 def study_example(example: Example, places: Places, progress: Progress, task: TaskID, extra: Sequence[str]) -> None:

@@ -81,6 +81,7 @@ def made(files: Files, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     write_example(root, "absent", statement=STATEMENT.replace("place = 10", "place = 20"))
     write_example(root, "offline", fetch="raise SystemExit('the package host does not answer')\n")
     write_example(root, "silent", statement="")
+    write_example(root, "neighbour", study=STUDY.replace("files/small", "../offline/files/small"))
     wrong = STUDY.replace("files/", str(source) + "/").replace('"classification"', '"clasification"')
     write_example(root, "wrong", study=wrong)
     return root, make_table(root)
@@ -104,8 +105,9 @@ def test_what_cannot_has_its_reason_and_stops_nothing(made: tuple[Path, Made]) -
     _, table = made
     assert table.status == 1
     reasons = {key: row["reason"] for key, row in table.rows.items() if row["status"] == "failed"}
-    assert reasons.keys() == {"absent", "offline", "silent", "wrong"}
-    assert "small.onnx is not there" in reasons["absent"]
+    assert reasons.keys() == {"absent", "neighbour", "offline", "silent", "wrong"}
+    assert "offline/fetch.py failed: the package host" in reasons["neighbour"]
+    assert "small.onnx is not there; no fetch.py" in reasons["absent"]
     assert "the package host does not answer" in reasons["offline"]
     assert "workload.toml" in reasons["silent"]
     assert "did you mean 'classification'" in reasons["wrong"]

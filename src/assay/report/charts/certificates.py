@@ -41,8 +41,9 @@ def _draw(rows: Sequence[CertifiedRow], sheet: Sheet) -> Canvas:
     unit = rows[0].unit
     reserve = min(RESERVE, LETTER * max(len(row.outcome.words) for row in rows))
     strips = Strips(sheet, [row.measured for row in rows], head=22, values=VALUES, reserve=reserve)
-    intervals = [(row.certificate.low * unit.factor, row.certificate.high * unit.factor) for row in rows if row.known]
     margins = [row.certificate.margin * unit.factor for row in rows]
+    known = [row.certificate for row in rows if row.known]
+    intervals = [unit.trim(*(value * unit.factor for value in (one.loss, one.low, one.high))) for one in known]
     low, high = find_window(max(margins), intervals)
     most = MOST_REACH * max(margins) or high
     window = max(low, -most), min(high, most)

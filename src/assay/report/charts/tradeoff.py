@@ -181,7 +181,7 @@ def _draw(scene: Scene, sheet: Sheet) -> Canvas:
     canvas.write(0, head + 4, f"{scene.unit.axis} (up is better)", ink=Ink.MUTED, size=canvas.size - 0.5)
     title = f"{scene.axis} ({BETTER[scene.objective]} is better)"
     canvas.write(canvas.width - 8, head + body + 38, title, ink=Ink.MUTED, align="right", size=canvas.size - 0.5)
-    low, high = find_window(scene.margin, [(p.loss_low, p.loss_high) for p in scene.points])
+    low, high = find_window(scene.margin, [scene.unit.trim(p.loss, p.loss_low, p.loss_high) for p in scene.points])
     axes.set_ylim(high, low)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(round(value, 9))))

@@ -41,6 +41,10 @@ class LossUnit:
         number = words.format_points(loss).removesuffix(" pp") if self.suffix else words.format_significant(loss)
         return f"{number} {self.suffix}".strip().replace("-", MINUS)
 
+    def trim(self, value: float, low: float, high: float) -> tuple[float, float]:
+        """The bounds of a drawn loss that a window makes room for: not those of a share that allow any loss."""
+        return (value, value) if self.suffix and low <= -self.factor and high >= self.factor else (low, high)
+
     def say_between(self, low: float, high: float) -> str:
         """A range of losses given in the metric's own unit, such as ``0.12 to 0.44 pp``."""
         return f"{self.say(low).removesuffix(f' {self.suffix}')} to {self.say(high)}"
