@@ -13,7 +13,7 @@ from assay.backends.table import load_backend
 from assay.core.errors import BackendUnavailable, RequestError
 from assay.core.fitness import Fitness
 from assay.core.precision import Precision
-from assay.core.session import Dataset, LabelCheck, SelfLabelled, Task
+from assay.core.session import Dataset, LabelCheck, Metric, SelfLabelled, Task
 from assay.core.tensor import Feeds
 from assay.data.cache import remember
 from assay.data.calibration_set import STATISTICS_FOLDER, is_set
@@ -59,44 +59,34 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     subject = load_subject(request.model)
     check_batch(request, subject)
     check_device(request)
-    task = load_task(request.task, request.requirements.tolerance.metric)
-    task = fit_task(task, request.settings, subject.signature)
-    metric = find_metric(task, request.requirements.tolerance.metric)
+    task, metric = open_task(request, subject)
     evaluation = open_evaluation(request, subject, task)
     check_lengths(evaluation, subject)
     split = split_items(len(evaluation), request.tuning_items)
     pool = open_pool(request, subject)
     backends, missing = find_backends(request.runtimes)
-    observed = pool.dataset.fingerprint if pool else ""
-    environment = describe_environment(backends)
-    key = request.measurement_key(subject.provenance.sha256, observed, evaluation.fingerprint, environment)
-    store = StudyStore(request.output, key)
-    keep_tokenizer(request.evaluation.preprocess, request.output)
+    store = open_store(request, subject, pool, evaluation, backends)
     checked = check_rule(request.threshold, task, evaluation)
     check = Check(evaluation, checked, metric, store.measurements, request.limits)
     reference = backends[choose_reference(request, subject, tuple(backends), check, store, progress)]
     progress.finish()
     refuse_hopeless(request, len(evaluation), metric)
-    calibrator = fitness = None
-    if pool is not None and set(OBSERVED) & set(request.precisions):
-        model = ObservedModel(request.model.name, subject.prepared, reference, subject.fixed_batch)
-        calibrator = Calibrator(model, pool, store, progress)
-        fitness = judge_request(request, subject, model, calibrator, evaluation)
+    observed = open_calibrator(request, subject, pool, reference, store, progress)
+    fitness = None if observed is None else judge_request(request, subject, *observed, evaluation)
     speaker = find_speaker(subject.signature, evaluation) if isinstance(task, SelfLabelled) else None
     sample, traffic = find_calls(request, evaluation, speaker)
-    subject = count_with(subject, sample)
     return Workspace(
         request=request,
         progress=progress,
         store=store,
-        subject=subject,
+        subject=count_with(subject, sample),
         task=task,
         metric=metric,
         backends=backends,
         missing=missing,
         evaluation=evaluation,
         split=split,
-        calibrator=calibrator,
+        calibrator=None if observed is None else observed[1],
         fitness=fitness,
         sample=sample,
         versions=find_versions(),
@@ -104,6 +94,49 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
         speaker=speaker,
         scoring_items=find_scoring_batch(subject.signature, evaluation),
     )
+
+
+def open_task(request: StudyRequest, subject: Subject) -> tuple[Task, Metric]:
+    """The task, fitted to the model, and the metric that is tolerated to fall.
+
+    Raises:
+        RequestError: there is no such task or metric.
+        ModelError: the model's outputs are not those that the task was told of.
+    """
+    name = request.requirements.tolerance.metric
+    task = fit_task(load_task(request.task, name), request.settings, subject.signature)
+    return task, find_metric(task, name)
+
+
+def open_store(
+    request: StudyRequest, subject: Subject, pool: Pool | None, evaluation: Dataset, backends: Mapping[str, Backend]
+) -> StudyStore:
+    """The study's folder, with a place for measurements that depend on the same things as these.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    observed = pool.dataset.fingerprint if pool else ""
+    environment = describe_environment(backends)
+    key = request.measurement_key(subject.provenance.sha256, observed, evaluation.fingerprint, environment)
+    store = StudyStore(request.output, key)
+    keep_tokenizer(request.evaluation.preprocess, request.output)
+    return store
+
+
+def open_calibrator(
+    request: StudyRequest,
+    subject: Subject,
+    pool: Pool | None,
+    reference: Backend,
+    store: StudyStore,
+    progress: Progress,
+) -> tuple[ObservedModel, Calibrator] | None:
+    """The model as it is observed, and what observes it; None where no plan needs that."""
+    if pool is None or not set(OBSERVED) & set(request.precisions):
+        return None
+    model = ObservedModel(request.model.name, subject.prepared, reference, subject.fixed_batch)
+    return model, Calibrator(model, pool, store, progress)
 
 
 def find_calls(request: StudyRequest, evaluation: Dataset, speaker: Speaker | None) -> tuple[Feeds, Traffic | None]:
