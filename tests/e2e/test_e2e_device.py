@@ -26,6 +26,7 @@ def study(files: Files, folder: Path, memory: str, *flags: str) -> tuple[int, di
     return ran.status, ran.document if ran.out else {}, ran.err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process's data to a limit")
 def test_what_is_chosen_ran_in_a_process_held_to_the_device(files: Files, tmp_path: Path) -> None:
     status, document, error = study(files, tmp_path, "400MiB")
@@ -43,7 +44,7 @@ def test_what_is_chosen_ran_in_a_process_held_to_the_device(files: Files, tmp_pa
     report = (tmp_path / "S/report.md").read_text()
     assert "## On the device" in report
     assert "400 MiB by" in report
-    assert "one-thread board (memory <= 400MiB, fps >= 30)" in report
+    assert "one-thread board (memory \\<= 400MiB, fps \\>= 30)" in report
 
 
 @pytest.mark.slow
