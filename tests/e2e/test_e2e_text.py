@@ -103,7 +103,7 @@ def test_texts_are_compared_loaded_and_stored(texts: TextFiles, tmp_path: Path) 
     )
     # other processes may disturb the machine, which the answer says then; that it was measured is what counts here
     assert loaded.status in {0, 11}, loaded.err
-    assert loaded.document["latency_ms"]
+    assert loaded.document["outcome"]
     made = run_assay(
         "calibration", "create", texts.calibration, "--model", texts.model, "--output", tmp_path / "SET",
         "--items", "20", "--study", folder / "study.toml",

@@ -63,6 +63,13 @@ path = "evaluation.npz"
 # mean = [0.485, 0.456, 0.406]
 # std = [0.229, 0.224, 0.225]
 
+# [preprocess.text]             # the data are texts: .csv, .tsv, .jsonl, .txt or Parquet
+# tokenizer = "tokenizer.json"
+# column = "text"
+# max_length = 128              # tokens; longer texts are cut, or refused with truncate = false
+# [preprocess.lengths]          # how items of different lengths become batches; texts need it only to change this
+# buckets = [16, 32, 64, 128]
+
 # What generating costs, of a language model with a cache; latency is that of a step at the first context.
 # [generation]
 # contexts = [128, 1024]        # tokens that stand before those that are generated
