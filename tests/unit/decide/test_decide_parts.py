@@ -114,3 +114,6 @@ def test_a_metric_without_flips_is_planned_from_its_interval() -> None:
     sd = 0.004 / 1.6449 * math.sqrt(1000)
     assert n == pytest.approx(((1.6449 + 0.8416) * sd / (0.005 - 0.00137)) ** 2, rel=0.01)
     assert plan_items(replace(quality, low=-math.inf), 0.005, 0.95) is None
+    allows_anything = replace(quality, difference=-0.0123, low=-1.0, high=1.0)
+    assert plan_items(allows_anything, 0.04, 0.95) is None
+    assert plan_items(replace(allows_anything, reference=3.0), 0.04, 0.95) is not None
