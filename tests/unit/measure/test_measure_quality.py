@@ -45,6 +45,27 @@ def test_scores_do_not_depend_on_the_batch(batch: int, width: int) -> None:
     assert (scored.nonfinite, scored.nonfinite_items) == (0, 0)
 
 
+class OddsFirst(ArrayDataset):
+    """Gives its items in another order than their own, and says their places."""
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Items at odd places first."""
+        order = np.argsort(np.arange(len(self)) % 2 == 0, kind="stable").astype(np.int64)
+        whole = next(super().batches(len(self)))
+        assert whole.targets is not None
+        for low in range(0, len(order), size):
+            places = order[low : low + size]
+            feeds = {name: array[places] for name, array in whole.feeds.items()}
+            yield Batch(feeds, whole.targets[places], int(places[0]), items=places, places=places)
+
+
+def test_scores_are_in_the_order_of_the_items_in_whatever_order_their_batches_come() -> None:
+    items, targets = make_items(23)
+    scored = score_dataset(FunctionSession(same), OddsFirst(items, targets), TASK, 4, ignore)
+    assert scored.scores.predictions.tolist() == items.argmax(axis=1).tolist()
+    assert scored.scores.metrics["top1"].tolist() == (items.argmax(axis=1) == targets).astype(float).tolist()
+
+
 def test_a_fixed_batch_is_filled_up_and_the_filling_is_not_scored() -> None:
     items, targets = make_items(10)
     session = FunctionSession(same, batch=4)
