@@ -1,10 +1,11 @@
 """Stores the weights of matrix products in integers without any calibration.
 
 ``MatMul(x, w)`` becomes ``MatMul(x, Transpose(DequantizeLinear(codes, scales)))``, with codes ``[outputs, inputs]`` and
-a scale for each output; or ``MatMul(x, DequantizeLinear(codes, scales))``, with codes ``[inputs, outputs]`` and a scale
-for each block of inputs. A Gemm becomes a MatMul and an Add. Runtimes recognise these forms and multiply by integers
-that stay integers in memory. Where activations are quantized in every call as well, each of them goes through
-DynamicQuantizeLinear and DequantizeLinear before its products.
+a scale for each output; or ``MatMul(x, DequantizeLinear(codes, scales))``, with codes ``[inputs, outputs]``: where each
+block of inputs has a scale, and below opset 21, where ONNX Runtime does not recognise the Transpose. A Gemm becomes a
+MatMul and an Add. Runtimes recognise these forms and multiply by integers that stay integers in memory. Where
+activations are quantized in every call as well, each of them goes through DynamicQuantizeLinear and DequantizeLinear
+before its products.
 
 Sources: ONNX operators DequantizeLinear 21 and DynamicQuantizeLinear 11; Dettmers et al. 2022, LLM.int8(), for one
 scale per output; Frantar et al. 2023, GPTQ, section 4, for blocks in 4 bits.
@@ -101,7 +102,8 @@ def quantize_products(
             f"no matrix product of the model has a constant weight of {least_elements} elements or more",
             "nothing is to be won by quantizing weights: leave these plans out",
         )
-    _Writer(result.graph, precision, scheme).write(products)
+    turns = max(opset, oldest) >= BLOCKED_OPSET
+    _Writer(result.graph, precision, scheme, turns=turns).write(products)
     drop_unused_initializers(result.graph)
     if scheme.tables:
         result = quantize_tables(result, keep)
@@ -159,8 +161,9 @@ def _count(weight: ir.Value) -> int:
 class _Writer:
     """Writes integer weights into a graph, in place; products that share a weight go on sharing it."""
 
-    def __init__(self, graph: ir.Graph, precision: Precision, scheme: WeightScheme) -> None:
+    def __init__(self, graph: ir.Graph, precision: Precision, scheme: WeightScheme, *, turns: bool) -> None:
         self._graph = graph
+        self._turns = turns
         self._precision = precision
         self._scheme = scheme
         self._namer = Namer(graph)
@@ -198,11 +201,13 @@ class _Writer:
         rows = np.ascontiguousarray(values if product.transposed else values.T)
         codes, scales, block = self._encode(rows * np.float32(factor) if factor != 1 else rows, narrow=narrow)
         stem = str(product.weight.name)
+        straight = not block and not self._turns
+        codes = np.ascontiguousarray(codes.T) if straight else codes
         inputs = [self._store(f"{stem}_codes", codes), self._store(f"{stem}_scales", scales)]
-        attributes = [ir.AttrInt64("axis", 0)] + ([ir.AttrInt64("block_size", block)] if block else [])
+        attributes = [ir.AttrInt64("axis", int(straight))] + ([ir.AttrInt64("block_size", block)] if block else [])
         whole = self._add("DequantizeLinear", inputs, attributes, stem, product.node)
         whole.shape = ir.Shape(codes.shape)
-        if block:
+        if block or straight:
             return whole
         turned = self._add("Transpose", [whole], [ir.AttrInt64s("perm", [1, 0])], stem, product.node)
         turned.shape = ir.Shape(codes.shape[::-1])

@@ -61,7 +61,7 @@ def read_weight(model: ir.Model, node: str) -> np.ndarray:
     codes = maker.inputs[0].const_value.numpy().astype(np.float64)
     scales = maker.inputs[1].const_value.numpy().astype(np.float64)
     block = maker.attributes.get_int("block_size", 0)
-    scales = np.repeat(scales, block, axis=0) if block else scales[:, None]
+    scales = np.repeat(scales, block, axis=0) if block else scales[:, None] if turned else scales
     return (codes * scales).T if turned else codes * scales
 
 
@@ -73,8 +73,11 @@ def count(model: ir.Model, kind: str) -> int:
     ("precision", "scheme", "codes"),
     [(Precision.INT8, WEIGHTS, 127), (Precision.INT8, BLOCKS, 127), (Precision.INT4, BLOCKS, 7)],
 )
-def test_products_multiply_by_codes_times_scales(precision: Precision, scheme: WeightScheme, codes: int) -> None:
-    model = make(NET, **SHAPES)
+@pytest.mark.parametrize("opset", [13, 21])
+def test_products_multiply_by_codes_times_scales(
+    precision: Precision, scheme: WeightScheme, codes: int, opset: int
+) -> None:
+    model = make(NET.replace("21", str(opset)), **SHAPES)
     plan = Plan(precision, weights=scheme)
     result = realise(model, plan)
     names = [one.node.name for one in find_products(model.graph, (), 1)]
