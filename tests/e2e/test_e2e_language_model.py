@@ -105,6 +105,7 @@ def run_study(folder: Path, name: str, keys: str) -> Ran:
     return run_assay("study", path)
 
 
+@pytest.mark.slow
 def test_token_ids_alone_are_enough(folder: Path) -> None:
     ids = np.random.default_rng(2).integers(0, 48, (30, 12))
     np.savez(folder / "ids.npz", input_ids=ids)
@@ -124,6 +125,7 @@ def test_a_token_out_of_the_vocabulary_is_refused(folder: Path) -> None:
     assert "rows" in ran.err or "vocabulary" in ran.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("texts", "words"),
     [(["w1 w2 w3", ""], "item 1"), (["w1 w2 w3", "w4"], "no token that is predicted")],
@@ -136,6 +138,7 @@ def test_texts_without_anything_to_predict_are_refused(folder: Path, texts: list
     assert words in ran.err
 
 
+@pytest.mark.slow
 def test_a_context_beyond_the_positions_is_refused(folder: Path) -> None:
     keys = STUDY.replace("contexts = [8, 24]", "contexts = [400]").replace('"fp32", "int8"', '"fp32"')
     ran = run_study(folder, "far", keys)
