@@ -21,6 +21,7 @@ from assay.measure.statistics.influence import bound_above
 from assay.measure.tasks.binary import RECORD as BINARY
 from assay.measure.tasks.detection import RECORD as BOXES
 from assay.measure.tasks.multi_label import RECORD as LABELS
+from assay.measure.tasks.positive import SCORE as OWN_SCORE
 from assay.measure.tuning import require_positives
 from assay.studies.scoring import read_scores
 from assay.studies.workspace import Workspace
@@ -82,9 +83,7 @@ def check_targets(space: Workspace, metric: Metric, functional: Functional) -> N
     """
     targets = read_targets(space.evaluation)[space.split.order]
     truth = targets.reshape(len(targets), -1).astype(np.float64)
-    whole = record_truth(metric, truth)
-    require_positives(Scores({}, np.zeros(len(truth), np.int64), {metric.record: whole}))
-    functional.check(whole[space.split.search :])
+    functional.check(require_truth(metric, truth)[space.split.search :])
 
 
 def read_targets(dataset: Dataset) -> Array:
@@ -99,6 +98,21 @@ def read_targets(dataset: Dataset) -> Array:
         parts.append(np.asarray(batch.targets))
         places.append(batch.start + np.arange(batch.size) if batch.places is None else batch.places)
     return np.concatenate(parts)[np.argsort(np.concatenate(places))]
+
+
+def require_truth(metric: Metric, truth: NDArray[np.float64]) -> Records:
+    """Records of a model that says what is true, of labels some of which are positive.
+
+    Args:
+        metric: whose records are wanted.
+        truth: ``[n, 1]`` classes, or ``[n, labels]``.
+
+    Raises:
+        MeasurementError: none is positive.
+    """
+    whole = record_truth(metric, truth)
+    require_positives(Scores({}, np.zeros(len(truth), np.int64), {metric.record: whole, OWN_SCORE: truth}))
+    return whole
 
 
 def record_truth(metric: Metric, truth: NDArray[np.float64]) -> Records:
