@@ -54,6 +54,7 @@ def test_weights_are_tried_without_calibration(tmp_path: Path) -> None:
         assert trial["status"] == "ok", name
         assert (trial["executed"]["int8"] > 0.9) is (name != "onnxruntime.fp32"), name
         assert not trial["flags"], name
+        assert ("stored" in trial["executed"]) is ("int4" in name), name
     sizes = {name: trial["size_bytes"] for name, trial in trials.items()}
     assert sizes["onnxruntime.int8-dynamic"] < 0.4 * sizes["onnxruntime.fp32"]
     assert "weights stored in INT4" in (output / "report.md").read_text(encoding="utf-8")

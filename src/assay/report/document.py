@@ -107,13 +107,14 @@ class EstimateDocument(msgspec.Struct, frozen=True):
     n: int
 
 
-class ExecutedDocument(msgspec.Struct, frozen=True):
-    """Share of the multiply-accumulates per format, as the runtime reported it."""
+class ExecutedDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Share of the multiply-accumulates per format; ``stored`` by that of weights, where it is another one."""
 
     int8: float
     bf16: float
     fp16: float
     fp32: float
+    stored: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 class TrialDocument(msgspec.Struct, frozen=True):
@@ -345,11 +346,9 @@ def _show_latency(latency: Latency) -> LatencyDocument:
 def _show_executed(audit: ExecutionAudit) -> ExecutedDocument:
     """Shares of the arithmetic."""
     shares = audit.shares()
+    stored = {str(precision): share for precision, share in audit.stored_shares().items()}
     return ExecutedDocument(
-        int8=shares[Precision.INT8],
-        bf16=shares[Precision.BF16],
-        fp16=shares[Precision.FP16],
-        fp32=shares[Precision.FP32],
+        shares[Precision.INT8], shares[Precision.BF16], shares[Precision.FP16], shares[Precision.FP32], stored
     )
 
 
