@@ -117,7 +117,8 @@ def explain_generated(record: StudyRecord, lines: Sequence[GeneratedRow]) -> str
     if any(line.cells[4] != cells.NOTHING for line in lines):
         text += (
             " A step gives one further token of each text, with the context in the cache, which stays in the runtime's "
-            "memory from step to step."
+            "memory from step to step. The study's latency, throughput and speed-up are of such a step with "
+            f"{lines[0].cells[0]} tokens in the cache, at batch {record.batch}."
         )
     return text + " Peak memory is that of a fresh process that did both."
 

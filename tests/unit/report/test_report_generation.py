@@ -78,7 +78,8 @@ def test_without_a_cache_only_prompts_are_told() -> None:
     lines = list_generated(list_rows(record))
     assert all(line.cells[4:8] == ("–",) * 4 for line in lines)  # noqa: RUF001 - the dash of an empty cell
     assert "cache" not in explain_generated(record, lines)
-    assert "the cache" in explain_generated(make(), list_generated(list_rows(make())))
+    told = explain_generated(make(), list_generated(list_rows(make())))
+    assert "a step with 128 tokens in the cache, at batch 1." in told
 
 
 def test_the_json_has_units_in_its_names() -> None:
