@@ -60,7 +60,7 @@ def test_the_page_and_the_text_show_the_table() -> None:
     record = make()
     text, page = render_markdown(record), render_html(record)
     assert "## Generation" in text
-    assert "100 (90 to 110)" in text
+    assert "100 (90.0 to 110)" in text
     assert "2.50x (2.25 to 2.75)" in text
     assert "Generation</h2>" in page
     assert "tokens/s" in page
@@ -79,7 +79,7 @@ def test_without_a_cache_only_prompts_are_told() -> None:
     assert all(line.cells[4:8] == ("–",) * 4 for line in lines)  # noqa: RUF001 - the dash of an empty cell
     assert "cache" not in explain_generated(record, lines)
     told = explain_generated(make(), list_generated(list_rows(make())))
-    assert "a step with 128 tokens in the cache, at batch 1." in told
+    assert "such a step with 128 tokens in the cache, at batch 4." in told
 
 
 def test_the_json_has_units_in_its_names() -> None:
