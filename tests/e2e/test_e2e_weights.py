@@ -46,7 +46,7 @@ def test_weights_are_tried_without_calibration(tmp_path: Path) -> None:
     assert set(trials) == {
         "onnxruntime.fp32",
         "onnxruntime.int8-dynamic",
-        "onnxruntime.int8-weights-group64",
+        "onnxruntime.int8-weights-group128",
         "onnxruntime.int4-weights-block32-group32",
         "onnxruntime.int4-weights-block128-group128",
     }
