@@ -104,9 +104,7 @@ def measure_traffic(  # noqa: PLR0913 - all but two are settings with defaults
                 tell(name)
                 with naming_failures(repr(name)):
                     wall, cpu = _visit(sessions[name], calls, order[-1], (clock, cpu_clock))
-                if min(wall) <= 0 or cpu < 0:
-                    message = f"a call of {name!r} took {min(wall)} ns by the clock, which is unstable or too coarse"
-                    raise MeasurementError(message, "measure on a machine with a monotonic high-resolution clock")
+                _refuse_coarse(name, min(wall), cpu)
                 walls[name].append(wall)
                 cpus[name].append(cpu)
     samples = {name: LatencySamples(np.array(walls[name], np.int64), np.array(cpus[name])) for name in sessions}
@@ -189,6 +187,13 @@ def _warm_up(session: Session, calls: Sequence[Feeds], clock: Clock) -> int:
         session.run(feeds)
         total += count * min(time_call(session, feeds, clock) for _ in range(2))
     return total // len(calls)
+
+
+def _refuse_coarse(name: str, shortest_ns: int, cpu_ns: float) -> None:
+    """Refuse times of a clock that stands still or runs backwards."""
+    if shortest_ns <= 0 or cpu_ns < 0:
+        message = f"a call of {name!r} took {shortest_ns} ns by the clock, which is unstable or too coarse"
+        raise MeasurementError(message, "measure on a machine with a monotonic high-resolution clock")
 
 
 def _visit(
