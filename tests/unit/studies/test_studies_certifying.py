@@ -38,7 +38,7 @@ def make_space(folder: Path, scores: dict[str, NDArray[np.float64]], trials: lis
         values = scores.get(trial.id, np.ones(ITEMS))
         kept = Scores({"top1": values}, values.astype(np.int64))
         store.write_arrays(name_scores(trial.candidate), pack_scores(kept, 0))
-    request = SimpleNamespace(requirements=make_requirements("top1: 2pp"), sequential=True)
+    request = SimpleNamespace(requirements=make_requirements("top1: 2pp"), sequential=True, threshold=None)
     space = SimpleNamespace(store=store, metric=TOP1, request=request, split=split_items(ITEMS), progress=Silent())
     return cast("Workspace", space)
 
