@@ -104,6 +104,20 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+def import_archive_reader(torch: Any) -> Any:  # noqa: ANN401 the same
+    """The class that reads the records of a ``.pt2`` file as torch itself does.
+
+    Raises:
+        RequestError: this torch has none.
+    """
+    try:
+        from torch.export.pt2_archive import PT2ArchiveReader  # noqa: PLC0415 an extra
+    except ImportError as err:
+        message = f"torch {torch.__version__} cannot read .pt2 files record by record"
+        raise RequestError(message, "install torch 2.9 or newer: pip install 'assay-precision[torch]'") from err
+    return PT2ArchiveReader
+
+
 def trace_module(torch: Any, module: Any, example_inputs: Any, *, dynamic_batch: bool) -> Any:  # noqa: ANN401 the same
     """Torch's ONNX program of a module or exported program."""
     is_module = isinstance(module, torch.nn.Module)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from assay.core.errors import ModelError, RequestError
-from assay.graph.export_torch import quiet
+from assay.core.errors import ModelError
+from assay.graph.export_torch import import_archive_reader, quiet
 
 SAVE_AGAIN = "save it anew: torch.export.save(torch.export.export(module.eval(), example_inputs), 'model.pt2')"
 MODEL = "models/model.json"
@@ -144,13 +144,9 @@ def read_program(torch: Any, path: Path) -> Any:  # noqa: ANN401 torch is option
         RequestError: torch is too old for it.
     """
     check_archive(path)
+    open_archive = import_archive_reader(torch)
     try:
-        from torch.export.pt2_archive import PT2ArchiveReader  # noqa: PLC0415 an extra
-    except ImportError as err:
-        message = f"torch {torch.__version__} cannot read {path.name}"
-        raise RequestError(message, "install torch 2.9 or newer: pip install 'assay-precision[torch]'") from err
-    try:
-        with PT2ArchiveReader(str(path)) as reader:
+        with open_archive(str(path)) as reader:
             check_records(torch, reader, path)
         with quiet():
             return torch.export.load(str(path))
