@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ WIDTHS = (64, 256, 256, 8)
 def write_perceptron(path: Path, rng: np.random.Generator) -> None:
     """Three layers; the class scores of 64 features."""
     weights, nodes, value = [], [], "x"
-    for index, (inputs, outputs) in enumerate(zip(WIDTHS[:-1], WIDTHS[1:], strict=True)):
+    for index, (inputs, outputs) in enumerate(pairwise(WIDTHS)):
         matrix = rng.normal(0, inputs**-0.5, (outputs, inputs)).astype(np.float32)
         weights += [numpy_helper.from_array(matrix, f"w{index}")]
         weights += [numpy_helper.from_array(np.zeros(outputs, np.float32), f"b{index}")]

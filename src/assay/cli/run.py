@@ -14,9 +14,7 @@ from assay.studies.running import run_file
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option(
-    "--input", "source", required=True, metavar="ITEMS", help="Arrays by input (.npz), or texts."
-)
+@click.option("--input", "source", required=True, metavar="ITEMS", help="Arrays by input (.npz), or texts.")
 @click.option("--output", "destination", required=True, type=click.Path(path_type=Path), help="One array per output.")
 @click.option("--preprocess", is_flag=True, help="Prepare stored arrays as the study declared it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
