@@ -36,9 +36,9 @@ def find_versions() -> str:
     return " ".join(f"{name} {metadata.version(name)}" for name in VERSIONED)
 
 
-def identify(example: Example) -> str:
+def identify(example: Example, study_options: list[str]) -> str:
     """What a kept row must have been made from, to be taken again."""
-    return hashlib.sha256(f"{example.content} {find_versions()}".encode()).hexdigest()
+    return hashlib.sha256(f"{example.content} {find_versions()} {study_options}".encode()).hexdigest()
 
 
 class Kept:
@@ -76,12 +76,14 @@ def run_example(example: Example, places: Places, progress: Progress, options: a
         row = begin_row(example, FAILED, str(failure))
     finally:
         progress.remove_task(task)
-    return msgspec.structs.replace(row, content=identify(example))
+    return msgspec.structs.replace(row, content=identify(example, options.study_option))
 
 
-def is_current(example: Example, row: Row | None) -> bool:
+def is_current(example: Example, row: Row | None, study_options: list[str]) -> bool:
     """Whether a kept row needs no new run."""
-    return row is not None and not example.problem and row.status != FAILED and row.content == identify(example)
+    if row is None or example.problem or row.status == FAILED:
+        return False
+    return row.content == identify(example, study_options)
 
 
 def run_all(examples: list[Example], kept: Kept, places: Places, options: argparse.Namespace) -> list[str]:
@@ -92,7 +94,7 @@ def run_all(examples: list[Example], kept: Kept, places: Places, options: argpar
     with Progress(*columns, TimeElapsedColumn(), TextColumn("{task.fields[detail]}"), console=console) as progress:
         whole = progress.add_task("workloads", total=len(examples), detail="")
         for example in examples:
-            if options.again or not is_current(example, kept.read(example)):
+            if options.again or not is_current(example, kept.read(example), options.study_option):
                 row = run_example(example, places, progress, options)
                 kept.write(example, row)
                 progress.console.print(f"{example.key}: {row.reason or row.sentence}", highlight=False, markup=False)
