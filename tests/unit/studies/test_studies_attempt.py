@@ -11,6 +11,7 @@ from quantize_samples import ATTENTION, ATTENTION_SHAPES, S8S8, calibrate, draw,
 from assay.core.plan import Plan, Scheme
 from assay.core.precision import Placement, Precision, RangeMethod
 from assay.graph.expose import observable_tensors
+from assay.graph.rounded import RoundedWeights
 from assay.studies.attempt import realise_plan
 from assay.studies.calibrating import Observed
 from assay.studies.progress import Silent
@@ -32,7 +33,9 @@ class Listening(Silent):
 def test_a_node_that_cannot_be_kept_in_16_bits_is_told() -> None:
     model = make(ATTENTION, ATTENTION_SHAPES)
     observed = Observed(model, calibrate(model, draw(model), observable_tensors(model)))
-    calibrator = SimpleNamespace(observe=lambda _repairs=(): observed, observe_moments=lambda _plan: {})
+    calibrator = SimpleNamespace(
+        observe=lambda _repairs=(): observed, observe_moments=lambda _plan: {}, rounded=RoundedWeights()
+    )
     progress = Listening()
     space = cast("Workspace", SimpleNamespace(calibrator=calibrator, progress=progress))
     names = {node.op_type: str(node.name) for node in model.graph}
