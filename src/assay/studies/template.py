@@ -53,7 +53,7 @@ path = "evaluation.npz"
 # [production]                  # a sample of what will be served, which the calibration items are judged against;
 # path = "production.npz"       # left out, they are judged against the evaluation items
 
-# [decoding]                    # task "detection": what a raw head holds, where it differs from the decoder's convention
+# [decoding]                    # task "detection": what a raw head holds, where it differs from the convention
 # scores = "sigmoid"            # docs/detection.md has all keys
 
 # How stored items become model inputs; leave out where they are stored as the model takes them.
