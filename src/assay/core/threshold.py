@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from assay.core.errors import RequestError
 
+SAME_SHARE = "same share"
+"""Behind a goal: variants flag the share that the reference flags."""
 BINARY_LABEL = -1
 """Stands for the one positive class of a task of two classes, where others number their labels."""
 
@@ -29,24 +31,38 @@ class ThresholdRule:
     Attributes:
         amount: the threshold itself (fixed), or the least recall or precision; 0 for the highest F1.
         text: as the user wrote it.
+        matched: the goal is the reference's alone; a variant gets the threshold above which the same share of the
+            tuning items lies.
     """
 
     goal: ThresholdGoal
     amount: float
     text: str
+    matched: bool = False
 
     @property
     def is_tuned(self) -> bool:
         """Each variant gets a threshold of its own, from items apart."""
-        return self.goal is not ThresholdGoal.FIXED
+        return self.matched or self.goal is not ThresholdGoal.FIXED
 
     @classmethod
     def parse(cls, text: str) -> ThresholdRule:
-        """Read ``0.5``, ``max-f1``, ``recall >= 0.9`` or ``precision >= 95%``.
+        """Read ``0.5``, ``max-f1``, ``recall >= 0.9`` or ``precision >= 95%``; each may end in ``, same share``.
 
         Raises:
             RequestError: the text has another form, or asks for what no threshold can give.
         """
+        goal, comma, share = text.partition(",")
+        if not comma:
+            return cls._parse_goal(text)
+        if share.split() != SAME_SHARE.split():
+            message = f"threshold {text!r}: {share.strip()!r} is not {SAME_SHARE!r}"
+            raise RequestError(message, "write for example 'max-f1, same share'")
+        return replace(cls._parse_goal(goal), matched=True, text=text.strip())
+
+    @classmethod
+    def _parse_goal(cls, text: str) -> ThresholdRule:
+        """The goal alone."""
         plain = text.strip()
         if plain == ThresholdGoal.MAX_F1:
             return cls(ThresholdGoal.MAX_F1, 0.0, plain)

@@ -21,30 +21,32 @@ EDGE = 0.05
 """Share of other draws below the lower, and above the upper end of a threshold's range."""
 
 
-def tune_thresholds(rule: ThresholdRule, scores: Scores, rng: np.random.Generator) -> tuple[Threshold, ...]:
+def tune_thresholds(
+    rule: ThresholdRule, scores: Scores, rng: np.random.Generator, reference: Scores | None = None
+) -> tuple[Threshold, ...]:
     """One threshold for two classes, or one for each label, by the rule.
 
     Args:
         rule: what is asked for.
         scores: of the tuning items, labelled.
         rng: draws the tuning items anew, with replacement, to tell how far the thresholds would move.
+        reference: scores of the reference on the same items, for a rule that matches it; None for itself.
 
     Raises:
         RequestError: there are no targets, or no scores to hold against a threshold.
         MeasurementError: too few items of a kind.
     """
-    values = find_thresholds(rule, scores)
     if not rule.is_tuned:
-        return tuple(Threshold(label, value, value, value) for label, value in values)
-    columns = _read_columns(scores)
+        return tuple(Threshold(label, value, value, value) for label, value in find_thresholds(rule, scores))
     return tuple(
-        _describe(rule, label, value, _Curve(*column), rng)
-        for (label, value), column in zip(values, columns, strict=True)
+        _describe(rule, label, curve, known, rng) for label, curve, known in _draw_curves(rule, scores, reference)
     )
 
 
-def find_thresholds(rule: ThresholdRule, scores: Scores) -> tuple[tuple[int, float], ...]:
-    """Label and threshold alone, without what is to be known of them.
+def find_thresholds(
+    rule: ThresholdRule, scores: Scores, reference: Scores | None = None
+) -> tuple[tuple[int, float], ...]:
+    """Label and threshold alone, without what is to be known of them; the arguments are those of the above.
 
     Raises:
         RequestError: there are no targets, or no scores to hold against a threshold.
@@ -55,12 +57,41 @@ def find_thresholds(rule: ThresholdRule, scores: Scores) -> tuple[tuple[int, flo
     if not rule.is_tuned:
         return tuple((label, rule.amount) for label in labels)
     found = []
-    for label, (score, truth) in zip(labels, _read_columns(scores), strict=True):
-        _require(label, truth)
-        curve = _Curve(score, truth)
-        best, _ = curve.pick(rule, curve.items)
+    for label, curve, known in _draw_curves(rule, scores, reference):
+        best, _ = _pick(rule, curve, known, curve.items)
         found.append((label, float(curve.cuts[best])))
     return tuple(found)
+
+
+def _draw_curves(
+    rule: ThresholdRule, scores: Scores, reference: Scores | None
+) -> list[tuple[int, _Curve, _Curve | None]]:
+    """For each label its number, its curve, and that of the reference where the rule matches it.
+
+    Raises:
+        RequestError: there are no targets.
+        MeasurementError: too few items of a kind.
+    """
+    columns = _read_columns(scores)
+    labels = [BINARY_LABEL] if BINARY in scores.records else list(range(len(columns)))
+    for label, (_, truth) in zip(labels, columns, strict=True):
+        _require(label, truth)
+    curves = [_Curve(*column) for column in columns]
+    if not rule.matched:
+        return [(label, curve, None) for label, curve in zip(labels, curves, strict=True)]
+    known = curves if reference is None else [_Curve(*column) for column in _read_columns(reference)]
+    return list(zip(labels, curves, known, strict=True))
+
+
+def _pick(
+    rule: ThresholdRule, curve: _Curve, reference: _Curve | None, weights: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Place of the threshold on a curve by the rule, and whether the goal is reached, ``[...]`` each."""
+    if reference is None:
+        return curve.pick(rule, weights)
+    places, met = reference.pick(rule, weights)
+    share = np.take_along_axis(reference.count_flagged(weights), places[..., None], axis=-1)
+    return np.abs(curve.count_flagged(weights) - share).argmin(axis=-1), met
 
 
 def require_positives(scores: Scores) -> None:
@@ -100,8 +131,8 @@ class _Curve:
     """
 
     def __init__(self, score: NDArray[np.float64], truth: NDArray[np.bool_]) -> None:
-        order = np.argsort(-score, kind="stable")
-        self._score, self._truth = score[order], truth[order]
+        self._order = np.argsort(-score, kind="stable")
+        self._score, self._truth = score[self._order], truth[self._order]
         known = self._score[np.isfinite(self._score)]
         if not known.size:
             raise MeasurementError("no tuning item has a finite score", "check the model's output")
@@ -118,8 +149,8 @@ class _Curve:
         return int(self._truth.sum())
 
     def count(self, weights: NDArray[np.float64]) -> _Counts:
-        """Of items with weights, ``[..., n]``, in the order of their scores."""
-        ordered = np.broadcast_to(weights, (*weights.shape[:-1], len(self._score)))
+        """Of items with weights, ``[..., n]``."""
+        ordered = weights[..., self._order]
         zero = np.zeros((*ordered.shape[:-1], 1))
         hits = np.concatenate([zero, np.cumsum(ordered * self._truth, axis=-1)], axis=-1)
         flagged = np.concatenate([zero, np.cumsum(ordered, axis=-1)], axis=-1)
@@ -131,12 +162,22 @@ class _Curve:
             recall=_divide(found, np.broadcast_to(positives, found.shape)),
         )
 
+    def count_flagged(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weight of the items above each threshold, ``[..., cuts]``."""
+        ordered = weights[..., self._order]
+        flagged = np.concatenate([np.zeros((*ordered.shape[:-1], 1)), np.cumsum(ordered, axis=-1)], axis=-1)
+        above: NDArray[np.float64] = flagged[..., self._above]
+        return above
+
     def pick(self, rule: ThresholdRule, weights: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Place of the threshold by the rule, and whether its goal is reached, ``[...]`` each.
 
         The highest F1: of equals the highest threshold. A least recall: the highest threshold that has it. A least
-        precision: the lowest that has it; where none has, the one with the most.
+        precision: the lowest that has it; where none has, the one with the most. A given one: the nearest.
         """
+        if rule.goal is ThresholdGoal.FIXED:
+            nearest = np.abs(self.cuts - rule.amount).argmin()
+            return np.full(weights.shape[:-1], nearest), np.ones(weights.shape[:-1], dtype=np.bool_)
         counts = self.count(weights)
         if rule.goal is ThresholdGoal.MAX_F1:
             best = counts.f1.argmax(axis=-1)
@@ -150,16 +191,18 @@ class _Curve:
         return np.where(met, lowest, counts.precision.argmax(axis=-1)), met
 
 
-def _describe(rule: ThresholdRule, label: int, value: float, curve: _Curve, rng: np.random.Generator) -> Threshold:
+def _describe(
+    rule: ThresholdRule, label: int, curve: _Curve, reference: _Curve | None, rng: np.random.Generator
+) -> Threshold:
     """A tuned threshold with what it finds on the tuning items, and how far other draws would put it."""
     counts = curve.count(curve.items)
-    place, met = curve.pick(rule, curve.items)
+    place, met = _pick(rule, curve, reference, curve.items)
     n = len(curve.items)
-    drawn, _ = curve.pick(rule, rng.multinomial(n, np.full(n, 1 / n), DRAWS).astype(np.float64))
+    drawn, _ = _pick(rule, curve, reference, rng.multinomial(n, np.full(n, 1 / n), DRAWS).astype(np.float64))
     low, high = np.quantile(curve.cuts[drawn], [EDGE, 1 - EDGE])
     return Threshold(
         label=label,
-        value=value,
+        value=float(curve.cuts[place]),
         low=float(low),
         high=float(high),
         f1=float(counts.f1[place]),

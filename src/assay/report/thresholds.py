@@ -112,10 +112,15 @@ def explain_thresholds(record: StudyRecord, *, tabled: bool = True) -> str:
     known = [trial.evidence.thresholds for trial in record.trials if trial.evidence is not None]
     first = next((one[0] for one in known if one), None)
     items = "" if first is None else f"{words.format_count(first.items)} "
+    own = (
+        f"FP32's is {_name_goal(rule)} on the {items}search items, and each variant has its own, above which the same "
+        "share of them lies; they"
+        if rule.matched
+        else f"Each variant has its own, {_name_goal(rule)} on the {items}search items, which"
+    )
     text = (
-        f"Positive is what scores above the threshold. Each variant has its own, {_name_goal(rule)} on the {items}"
-        "search items, which are no certification items: a certificate holds for the variant at its threshold and FP32 "
-        "at its own. Serve a variant at its own threshold."
+        f"Positive is what scores above the threshold. {own} are no certification items: a certificate holds for the "
+        "variant at its threshold and FP32 at its own. Serve a variant at its own threshold."
     )
     return f"{text} {TABLE_SENTENCE}" if tabled else text
 
@@ -138,6 +143,8 @@ def _name_goal(rule: ThresholdRule) -> str:
     """The goal in words."""
     if rule.goal is ThresholdGoal.MAX_F1:
         return "the one with the highest F1"
+    if rule.goal is ThresholdGoal.FIXED:
+        return f"{rule.amount:g}"
     ends = {ThresholdGoal.RECALL: "the highest one", ThresholdGoal.PRECISION: "the lowest one"}
     return f"{ends[rule.goal]} with a {rule.goal} of at least {rule.amount:g}"
 

@@ -43,7 +43,7 @@ class ThresholdedPair:
         self.thresholds: tuple[tuple[Threshold, ...], ...] = ((), ())
         if rule is not None:
             known = [scorer.score(max(1, self._tuned)) for scorer in scorers]
-            self.thresholds = tuple(tune_thresholds(rule, one, np.random.default_rng(SEED)) for one in known)
+            self.thresholds = tuple(tune_thresholds(rule, one, np.random.default_rng(SEED), known[0]) for one in known)
 
     def draw(self, count: int) -> tuple[Scores, Scores]:
         """Scores of both sides on the first so many items that are left."""

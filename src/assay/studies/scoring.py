@@ -18,7 +18,7 @@ from assay.measure.guards import GuardSummary, OutputGuard
 from assay.measure.quality import ScoredDataset, score_dataset
 from assay.studies.remote_session import RemoteSession
 from assay.studies.score_arrays import NONFINITE, pack_scores, unpack_scores
-from assay.studies.thresholds import apply_rule
+from assay.studies.thresholds import SCORES_FOLDER, apply_rule
 from assay.studies.workspace import Workspace
 
 
@@ -106,7 +106,7 @@ class ItemScorer:
 
 def name_scores(candidate: Candidate) -> str:
     """Where a candidate's scores are in the store."""
-    return f"scores/{candidate.id}"
+    return f"{SCORES_FOLDER}/{candidate.id}"
 
 
 def read_scores(space: Workspace, candidate: Candidate) -> Scores:

@@ -37,6 +37,7 @@ threads = 1                     # compute threads of the deployment
 # accept_unresolvable = true    # go on with too few items for the tolerance
 # sequential = false            # certify on all items, instead of until the items tell
 # threshold = "max-f1"          # what counts as positive: a number, "max-f1", "recall >= 0.9" or "precision >= 0.95";
+                                # with ", same share" behind it variants flag the share that FP32 flags;
                                 # a goal is tuned for each variant on items apart; left out, the task's own
 # tuning_items = 400            # evaluation items to tune on, where a fifth of them is too few
 # slices = ["class: 5pp"]       # tolerated in every slice of a column, or of the classes

@@ -10,15 +10,20 @@ from __future__ import annotations
 import numpy as np
 
 from assay.core.errors import RequestError
+from assay.core.plan import Candidate, Plan
+from assay.core.precision import Precision
 from assay.core.session import Dataset, Scores, Task
 from assay.core.threshold import BINARY_LABEL, Threshold, ThresholdRule
 from assay.core.trial import Evidence
 from assay.measure.tasks.thresholds import ThresholdedTask, apply_thresholds
 from assay.measure.tuning import find_thresholds, tune_thresholds
+from assay.studies.score_arrays import unpack_scores
 from assay.studies.workspace import Workspace
 
 SEED = 0
 """Of the draws that tell how far a threshold would move."""
+SCORES_FOLDER = "scores"
+"""Where the store has the scores of the candidates."""
 
 
 def apply_rule(space: Workspace, scores: Scores) -> Scores:
@@ -34,7 +39,22 @@ def apply_rule(space: Workspace, scores: Scores) -> Scores:
 
 def find_values(space: Workspace, rule: ThresholdRule, scores: Scores) -> tuple[float, ...]:
     """The threshold of a variant, or one for each label."""
-    return tuple(value for _, value in find_thresholds(rule, scores.select(slice(0, space.split.search))))
+    apart = slice(0, space.split.search)
+    return tuple(value for _, value in find_thresholds(rule, scores.select(apart), find_reference(space, rule)))
+
+
+def find_reference(space: Workspace, rule: ThresholdRule) -> Scores | None:
+    """What FP32 says of the tuning items, for a rule that matches it: that of the first runtime that was scored.
+
+    None where the rule matches nothing, or FP32 is not scored yet and is about to be.
+    """
+    if not rule.matched:
+        return None
+    for runtime in space.backends:
+        arrays = space.store.read_arrays(f"{SCORES_FOLDER}/{Candidate(runtime, Plan(Precision.FP32)).id}")
+        if arrays is not None:
+            return unpack_scores(arrays).select(slice(0, space.split.search))
+    return None
 
 
 def describe_thresholds(space: Workspace, scores: Scores) -> tuple[Threshold, ...]:
@@ -47,7 +67,8 @@ def describe_thresholds(space: Workspace, scores: Scores) -> tuple[Threshold, ..
     rule = space.request.threshold
     if rule is None:
         return ()
-    return tune_thresholds(rule, scores.select(slice(0, space.split.search)), np.random.default_rng(SEED))
+    apart = slice(0, space.split.search)
+    return tune_thresholds(rule, scores.select(apart), np.random.default_rng(SEED), find_reference(space, rule))
 
 
 def describe_missed(rule: ThresholdRule | None, evidence: Evidence) -> list[str]:

@@ -44,7 +44,9 @@ def test_rules_are_read_from_words(text: str, goal: ThresholdGoal, amount: float
     assert rule.is_tuned == (goal is not ThresholdGoal.FIXED)
 
 
-@pytest.mark.parametrize("text", ["", "best", "recall", "recall >= 0", "recall >= 120%", "f1 >= 0.9", "1e999", "nan"])
+@pytest.mark.parametrize(
+    "text", ["", "max-f1, same", "0.5,", "best", "recall", "recall >= 0", "recall >= 120%", "f1 >= 0.9", "1e999", "nan"]
+)
 def test_senseless_rules_are_refused(text: str) -> None:
     with pytest.raises(RequestError, match="threshold"):
         ThresholdRule.parse(text)
@@ -191,6 +193,33 @@ def test_labels_get_a_threshold_each() -> None:
         assert one.f1 >= f1_score(truth[:, label], probability[:, label] > 0.5)
     assert moved.metrics["exact-match"].tolist() == (moved.records["labels"][:, :, 0] == truth).all(axis=1).tolist()
     assert find_positive(moved, [one.value for one in found]).sum() == moved.records["labels"][:, :, 0].sum()
+
+
+def test_a_matched_variant_flags_the_share_that_the_reference_flags() -> None:
+    probability, truth = draw_scores(n=600, seed=8)
+    reference = score_probability(probability, truth)
+    rng = np.random.default_rng(9)
+    moved = (0.6 * probability + 0.004 * rng.normal(size=600).clip(-3, 3) + 0.02).clip(0, 1).astype(np.float32)
+    variant = score_probability(moved, truth)
+    rule = ThresholdRule.parse("max-f1, same share")
+    assert (rule.goal, rule.matched, rule.is_tuned) == (ThresholdGoal.MAX_F1, True, True)
+    own, matched, apart = (
+        tune_thresholds(one, scores, np.random.default_rng(0), reference)[0]
+        for one, scores in ((rule, reference), (rule, variant), (MAX_F1, variant))
+    )
+    assert own == tune_thresholds(MAX_F1, reference, np.random.default_rng(0))[0]
+    assert (moved > matched.value).sum() == (probability > own.value).sum()
+    assert matched.value < own.value
+    assert matched.f1 <= apart.f1
+    changed = [((moved > value) != (probability > own.value)).sum() for value in (matched.value, apart.value)]
+    assert changed[0] <= changed[1]
+
+
+def test_a_given_threshold_is_matched_too() -> None:
+    probability, truth = draw_scores(seed=10)
+    reference, variant = (score_probability(one, truth) for one in (probability, probability / 2))
+    ((_, value),) = find_thresholds(ThresholdRule.parse("0.6, same share"), variant, reference)
+    assert (probability / 2 > value).tolist() == (probability > 0.6).tolist()
 
 
 def test_a_wrong_number_of_thresholds_is_refused() -> None:
