@@ -72,7 +72,7 @@ def test_the_terminal_names_the_groups(copied: Path) -> None:
 def test_wrong_input_is_answered_in_words(finished: Path, tmp_path: Path) -> None:
     for arguments, status, said in (
         ((finished, "onnxruntime.int8-u8s8-chain-mse-bia"), 2, "did you mean"),
-        ((finished, "onnxruntime.fp32"), 2, "only INT8 trials"),
+        ((finished, "onnxruntime.fp32"), 2, "only INT8 with calibrated ranges"),
         ((finished, "--items", "0"), 2, "not positive"),
         ((tmp_path,), 5, "no finished study"),
     ):
