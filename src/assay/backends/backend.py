@@ -23,6 +23,8 @@ class Availability:
         devices: what it can run on (``cpu``, ``cuda:0``).
         missing: what is missing, in words; empty where nothing is.
         remedy: how to get it.
+        builds: devices that need not be here for which it builds artifacts (``sm86``), also where it is not available;
+            the first one where none is named.
     """
 
     available: bool
@@ -30,6 +32,7 @@ class Availability:
     devices: tuple[str, ...] = ()
     missing: str = ""
     remedy: str = ""
+    builds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
