@@ -77,6 +77,12 @@ class Graph:
         self.nodes.append(helper.make_node(operator, list(inputs), [output], name=name, **attributes))
         return output
 
+    def split(self, name: str, value: str, axis: int, lengths: tuple[int, int]) -> tuple[str, str]:
+        """A value in two parts along an axis."""
+        outputs = (f"{name}_output_0", f"{name}_output_1")
+        self.nodes.append(helper.make_node("Split", [value, self.integers(*lengths)], outputs, name=name, axis=axis))
+        return outputs
+
 
 def build_decoder(size: Configuration, weights: Weights) -> onnx.ModelProto:
     """The whole model."""
@@ -94,7 +100,7 @@ def build_decoder(size: Configuration, weights: Weights) -> onnx.ModelProto:
 
 
 def add_rotation(graph: Graph, size: Configuration) -> tuple[str, str]:
-    """Cosine and sine of every position's angles, ``[batch, 1, sequence, head_size]``.
+    """Cosine and sine of every position's angles, ``[batch, 1, sequence, head_size]``; the sine with the pair's sign.
 
     They are read from tables: products of large positions would lose their phase in 16-bit floats. A position beyond
     the context has no row, so that it fails instead of giving nonsense.
@@ -102,7 +108,8 @@ def add_rotation(graph: Graph, size: Configuration) -> tuple[str, str]:
     frequencies = size.base ** (-np.arange(0, size.head_size, 2, dtype=np.float64) / size.head_size)
     angles = np.arange(size.context, dtype=np.float64)[:, None] * np.tile(frequencies, 2)
     found = []
-    for name, table in (("cos", np.cos(angles)), ("sin", np.sin(angles))):
+    signs = np.repeat([-1.0, 1.0], size.head_size // 2)
+    for name, table in (("cos", np.cos(angles)), ("sin", signs * np.sin(angles))):
         stored = graph.constant(f"model.rotary.{name}", table.astype(np.float32))
         rows = graph.add("Gather", f"/model/rotary/{name}/Gather", [stored, "position_ids"])
         found.append(graph.add("Unsqueeze", f"/model/rotary/{name}/Unsqueeze", [rows, graph.integers(1)]))
@@ -157,8 +164,9 @@ def add_layer(
     attended = add_attention(graph, size, weights, layer, normed, rotation, bias)
     hidden = graph.add("Add", f"{where}/Add", [hidden, attended])
     normed = add_norm(graph, f"{where}/post_attention_layernorm", size, hidden, weights[f"{block}.ffn_norm.weight"])
-    gate = add_product(graph, f"{where}/mlp/gate_proj", normed, weights[f"{block}.ffn_gate.weight"])
-    wide = add_product(graph, f"{where}/mlp/up_proj", normed, weights[f"{block}.ffn_up.weight"])
+    wider = np.concatenate([weights[f"{block}.ffn_{kind}.weight"] for kind in ("gate", "up")])
+    both = add_product(graph, f"{where}/mlp/gate_up_proj", normed, wider)
+    gate, wide = graph.split(f"{where}/mlp/Parts", both, -1, (size.inner, size.inner))
     sigmoid = graph.add("Sigmoid", f"{where}/mlp/act_fn/Sigmoid", [gate])
     active = graph.add("Mul", f"{where}/mlp/act_fn/Mul", [gate, sigmoid])
     inner = graph.add("Mul", f"{where}/mlp/Mul", [active, wide])
@@ -175,23 +183,20 @@ def add_attention(
     never copied for each of them.
     """
     where, block = f"/model/layers.{layer}/self_attn", f"blk.{layer}"
-    group = size.heads // size.cached_heads
-    projected = {
-        kind: add_product(graph, f"{where}/{kind}_proj", hidden, weights[f"{block}.attn_{kind}.weight"])
-        for kind in "qkv"
-    }
-    query = split_heads(graph, f"{where}/q", projected["q"], size.heads, size.head_size)
-    query = add_turn(graph, f"{where}/q", size, query, rotation)
-    key = split_heads(graph, f"{where}/k", projected["k"], size.cached_heads, size.head_size)
-    key = add_turn(graph, f"{where}/k", size, key, rotation)
-    value = split_heads(graph, f"{where}/v", projected["v"], size.cached_heads, size.head_size)
+    group, turned = size.heads // size.cached_heads, size.heads + size.cached_heads
+    whole = np.concatenate([weights[f"{block}.attn_{kind}.weight"] for kind in "qkv"])
+    heads = split_heads(graph, where, add_product(graph, f"{where}/qkv_proj", hidden, whole), size)
+    both, value = graph.split(f"{where}/Kinds", heads, 1, (turned, size.cached_heads))
+    query, key = graph.split(
+        f"{where}/Turned", add_turn(graph, where, size, both, rotation), 1, (size.heads, size.cached_heads)
+    )
     past = f"past_key_values.{layer}"
     key = graph.add("Concat", f"{where}/k/Concat", [f"{past}.key", key], f"present.{layer}.key", axis=2)
     value = graph.add("Concat", f"{where}/v/Concat", [f"{past}.value", value], f"present.{layer}.value", axis=2)
     scaled = graph.add("Mul", f"{where}/Scale", [query, graph.number(size.head_size**-0.5)])
     grouped = graph.add("Reshape", f"{where}/Group", [scaled, graph.integers(0, size.cached_heads, -1, size.head_size)])
-    turned = graph.add("Transpose", f"{where}/k/Turn", [key], perm=[0, 1, 3, 2])
-    scores = graph.add("MatMul", f"{where}/Scores", [grouped, turned])
+    columns = graph.add("Transpose", f"{where}/k/Turn", [key], perm=[0, 1, 3, 2])
+    scores = graph.add("MatMul", f"{where}/Scores", [grouped, columns])
     if group > 1:
         # [batch, cached_heads, group * sequence, total] to [batch, heads, sequence, total] and back
         total = graph.add("Shape", f"{where}/ScoresShape", [bias], start=2)
@@ -210,19 +215,17 @@ def add_attention(
     return add_product(graph, f"{where}/o_proj", flat, weights[f"{block}.attn_output.weight"])
 
 
-def split_heads(graph: Graph, where: str, projected: str, heads: int, head_size: int) -> str:
-    """``[batch, sequence, heads * size]`` to ``[batch, heads, sequence, size]``."""
-    apart = graph.add("Reshape", f"{where}/Reshape", [projected, graph.integers(0, 0, heads, head_size)])
+def split_heads(graph: Graph, where: str, projected: str, size: Configuration) -> str:
+    """``[batch, sequence, heads * size]``, heads of every kind, to ``[batch, heads, sequence, size]``."""
+    apart = graph.add("Reshape", f"{where}/Reshape", [projected, graph.integers(0, 0, -1, size.head_size)])
     return graph.add("Transpose", f"{where}/Transpose", [apart], perm=[0, 2, 1, 3])
 
 
 def add_turn(graph: Graph, where: str, size: Configuration, heads: str, rotation: tuple[str, str]) -> str:
     """Rotate by position (Su et al. 2021); the first half of a head is paired with the second."""
     half, cosine, sine = size.head_size // 2, *rotation
-    first = graph.add("Slice", f"{where}/First", [heads, *map(graph.integers, (0, half, 3))])
-    second = graph.add("Slice", f"{where}/Second", [heads, *map(graph.integers, (half, size.head_size, 3))])
-    negative = graph.add("Neg", f"{where}/Neg", [second])
-    swapped = graph.add("Concat", f"{where}/Swap", [negative, first], axis=-1)
+    first, second = graph.split(f"{where}/Halves", heads, -1, (half, half))
+    swapped = graph.add("Concat", f"{where}/Swap", [second, first], axis=-1)
     straight = graph.add("Mul", f"{where}/Cosine", [heads, cosine])
     across = graph.add("Mul", f"{where}/Sine", [swapped, sine])
     return graph.add("Add", f"{where}/Rotate", [straight, across])
