@@ -11,11 +11,11 @@ import pytest
 
 from assay.backends.backend import Backend
 from assay.backends.onnxruntime.adapter import OnnxRuntimeBackend
-from assay.backends.table import list_backends, load_backend
+from assay.backends.table import list_backends, load_backend, make_target
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.session import Session
-from assay.core.target import ServingMode, Target
+from assay.core.target import ServingMode
 
 EXACT = "onnxruntime-exact"
 Opener = Callable[..., Session]
@@ -57,7 +57,7 @@ def opener(tmp_path: Path) -> Opener:
         source, built = tmp_path / f"source{number}.onnx", tmp_path / f"built{number}"
         onnx.save(model, source)
         built.mkdir()
-        target = Target(backend.name, threads=threads, mode=mode)
+        target = make_target(backend.name, threads=threads, mode=mode)
         backend.build(source, built, Plan(precision), target)
         source.unlink()  # the built folder must be all that it takes
         return backend.open(built, target)

@@ -10,9 +10,9 @@ import pytest
 from conformance_models import CASES, make_gemm, make_quantized, parse_model
 
 from assay.backends.backend import Backend
+from assay.backends.table import make_target
 from assay.core.precision import Precision
 from assay.core.session import Session
-from assay.core.target import Target
 
 Opener = Callable[..., Session]
 
@@ -59,7 +59,7 @@ def test_a_model_that_multiplies_nothing_has_no_shares(backend: Backend, opener:
 
 
 def test_dialects_run_as_integers(backend: Backend, opener: Opener, rng: np.random.Generator) -> None:
-    for dialect in backend.dialects(Target(backend.name)):
+    for dialect in backend.dialects(make_target(backend.name)):
         model, x, _ = make_quantized(dialect, rng)
         with opener(backend, model, precision=Precision.INT8) as session:
             shares = session.executed({"x": x}).shares()
@@ -70,7 +70,7 @@ def test_dialects_run_as_integers(backend: Backend, opener: Opener, rng: np.rand
 @pytest.mark.parametrize("seed", range(4))
 def test_integer_networks_agree_with_the_evaluator(backend: Backend, opener: Opener, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    for dialect in backend.dialects(Target(backend.name)):
+    for dialect in backend.dialects(make_target(backend.name)):
         model, x, step = make_quantized(dialect, rng)
         with opener(backend, model, precision=Precision.INT8) as session:
             y = session.run({"x": x})["y"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ import pytest
 from conformance_models import CASES, make_gemm, make_interface, make_residual, parse_model
 
 from assay.backends.backend import Backend
+from assay.backends.table import make_target
 from assay.core.errors import BackendError, BuildFailed, RunFailed
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.session import Session
-from assay.core.target import ServingMode, Target
+from assay.core.target import ServingMode
 
 Opener = Callable[..., Session]
 
@@ -25,7 +27,7 @@ Opener = Callable[..., Session]
 def test_probe_says_what_is_there(backend: Backend) -> None:
     availability = backend.probe()
     assert availability.version
-    assert "cpu" in availability.devices
+    assert make_target(backend.name).device in availability.devices
     assert not availability.missing
 
 
@@ -35,11 +37,11 @@ def test_versions_name_every_tool(backend: Backend) -> None:
 
 
 def test_fp32_is_supported(backend: Backend) -> None:
-    assert backend.supports(Plan(Precision.FP32), Target(backend.name)).supported
+    assert backend.supports(Plan(Precision.FP32), make_target(backend.name)).supported
 
 
 def test_a_device_that_is_missing_has_a_reason(backend: Backend) -> None:
-    support = backend.supports(Plan(Precision.FP32), Target(backend.name, device="abacus:3"))
+    support = backend.supports(Plan(Precision.FP32), replace(make_target(backend.name), device="abacus:3"))
     assert not support.supported
     assert "abacus:3" in support.reason
 
@@ -156,10 +158,9 @@ FAILING_RUN = """
 import sys
 from pathlib import Path
 import numpy as np
-from assay.backends.table import load_backend
+from assay.backends.table import load_backend, make_target
 from assay.core.errors import RunFailed
-from assay.core.target import Target
-with load_backend(sys.argv[1]).open(Path(sys.argv[2]), Target(sys.argv[1], threads=2)) as session:
+with load_backend(sys.argv[1]).open(Path(sys.argv[2]), make_target(sys.argv[1], threads=2)) as session:
     try:
         session.run({"x": np.zeros((2, 6), np.float32), "z": np.zeros((5, 3), np.float32)})
     except RunFailed as error:
@@ -178,7 +179,7 @@ def test_a_node_that_fails_is_a_failed_run(backend: Backend, tmp_path: Path) -> 
     source, built = tmp_path / "source.onnx", tmp_path / "built"
     onnx.save(model, source)
     built.mkdir()
-    backend.build(source, built, Plan(Precision.FP32), Target(backend.name))
+    backend.build(source, built, Plan(Precision.FP32), make_target(backend.name))
     command = [sys.executable, "-c", FAILING_RUN, backend.name, str(built)]
     shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     assert "matmul" in shown.lower()
@@ -205,7 +206,7 @@ def test_garbage_does_not_build(backend: Backend, tmp_path: Path, kind: str) -> 
     source.write_bytes(garbage()[kind])
     built.mkdir()
     with pytest.raises(BuildFailed) as caught:
-        backend.build(source, built, Plan(Precision.FP32), Target(backend.name))
+        backend.build(source, built, Plan(Precision.FP32), make_target(backend.name))
     if kind == "unknown operator":
         assert "Frobnicate" in caught.value.message
 
@@ -213,12 +214,12 @@ def test_garbage_does_not_build(backend: Backend, tmp_path: Path, kind: str) -> 
 def test_a_missing_model_does_not_build(backend: Backend, tmp_path: Path) -> None:
     (tmp_path / "built").mkdir()
     with pytest.raises(BuildFailed, match=r"nowhere\.onnx"):
-        backend.build(tmp_path / "nowhere.onnx", tmp_path / "built", Plan(Precision.FP32), Target(backend.name))
+        backend.build(tmp_path / "nowhere.onnx", tmp_path / "built", Plan(Precision.FP32), make_target(backend.name))
 
 
 def test_an_empty_folder_does_not_open(backend: Backend, tmp_path: Path) -> None:
     with pytest.raises(BuildFailed):
-        backend.open(tmp_path, Target(backend.name))
+        backend.open(tmp_path, make_target(backend.name))
 
 
 def test_external_data_is_built_in(backend: Backend, tmp_path: Path, rng: np.random.Generator) -> None:
@@ -227,11 +228,11 @@ def test_external_data_is_built_in(backend: Backend, tmp_path: Path, rng: np.ran
     source.mkdir()
     built.mkdir()
     onnx.save(found.model, source / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
-    backend.build(source / "net.onnx", built, Plan(Precision.FP32), Target(backend.name))
+    backend.build(source / "net.onnx", built, Plan(Precision.FP32), make_target(backend.name))
     (source / "net.data").unlink()
     (source / "net.onnx").unlink()
     moved = built.rename(tmp_path / "elsewhere")
-    with backend.open(moved, Target(backend.name)) as session:
+    with backend.open(moved, make_target(backend.name)) as session:
         np.testing.assert_allclose(session.run(found.feeds)["y"], found.outputs["y"], rtol=1e-4, atol=1e-4)
 
 
@@ -241,7 +242,7 @@ def test_missing_external_data_does_not_build(backend: Backend, tmp_path: Path, 
     onnx.save(make_gemm(rng).model, source, save_as_external_data=True, location="net.data", size_threshold=0)
     (tmp_path / "net.data").unlink()
     with pytest.raises(BackendError):
-        backend.build(source, built, Plan(Precision.FP32), Target(backend.name))
+        backend.build(source, built, Plan(Precision.FP32), make_target(backend.name))
 
 
 def test_closing_twice_does_nothing(backend: Backend, opener: Opener, rng: np.random.Generator) -> None:

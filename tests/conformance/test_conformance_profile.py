@@ -12,10 +12,10 @@ import pytest
 from conformance_models import make_quantized, normal, parse_model
 
 from assay.backends.backend import Backend
+from assay.backends.table import make_target
 from assay.core.errors import RunFailed
 from assay.core.precision import Precision
 from assay.core.session import Profiled, Session
-from assay.core.target import Target
 
 Opener = Callable[..., Session]
 NEAR = 20.0
@@ -63,7 +63,7 @@ def test_times_of_nodes_add_up_to_a_call(backend: Backend, opener: Opener, rng: 
 
 
 def test_integer_nodes_have_origins_too(backend: Backend, opener: Opener, rng: np.random.Generator) -> None:
-    dialects = backend.dialects(Target(backend.name))
+    dialects = backend.dialects(make_target(backend.name))
     if not dialects:
         pytest.skip(f"{backend.name} has no integers here")
     model, x, _ = make_quantized(dialects[0], rng)

@@ -12,11 +12,10 @@ import pytest
 from graph_samples import fill
 
 from assay.backends.backend import Backend, WeightBackend
-from assay.backends.table import list_backends, load_backend
+from assay.backends.table import list_backends, load_backend, make_target
 from assay.core.plan import Plan, WeightScheme
 from assay.core.precision import Precision, WeightStyle
 from assay.core.session import Session
-from assay.core.target import Target
 from assay.graph.prepare import prepare
 from assay.graph.realise import realise
 from assay.graph.save import save_model
@@ -35,7 +34,7 @@ def list_schemes(backend: Backend) -> Iterator[tuple[Precision, WeightScheme]]:
     """What a runtime declares."""
     if isinstance(backend, WeightBackend):
         for precision in PRECISIONS:
-            for scheme in backend.weight_schemes(precision, Target(backend.name)):
+            for scheme in backend.weight_schemes(precision, make_target(backend.name)):
                 yield precision, scheme
 
 
@@ -64,7 +63,7 @@ def unpack(model: ir.Model) -> np.ndarray:
 
 
 def open_realised(backend: Backend, model: ir.Model, plan: Plan, folder: Path) -> Session:
-    source, built, target = folder / "m.onnx", folder / "built", Target(backend.name)
+    source, built, target = folder / "m.onnx", folder / "built", make_target(backend.name)
     save_model(model, source)
     built.mkdir()
     backend.build(source, built, plan, target)
@@ -125,6 +124,6 @@ def test_activations_in_floats_are_not_rounded(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", sorted({name for name, _, _ in CASES}))
 def test_integers_that_are_no_scheme_are_refused(name: str) -> None:
-    support = load_backend(name).supports(Plan(Precision.INT4), Target(name))
+    support = load_backend(name).supports(Plan(Precision.INT4), make_target(name))
     assert not support.supported
     assert "stored weights" in support.reason

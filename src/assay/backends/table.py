@@ -12,6 +12,7 @@ from typing import cast
 
 from assay.backends.backend import Backend
 from assay.core.errors import BackendUnavailable, RequestError
+from assay.core.target import ServingMode, Target
 
 GROUP = "assay.backends"
 BACKENDS = {
@@ -20,6 +21,8 @@ BACKENDS = {
     "reference": "assay.backends.reference.adapter:ReferenceBackend",
 }
 """Those that come with Assay; nobody else's may take their names."""
+DEVICES: Mapping[str, str] = {}
+"""Runtime -> device that it runs on; the CPU for those that are not here."""
 
 
 def find_backends() -> Mapping[str, str]:
@@ -51,3 +54,15 @@ def load_backend(name: str) -> Backend:
         raise BackendUnavailable(
             f"the adapter of {name}, {path}, cannot be loaded: {error}", "mend its package"
         ) from error
+
+
+def make_target(runtime: str, *, threads: int = 1, batch: int = 1, mode: ServingMode = ServingMode.LATENCY) -> Target:
+    """A deployment on the device that a runtime is for: ``cpu``, or the first of its kind (``cuda:0``).
+
+    Args:
+        runtime: its name in the table.
+        threads: compute threads that it may use.
+        batch: items per call.
+        mode: one call at a time, or as many as the device takes.
+    """
+    return Target(runtime, DEVICES.get(runtime, Target(runtime).device), threads, batch, mode)

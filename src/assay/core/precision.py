@@ -9,6 +9,9 @@ class Precision(StrEnum):
     """Number format in which a tensor is stored or an operator computes."""
 
     FP32 = "fp32"
+    TF32 = "tf32"
+    """FP32 tensors whose products round their operands to 10 fraction bits: for matrix units of CUDA devices alone."""
+
     BF16 = "bf16"
     FP16 = "fp16"
     INT8 = "int8"
@@ -17,9 +20,10 @@ class Precision(StrEnum):
 
     @property
     def bits(self) -> int:
-        """Width of one element in bits."""
+        """Width of one element in bits, as it is stored."""
         return {
             Precision.FP32: 32,
+            Precision.TF32: 32,
             Precision.BF16: 16,
             Precision.FP16: 16,
             Precision.INT8: 8,
@@ -28,9 +32,10 @@ class Precision(StrEnum):
 
     @property
     def largest(self) -> float:
-        """Largest finite magnitude (IEEE 754-2019; bfloat16: 8 exponent and 7 fraction bits)."""
+        """Largest finite magnitude (IEEE 754-2019; bfloat16: 8 exponent and 7 fraction bits; TF32: 8 and 10)."""
         return {
             Precision.FP32: 3.4028234663852886e38,
+            Precision.TF32: 3.4011621342146535e38,
             Precision.BF16: 3.3895313892515355e38,
             Precision.FP16: 65504.0,
             Precision.INT8: 127.0,
@@ -40,8 +45,8 @@ class Precision(StrEnum):
 
 ARITHMETIC = tuple(precision for precision in Precision if precision is not Precision.INT4)
 """Formats that a product can be computed in."""
-STANDARD_PRECISIONS = ARITHMETIC
-"""Formats that are tried where none are named: 4 bits lose too much of most models to be tried unasked."""
+STANDARD_PRECISIONS = tuple(precision for precision in ARITHMETIC if precision is not Precision.TF32)
+"""Formats that are tried where none are named: 4 bits lose too much of most models, and few devices have TF32."""
 
 
 class IntegerFormat(StrEnum):

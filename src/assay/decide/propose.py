@@ -100,12 +100,12 @@ def propose(
 ) -> tuple[Candidate, ...]:
     """Candidates to try next, in a fixed order; empty when nothing remains.
 
-    The first round has, for each runtime, FP32, FP16, BF16, weights in integers where they are most of the model, and
-    INT8 in every dialect, each with the rest that is expected fastest. Later rounds take each runtime's fastest INT8
-    form and vary the range method and the rest, and, where it is the fastest of all runtimes, the placement, until
-    nothing new follows; where that form strains the tolerance, all repairs together are tried on it. Of weights in
-    integers the fastest form gets the other rests. A form with broken outputs is tried again with the guilty nodes in
-    floats.
+    The first round has, for each runtime, FP32, TF32, FP16, BF16, weights in integers where they are most of the
+    model, and INT8 in every dialect, each with the rest that is expected fastest. Later rounds take each runtime's
+    fastest INT8 form and vary the range method and the rest, and, where it is the fastest of all runtimes, the
+    placement, until nothing new follows; where that form strains the tolerance, all repairs together are tried on it.
+    Of weights in integers the fastest form gets the other rests. A form with broken outputs is tried again with the
+    guilty nodes in floats.
 
     Args:
         capabilities: one per runtime, in the order of the trials.
@@ -150,6 +150,8 @@ def _opening(
 ) -> Iterator[Candidate]:
     """First round of one runtime."""
     yield Candidate(runtime.name, Plan(Precision.FP32))
+    if Precision.TF32 in allowed:
+        yield Candidate(runtime.name, Plan(Precision.TF32))
     for precision in HALF_PRECISIONS:
         if precision in allowed and (precision in runtime.rests or not hurried):
             cast = runtime.casts.get(precision, CastStyle.TYPED)

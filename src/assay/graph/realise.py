@@ -96,7 +96,7 @@ def realise(
         ModelError: a tensor has no range; names it.
     """
     kept = list_kept(plan)
-    if plan.precision is Precision.FP32:
+    if plan.precision in {Precision.FP32, Precision.TF32}:
         return prepared.clone()
     if plan.weights is not None:
         return quantize_products(prepared, plan.precision, plan.weights, kept)

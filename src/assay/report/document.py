@@ -115,6 +115,7 @@ class ExecutedDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     fp16: float
     fp32: float
     stored: dict[str, float] = msgspec.field(default_factory=dict)
+    tf32: float | None = None
 
 
 class TrialDocument(msgspec.Struct, frozen=True):
@@ -348,7 +349,12 @@ def _show_executed(audit: ExecutionAudit) -> ExecutedDocument:
     shares = audit.shares()
     stored = {str(precision): share for precision, share in audit.stored_shares().items()}
     return ExecutedDocument(
-        shares[Precision.INT8], shares[Precision.BF16], shares[Precision.FP16], shares[Precision.FP32], stored
+        int8=shares[Precision.INT8],
+        bf16=shares[Precision.BF16],
+        fp16=shares[Precision.FP16],
+        fp32=shares[Precision.FP32],
+        stored=stored,
+        tf32=shares[Precision.TF32] or None,
     )
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 
 from assay.backends.model_files import external_locations, read_graph
 from assay.backends.openvino.adopt import adopt_ir
-from assay.backends.table import load_backend
+from assay.backends.table import load_backend, make_target
 from assay.core.errors import BuildFailed, ModelError, RequestError, StoreError
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.session import Session
-from assay.core.target import Target
 from assay.data.source import Preprocess
 from assay.studies.files import hash_file, store_errors
 from assay.studies.kept_tokenizer import find_tokenizer
@@ -125,7 +124,7 @@ def open_model(text: str, kind: ContenderKind, runtime: str | None, threads: int
     name = runtime or (OPENVINO if kind is ContenderKind.IR else "onnxruntime")
     if kind is ContenderKind.IR and name != OPENVINO:
         raise RequestError(f"{text} is an OpenVINO IR, which {name} cannot run", f"leave out --runtime {name} for it")
-    backend, target = load_backend(name), Target(runtime=name, threads=threads, batch=SCORING_BATCH)
+    backend, target = load_backend(name), make_target(name, threads=threads, batch=SCORING_BATCH)
     content = hash_ir(path) if kind is ContenderKind.IR else hash_onnx(path)
     built = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="assay-")))
     if kind is ContenderKind.IR:
@@ -151,7 +150,7 @@ def open_trial(text: str, runtime: str | None, threads: int, stack: ExitStack) -
     if not trial.artifact or not folder.is_dir():
         why = trial.reason or "it is not in the folder"
         raise StoreError(f"trial {trial.id} of {named.folder} has no artifact: {why}", "name a trial that was built")
-    target = Target(runtime=own, threads=threads, batch=SCORING_BATCH)
+    target = make_target(own, threads=threads, batch=SCORING_BATCH)
     session = stack.enter_context(load_backend(own).open(folder, target))
     name = f"{named.folder}:{trial.id}"
     return identify(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from assay.backends.backend import Backend, WeightBackend
-from assay.backends.table import list_backends, load_backend
+from assay.backends.table import list_backends, load_backend, make_target
 from assay.core.errors import BackendUnavailable
 from assay.core.plan import Plan, Scheme
 from assay.core.precision import Placement, Precision, RangeMethod
@@ -117,7 +117,7 @@ def examine_runtime(name: str) -> RuntimeState:
             name, available=False, version="", devices=(), formats=(), missing=error.message, remedy=error.hint
         )
     here = backend.probe()
-    target = Target(runtime=name)
+    target = make_target(name)
     formats = tuple(examine_format(backend, precision, target) for precision in Precision) if here.available else ()
     return RuntimeState(name, here.available, here.version, here.devices, formats, here.missing, here.remedy)
 

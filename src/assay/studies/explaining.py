@@ -6,13 +6,12 @@ import difflib
 import tempfile
 from pathlib import Path
 
-from assay.backends.table import load_backend
+from assay.backends.table import load_backend, make_target
 from assay.core.errors import DataError, ModelError, RequestError
 from assay.core.explanation import Explanation
 from assay.core.plan import Candidate
 from assay.core.precision import Precision
 from assay.core.session import Dataset, Task
-from assay.core.target import Target
 from assay.core.trial import Trial
 from assay.data.open import open_dataset
 from assay.data.subset import every
@@ -184,4 +183,4 @@ def explain_trial(
 def find_floats(runtime: str) -> tuple[Precision, ...]:
     """Formats that a runtime has for what an INT8 plan keeps."""
     backend = load_backend(runtime)
-    return backend.rests(Target(runtime=runtime)) if backend.probe().available else (Precision.FP32,)
+    return backend.rests(make_target(runtime)) if backend.probe().available else (Precision.FP32,)

@@ -10,11 +10,11 @@ from pathlib import Path
 import onnx_ir as ir
 
 from assay.backends.backend import Backend
+from assay.backends.table import make_target
 from assay.core.errors import DataError, UnsupportedPlan
 from assay.core.plan import Plan
 from assay.core.precision import CastStyle, Precision
 from assay.core.session import Dataset, Session
-from assay.core.target import Target
 from assay.data.grouping import find_rule
 from assay.data.subset import first
 from assay.graph.expose import Exposed, expose, expose_halved
@@ -43,7 +43,7 @@ def open_exposed(
         BackendError: the runtime cannot run the model with its activations exposed, or computes nothing in BF16.
         ModelError: the model computes no such tensor, or its opset has no cast to bfloat16.
     """
-    target = Target(runtime=backend.name, threads=count_cores())
+    target = make_target(backend.name, threads=count_cores())
     plan = Plan(Precision.BF16, cast=CastStyle.HINT) if halved else Plan(Precision.FP32)
     if halved and not (support := backend.supports(plan, target)).supported:
         raise UnsupportedPlan(f"activations cannot be observed in {plan.precision}: {support.reason}")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from assay.backends.table import make_target
 from assay.calibrate.fitness.harm import is_judged
 from assay.calibrate.fitness.judge import judge
 from assay.core.calibration import Calibration
@@ -15,7 +16,6 @@ from assay.core.fitness import Fitness, Verdict
 from assay.core.plan import IntegerDialect, Scheme
 from assay.core.precision import IntegerFormat, RangeMethod
 from assay.core.session import Dataset
-from assay.core.target import Target
 from assay.data.subset import every
 from assay.decide.propose import ModelTraits
 from assay.graph.quantize import list_quantized
@@ -38,7 +38,7 @@ def draw_sample(dataset: Dataset, most: int) -> Dataset:
 
 def choose_scheme(model: ObservedModel, traits: ModelTraits) -> Scheme:
     """The form of INT8 that the observing runtime is expected to run fastest."""
-    dialects = model.backend.dialects(Target(runtime=model.backend.name))
+    dialects = model.backend.dialects(make_target(model.backend.name))
     dialect = dialects[0] if dialects else IntegerDialect(IntegerFormat.U8, symmetric=False)
     return Scheme(dialect, traits.placements[0], RangeMethod.MSE)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assay.backends.table import load_backend
+from assay.backends.table import load_backend, make_target
 from assay.core.errors import DataError, ModelError, RequestError, StoreError
 from assay.core.plan import Plan
 from assay.core.precision import Precision
@@ -73,7 +73,7 @@ def find_target(text: str, runtime: str | None, threads: int | None, batch: int 
     """
     path = Path(text)
     if path.suffix.lower() == ".onnx":
-        return build_model(path, Target(runtime or "onnxruntime", threads=threads or 1, batch=batch or 1), stack)
+        return build_model(path, make_target(runtime or "onnxruntime", threads=threads or 1, batch=batch or 1), stack)
     if (path / MANIFEST_NAME).is_file():
         manifest = read_manifest(path)
         first = manifest.artifacts[0]
@@ -117,7 +117,7 @@ def open_trial(text: str) -> LoadTarget:
     if not trial.artifact or not folder.is_dir():
         why = trial.reason or "it is not in the folder"
         raise StoreError(f"trial {trial.id} of {named.folder} has no artifact: {why}", "name a trial that was built")
-    target = Target(runtime=trial.candidate.runtime, threads=record.threads, batch=record.batch)
+    target = make_target(trial.candidate.runtime, threads=record.threads, batch=record.batch)
     return LoadTarget(f"{named.folder}:{trial.id}", folder, target, find_tokenizer(record.preprocess, named.folder))
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from assay.backends.table import make_target
 from assay.core.errors import BackendError, BuildFailed, ModelError
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.session import Dataset, Metric, Task
-from assay.core.target import Target
 from assay.core.tensor import Outputs
 from assay.graph.ingest import load_model
 from assay.graph.save import save_model
@@ -77,7 +77,7 @@ def check_original(model: Path, subject: Subject, runtime: str, check: Check) ->
         DataError: the targets do not fit the task.
         BackendError: the runtime cannot run the model.
     """
-    target = Target(runtime=runtime, threads=count_cores())
+    target = make_target(runtime, threads=count_cores())
     feeds = take_sample(check.dataset, subject.fixed_batch or 1)
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=check.scratch) as name:
         folder = Path(name)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from assay.backends.table import make_target
 from assay.core.errors import RequestError, StoreError
-from assay.core.target import Target
 from assay.core.trial import Trial
 from assay.studies.files import hash_file, list_files, new_folder, store_errors, write_bytes
 from assay.studies.kept_tokenizer import find_tokenizer, keep_tokenizer
@@ -97,7 +97,7 @@ def copy_artifact(study: Path, folder: Path, record: StudyRecord, trial: Trial) 
         raise StoreError(f"the artifact of {trial.id} is missing: {source}", "run the study again")
     with store_errors(place, "write"):
         shutil.copytree(source, place)
-    target = Target(runtime=trial.candidate.runtime, threads=record.threads, batch=record.batch)
+    target = make_target(trial.candidate.runtime, threads=record.threads, batch=record.batch)
     return ReleasedArtifact(trial, str(place.relative_to(folder)), target)
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.backends.simulator import load_simulator
+from assay.backends.table import make_target
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.sensitivity import Damage, Sensitivities, Sensitivity
 from assay.core.session import Batch, Dataset, Metric, Scores, Session, Task
-from assay.core.target import Target
 from assay.core.tensor import Array, Feeds, Outputs
 from assay.graph.chunks import Chunk, split_chunks
 from assay.graph.save import save_model
@@ -197,7 +197,7 @@ def open_passes(simulated: SimulatedModel, scratch: Path) -> Iterator[Passes]:
         BackendError: the simulator cannot run the model.
     """
     backend = load_simulator()
-    target = Target(runtime=backend.name, threads=count_cores())
+    target = make_target(backend.name, threads=count_cores())
     chunks = split_chunks(simulated, max(1, min(MOST_CHUNKS, len(simulated.groups) // GROUPS_A_CHUNK)))
     with ExitStack() as stack:
         sessions: list[Session] = []

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from assay.backends.backend import Backend
+from assay.backends.table import make_target
 from assay.core.fitness import Fitness
 from assay.core.session import Dataset, Metric, Task
 from assay.core.target import ServingMode, Target
@@ -70,11 +71,11 @@ class Workspace:
 
     def target(self, runtime: str, mode: ServingMode = ServingMode.LATENCY) -> Target:
         """The deployment that is measured."""
-        return Target(runtime=runtime, threads=self.request.threads, batch=self.request.batch, mode=mode)
+        return make_target(runtime, threads=self.request.threads, batch=self.request.batch, mode=mode)
 
     def scoring_target(self, runtime: str) -> Target:
         """The same runtime with all cores, for scoring items; threads do not change what is computed."""
-        return Target(runtime=runtime, threads=count_cores(), batch=self.scoring_batch)
+        return make_target(runtime, threads=count_cores(), batch=self.scoring_batch)
 
     @property
     def title(self) -> str:

@@ -77,6 +77,8 @@ class OnnxRuntimeBackend:
         """Why a plan is not written as the runtime wants it; empty where it is."""
         if plan.cast is CastStyle.HINT:
             return "ONNX Runtime takes 16-bit floats as typed graphs, not as a hint"
+        if plan.precision is Precision.TF32:
+            return f"ONNX Runtime has no TF32 on {target.device}"
         if plan.quantizes and plan.rest not in self.rests(target):
             return f"ONNX Runtime would run the {plan.rest} rest of an INT8 plan in fp32 between casts"
         return refuse_scheme(plan) if plan.precision is Precision.INT4 or plan.weights is not None else ""

@@ -30,6 +30,8 @@ class Ink(StrEnum):
     ON_INT8 = "--on-int8"
     INT4 = "--int4"
     ON_INT4 = "--on-int4"
+    TF32 = "--tf32"
+    ON_TF32 = "--on-tf32"
 
     @property
     def placeholder(self) -> str:
@@ -39,6 +41,7 @@ class Ink(StrEnum):
 
 PRECISION_INKS = {
     Precision.FP32: Ink.FP32,
+    Precision.TF32: Ink.TF32,
     Precision.FP16: Ink.FP16,
     Precision.BF16: Ink.BF16,
     Precision.INT8: Ink.INT8,
@@ -47,6 +50,7 @@ PRECISION_INKS = {
 """Fill of a precision."""
 TEXT_ON_PRECISION = {
     Precision.FP32: Ink.ON_FP32,
+    Precision.TF32: Ink.ON_TF32,
     Precision.FP16: Ink.ON_FP16,
     Precision.BF16: Ink.ON_BF16,
     Precision.INT8: Ink.ON_INT8,
@@ -55,6 +59,7 @@ TEXT_ON_PRECISION = {
 """Text that is legible on the fill of a precision."""
 PRECISION_MARKERS = {
     Precision.FP32: "s",
+    Precision.TF32: "P",
     Precision.FP16: "^",
     Precision.BF16: "D",
     Precision.INT8: "o",
