@@ -32,7 +32,7 @@ PRECISIONS = (Precision.INT8, Precision.INT4)
 
 def list_schemes(backend: Backend) -> Iterator[tuple[Precision, WeightScheme]]:
     """What a runtime declares."""
-    if isinstance(backend, WeightBackend):
+    if isinstance(backend, WeightBackend) and backend.probe().available:
         for precision in PRECISIONS:
             for scheme in backend.weight_schemes(precision, make_target(backend.name)):
                 yield precision, scheme

@@ -1,4 +1,4 @@
-"""An ONNX model as files: the graph itself and the tensors that lie beside it."""
+"""An ONNX model as files: the graph itself, its interface, and the tensors that lie beside it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # has no types
 
 from assay.core.errors import BuildFailed
+from assay.core.tensor import Signature, TensorSpec
 
 MODEL_FILE = "model.onnx"
 """Name of the graph in a built folder."""
@@ -50,6 +52,30 @@ def read_graph(model: Path) -> onnx.ModelProto:
     if not proto.HasField("graph"):
         raise BuildFailed(f"{model} holds no ONNX graph", "give a whole ONNX file")
     return proto
+
+
+def read_signature(model: Path) -> Signature:
+    """Inputs and outputs of an ONNX file under its own names, in its own order.
+
+    Raises:
+        BuildFailed: the file is not an ONNX model.
+    """
+    graph = read_graph(model).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = tuple(_describe(value) for value in graph.input if value.name not in constants)
+    return Signature(inputs, tuple(_describe(value) for value in graph.output))
+
+
+def _describe(value: onnx.ValueInfoProto) -> TensorSpec:
+    """Specification of one graph input or output; float32 where the file does not state the type."""
+    kind = value.type.tensor_type
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type or onnx.TensorProto.FLOAT)).name
+    if not kind.HasField("shape"):
+        return TensorSpec(value.name, dtype, None)
+    axes: list[int | str | None] = [
+        axis.dim_value if axis.HasField("dim_value") else (axis.dim_param or None) for axis in kind.shape.dim
+    ]
+    return TensorSpec(value.name, dtype, tuple(axes))
 
 
 def external_locations(proto: onnx.ModelProto) -> Iterator[str]:

@@ -19,9 +19,10 @@ BACKENDS = {
     "onnxruntime": "assay.backends.onnxruntime.adapter:OnnxRuntimeBackend",
     "openvino": "assay.backends.openvino.adapter:OpenVinoBackend",
     "reference": "assay.backends.reference.adapter:ReferenceBackend",
+    "tensorrt": "assay.backends.tensorrt.adapter:TensorRtBackend",
 }
 """Those that come with Assay; nobody else's may take their names."""
-DEVICES: Mapping[str, str] = {}
+DEVICES: Mapping[str, str] = {"tensorrt": "cuda:0"}
 """Runtime -> device that it runs on; the CPU for those that are not here."""
 
 

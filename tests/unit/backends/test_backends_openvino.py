@@ -13,12 +13,12 @@ from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 from openvino_models import Network, Quantizer, make_quantized, make_residual, store_half
 
+from assay.backends.model_files import read_signature
 from assay.backends.openvino.adapter import OpenVinoBackend
 from assay.backends.openvino.compilation import order_ports
 from assay.backends.openvino.processor import adds_exactly
 from assay.backends.openvino.session import OpenVinoSession
 from assay.backends.openvino.settings import MODEL_FILE, SETTINGS_FILE, read_settings
-from assay.backends.openvino.tensors import read_signature
 from assay.backends.openvino.vendor import load_core, load_openvino, read_capabilities
 from assay.backends.table import load_backend
 from assay.core.errors import BackendUnavailable, BuildFailed, RunFailed, UnsupportedPlan

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from assay.backends.backend import Availability, Support
+from assay.backends.model_files import read_signature
 from assay.backends.openvino.compilation import Compute, compile_model, order_ports, read_model
 from assay.backends.openvino.errors import mapped_errors, summarize_error
 from assay.backends.openvino.plans import find_compute, refuse_plan
@@ -15,7 +16,6 @@ from assay.backends.openvino.quantizers import fuse_pairs
 from assay.backends.openvino.session import OpenVinoSession
 from assay.backends.openvino.settings import MODEL_FILE, Settings, write_settings
 from assay.backends.openvino.signs import find_lost_signs
-from assay.backends.openvino.tensors import read_signature
 from assay.backends.openvino.vendor import INSTALL, load_core, load_openvino, read_capabilities
 from assay.core.errors import BackendUnavailable, BuildFailed, UnsupportedPlan
 from assay.core.plan import IntegerDialect, Plan, WeightScheme
