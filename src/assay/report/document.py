@@ -348,14 +348,8 @@ def _show_executed(audit: ExecutionAudit) -> ExecutedDocument:
     """Shares of the arithmetic."""
     shares = audit.shares()
     stored = {str(precision): share for precision, share in audit.stored_shares().items()}
-    return ExecutedDocument(
-        int8=shares[Precision.INT8],
-        bf16=shares[Precision.BF16],
-        fp16=shares[Precision.FP16],
-        fp32=shares[Precision.FP32],
-        stored=stored,
-        tf32=shares[Precision.TF32] or None,
-    )
+    ordered = (shares[kind] for kind in (Precision.INT8, Precision.BF16, Precision.FP16, Precision.FP32))
+    return ExecutedDocument(*ordered, stored, shares[Precision.TF32] or None)
 
 
 def show_fitness(fitness: Fitness) -> FitnessDocument:

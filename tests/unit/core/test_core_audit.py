@@ -28,6 +28,7 @@ def test_stored_weights_are_told_beside_what_ran() -> None:
         Precision.INT8: pytest.approx(0.3),
         Precision.BF16: 0,
         Precision.FP16: 0,
+        Precision.TF32: 0,
     }
     assert audit.stored_shares() == {Precision.INT8: pytest.approx(0.6), Precision.INT4: pytest.approx(0.2)}
 
@@ -39,7 +40,8 @@ def test_an_audit_without_products_stores_nothing() -> None:
 def test_nothing_multiplies_in_4_bits_and_nobody_tries_them_unasked() -> None:
     assert Precision.INT4 not in ARITHMETIC
     assert Precision.INT4 not in STANDARD_PRECISIONS
-    assert set(STANDARD_PRECISIONS) | {Precision.INT4} == set(Precision)
+    assert set(STANDARD_PRECISIONS) | {Precision.INT4, Precision.TF32} == set(Precision)
+    assert Precision.TF32 in ARITHMETIC
     assert (Precision.INT4.bits, Precision.INT4.largest) == (4, 7)
 
 

@@ -9,7 +9,7 @@ from assay.core.plan import Candidate
 from assay.core.precision import CastStyle, Placement, Precision, RangeMethod, Repair
 from assay.decide.propose import Capabilities, ModelTraits, Screened, propose
 
-ALL = tuple(Precision)
+ALL = tuple(precision for precision in Precision if precision is not Precision.TF32)
 RANGES = (RangeMethod.MIN_MAX, RangeMethod.MSE)
 CONVNET = ModelTraits(has_convolutions=True)
 OPENVINO = Capabilities(
@@ -44,6 +44,11 @@ def test_first_round_has_every_form_of_every_runtime_in_order() -> None:
     ]
     assert first[1].plan.cast is CastStyle.HINT
     assert first[6].plan.cast is CastStyle.TYPED
+
+
+def test_tf32_is_tried_where_it_is_named() -> None:
+    first = propose([OPENVINO], CONVNET, (Precision.TF32,), RANGES, ())
+    assert ids(first) == ["openvino.fp32", "openvino.tf32"]
 
 
 @pytest.mark.parametrize(
