@@ -37,8 +37,8 @@ test-all: lint
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/core.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra parquet --group dev requirements/build.in -o requirements/dev.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra parquet --group dev --group examples requirements/build.in -o requirements/examples.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra parquet --extra tensorrt --extra tvm --group dev requirements/build.in -o requirements/dev.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra parquet --extra tensorrt --extra tvm --group dev --group examples requirements/build.in -o requirements/examples.lock
 
 clean:
 	rm -rf $(VENV) $(DEMO)
