@@ -93,7 +93,7 @@ class Plan:
         rest: format of everything else in an INT8 plan (FP32, or BF16/FP16 where the runtime has them).
         scheme: set for INT8 plans whose ranges come from calibration.
         weights: set for INT8 and INT4 plans that quantize no more than weights before the first call.
-        cast: set for FP16 and BF16 plans only.
+        cast: set for FP16 and BF16 plans, and for plans with integers whose 16-bit rest is typed in the graph.
         overrides: node name -> format that differs from ``precision``.
     """
 
@@ -133,12 +133,22 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A plan for one runtime: what a trial tries."""
+    """A plan for one runtime: what a trial tries.
+
+    Attributes:
+        device: that is not here, for what is only built (``sm86``); empty for what runs here.
+    """
 
     runtime: str
     plan: Plan
+    device: str = ""
 
     @property
     def id(self) -> str:
         """Identifier of the trial, unique in a study, such as ``openvino.int8-u8s8-chain-mse``."""
-        return f"{self.runtime}.{self.plan.name}"
+        return f"{self.runtime}{f'@{self.device}' if self.device else ''}.{self.plan.name}"
+
+    @property
+    def place(self) -> str:
+        """Runtime, and the device that is only built for: ``tensorrt for sm86``."""
+        return f"{self.runtime} for {self.device}" if self.device else self.runtime

@@ -164,7 +164,13 @@ def _opening(
     for dialect in runtime.dialects:
         for placement in traits.placements:
             scheme = Scheme(dialect, placement, _preferred(ranges), traits.standard_repairs, traits.has_tables)
-            yield Candidate(runtime.name, Plan(Precision.INT8, rest=rest, scheme=scheme))
+            yield Candidate(runtime.name, _with_rest(Plan(Precision.INT8, scheme=scheme), rest, runtime))
+
+
+def _with_rest(plan: Plan, rest: Precision, runtime: Capabilities) -> Plan:
+    """A plan with integers with another rest, typed where the runtime wants 16-bit floats so."""
+    typed = rest in HALF_PRECISIONS and runtime.casts.get(rest) is CastStyle.TYPED
+    return replace(plan, rest=rest, cast=CastStyle.TYPED if typed else None)
 
 
 def _open_weights(runtime: Capabilities, traits: ModelTraits, allowed: frozenset[Precision]) -> Iterator[Candidate]:
@@ -173,7 +179,7 @@ def _open_weights(runtime: Capabilities, traits: ModelTraits, allowed: frozenset
     for precision in WEIGHT_PRECISIONS:
         for scheme in runtime.weights.get(precision, ()) if precision in allowed else ():
             tables = replace(scheme, tables=traits.has_tables)
-            yield Candidate(runtime.name, Plan(precision, rest=rest, weights=tables))
+            yield Candidate(runtime.name, _with_rest(Plan(precision, weights=tables), rest, runtime))
 
 
 def _vary_weights(
@@ -196,7 +202,7 @@ def _vary_weights(
         plan = start[2].plan
         for rest in runtime.rests:
             if rest in allowed:
-                yield Candidate(runtime.name, replace(plan, rest=rest))
+                yield Candidate(runtime.name, _with_rest(plan, rest, runtime))
         if plan.weights is not None and plan.weights.tables:
             yield Candidate(runtime.name, replace(plan, weights=replace(plan.weights, tables=False)))
 

@@ -13,6 +13,7 @@ from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.graph.cast import cast_floats
 from assay.graph.cast_nodes import judge_nodes, list_narrow, raise_for_nodes, refuse_arithmetic, type_nodes
+from assay.graph.cast_rest import cast_rest, raise_for_rest, types_rest
 from assay.graph.expose import observable_tensors
 from assay.graph.quantize import insert_qdq, list_quantized
 from assay.graph.quantize_products import quantize_products
@@ -27,6 +28,8 @@ def needed_tensors(prepared: ir.Model, plan: Plan) -> frozenset[str]:
     INT8 needs those that carry quantize/dequantize pairs, FP16 all floats (for the overflow check), FP32 and BF16
     none; a node that an INT8 plan keeps in FP16, its own.
     """
+    if types_rest(plan) and plan.rest is Precision.FP16:
+        return frozenset(observable_tensors(prepared))
     if plan.precision is Precision.INT8 and plan.scheme is not None:
         checked = {name for name, kept in list_narrow(plan).items() if kept is Precision.FP16}
         touched = {str(v.name) for n in prepared.graph if n.name in checked for v in (*n.inputs, *n.outputs) if v}
@@ -77,7 +80,7 @@ def realise(
     moments: Mapping[str, LayerMoments] | None = None,
     rounded: RoundedWeights | None = None,
 ) -> ir.Model:
-    """The model that the plan describes. Its ``rest`` is for the runtime to arrange.
+    """The model that the plan describes. Its ``rest`` is for the runtime to arrange, unless the plan says it is typed.
 
     Nodes that an INT8 plan keeps in another 16-bit float than its rest are typed so, with casts where formats meet.
 
@@ -99,7 +102,8 @@ def realise(
     if plan.precision in {Precision.FP32, Precision.TF32}:
         return prepared.clone()
     if plan.weights is not None:
-        return quantize_products(prepared, plan.precision, plan.weights, kept)
+        stored = quantize_products(raise_for_rest(prepared, plan), plan.precision, plan.weights, kept)
+        return _type_rest(stored, plan, calibration)
     if plan.precision is Precision.INT8:
         if plan.scheme is None or ranges is None:
             missing = "scheme" if plan.scheme is None else "solved ranges"
@@ -107,15 +111,23 @@ def realise(
         kept |= list_nonfinite(prepared, calibration) if calibration is not None else frozenset()
         repairs = WeightRepairs.of(plan.scheme, calibration, moments, rounded)
         narrow = list_narrow(plan)
-        newer = raise_for_nodes(prepared, narrow)
+        newer = raise_for_nodes(raise_for_rest(prepared, plan), narrow)
         verdicts = judge_nodes(newer, narrow, _list_largest(calibration))
         refuse_arithmetic(newer, narrow, verdicts)
         quantized = insert_qdq(newer, plan.scheme, ranges, kept, repairs)
         type_nodes(quantized, narrow, verdicts)
-        return quantize_tables(quantized, kept) if plan.scheme.tables else quantized
+        quantized = quantize_tables(quantized, kept) if plan.scheme.tables else quantized
+        return _type_rest(quantized, plan, calibration)
     if plan.cast is None:
         raise UnsupportedPlan(f"plan {plan.name!r} does not say how it is cast", "set its cast style")
     return cast_floats(prepared, plan.precision, plan.cast, _list_largest(calibration), kept)
+
+
+def _type_rest(quantized: ir.Model, plan: Plan, calibration: Calibration | None) -> ir.Model:
+    """The quantized model, its floats typed where the plan says so; in place."""
+    if types_rest(plan):
+        cast_rest(quantized, plan.rest, _list_largest(calibration))
+    return quantized
 
 
 def _list_largest(calibration: Calibration | None) -> dict[str, float]:

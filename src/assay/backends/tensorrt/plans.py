@@ -46,6 +46,8 @@ def refuse_plan(plan: Plan, capability: Capability) -> str:
         return f"a GPU of compute capability {capability} has no {lacking[0]}"
     if plan.quantizes and plan.rest not in FLOATS:
         return f"what an INT8 plan leaves in floats cannot be {plan.rest}"
+    if plan.quantizes and plan.rest in {Precision.FP16, Precision.BF16} and plan.cast is not CastStyle.TYPED:
+        return f"TensorRT computes the rest of an INT8 plan in {plan.rest} only where the graph is typed so"
     return _refuse_integers(plan)
 
 
