@@ -84,6 +84,39 @@ def test_wrong_data_is_named(
     assert "hint:" in err
 
 
+def write_labelled(folder: Path, form: str, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
+    """Pictures of zeros with these labels, as a table or a function; what ``--evaluation`` names."""
+    if form == "function":
+        content = f"""
+import numpy as np
+def items():
+    for label in {labels.tolist()}:
+        yield {{"image": np.zeros((3, 12, 12), np.float32), "target": label}}
+"""
+        (folder / "labelled_items.py").write_text(content)
+        return "labelled_items:items"
+    pa = pytest.importorskip("pyarrow")
+    pixels = pa.array(np.zeros((len(labels) * 432), np.float32))
+    table = pa.table({"image": pa.FixedSizeListArray.from_arrays(pixels, 432), "target": labels})
+    if form == "rows.parquet":
+        pytest.importorskip("pyarrow.parquet").write_table(table, folder / form)
+    else:
+        pytest.importorskip("pyarrow.feather").write_feather(table, str(folder / form))
+    return str(folder / form)
+
+
+@pytest.mark.parametrize("form", ["rows.parquet", "rows.feather", "function"])
+def test_labels_without_a_class_are_refused_before_anything_runs(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = write_labelled(tmp_path, form, np.where(np.arange(900) == 777, 6, 0))
+    status, _, err = call(capsys, monkeypatch, *change(study_arguments(files, tmp_path / "S"), "--evaluation", named))
+    assert status == 2, err
+    assert "target of item 777 is 6, and the model has 6 classes" in err
+    assert not (tmp_path / "S" / "measurements").exists()
+
+
 def test_a_pickled_array_is_refused(
     files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -89,6 +89,11 @@ def gather_columns(batches: Iterable[Batch]) -> dict[str, Array]:
     """The columns of all items, each ``[n]``."""
     parts = [batch.columns for batch in batches]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def join_labels(parts: Sequence[Array]) -> Array | None:
+    """Labels of consecutive items, each ``[k, ...]``, as one array; None where there are none, or shapes differ."""
+    return np.concatenate(parts) if len({part.shape[1:] for part in parts}) == 1 else None
 
 
 def number_items(batches: Iterable[Batch], items: NDArray[np.int64]) -> Iterator[Batch]:

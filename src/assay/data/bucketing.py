@@ -12,6 +12,7 @@ from assay.core.session import Batch, Dataset
 from assay.core.tensor import Array
 from assay.data.batching import check_size
 from assay.data.grouping import group_items
+from assay.data.labels import read_labels
 from assay.data.lengths import Lengths, key_shapes, measure_length
 from assay.data.seeking import is_seekable, read_columns, take_items
 from assay.data.telling import tell_item
@@ -89,6 +90,14 @@ class BucketedDataset:
             DataError: they cannot be read.
         """
         return read_columns(self._dataset)
+
+    def read_labels(self) -> Array | None:
+        """The stored labels of all items.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        return read_labels(self._dataset)
 
     def tell(self, item: int) -> str:
         """An item as a person reads it; empty where the data have no words for it."""

@@ -131,6 +131,15 @@ class StreamedDataset:
         """
         return {name: values[: len(self)] for name, values in self._reader.read_columns().items()}
 
+    def read_labels(self) -> Array | None:
+        """The stored labels of all items, ``[n, ...]``; None where there are none.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        labels = self._reader.read_labels()
+        return None if labels is None else labels[: len(self)]
+
     def tell(self, item: int) -> str:
         """An item as a person reads it; empty where the data have no words for it."""
         return self._reader.tell(item) if isinstance(self._reader, Told) else ""

@@ -98,6 +98,11 @@ class FolderReader:
         """The columns of all images; no image is opened."""
         return self._columns
 
+    def read_labels(self) -> Array | None:
+        """The labels of all images; no image is opened."""
+        known = [image.label for image in self._images if image.label is not None]
+        return np.array(known, np.int64) if len(known) == len(self._images) else None
+
     def _label(self, batch: Batch, items: slice | NDArray[np.int64]) -> Batch:
         return replace(batch, columns={name: values[items] for name, values in self._columns.items()})
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from itertools import islice
@@ -21,12 +22,21 @@ from numpy.typing import NDArray
 from assay.core.errors import DataError, RequestError
 from assay.core.session import Batch
 from assay.core.tensor import Array, Signature
-from assay.data.batching import Item, collate, gather_columns, pick_items, rebatch
+from assay.data.batching import Item, collate, gather_columns, join_labels, pick_items, rebatch
 from assay.data.source import DataSource
 from assay.data.validation import check_names, list_spare_columns
 
 _AT_ONCE = 256
 """Items per batch where only their columns are wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """What a pass through all items tells: their number, their SHA-256, and their labels ``[n, ...]``."""
+
+    count: int
+    digest: str
+    labels: Array | None
 
 
 class FunctionReader:
@@ -44,7 +54,7 @@ class FunctionReader:
         self._limit = source.limit
         self._roles = {self._target, *(spec.name for spec in signature.inputs)}
         self._function = find_function(source.path, "name one that yields items")
-        self._surveyed: tuple[int, str] | None = None
+        self._surveyed: _Survey | None = None
 
     @property
     def labelled(self) -> bool:
@@ -58,7 +68,7 @@ class FunctionReader:
 
     def __len__(self) -> int:
         """Number of items, counted in a pass of its own."""
-        return self._survey()[0]
+        return self._survey().count
 
     def locate(self, item: int) -> str:
         """Function and item."""
@@ -66,7 +76,7 @@ class FunctionReader:
 
     def digest(self) -> str:
         """SHA-256 over names, types, shapes and values of all items."""
-        return self._survey()[1]
+        return self._survey().digest
 
     def read(self, size: int) -> Generator[Batch, None, None]:
         """All items in order, ``size`` at a time.
@@ -81,7 +91,7 @@ class FunctionReader:
                 yield held
             held = batch
         # before the last batch, because nobody asks for one more after it
-        if self._surveyed is not None and self._surveyed[1] != digest.hexdigest():
+        if self._surveyed is not None and self._surveyed.digest != digest.hexdigest():
             message = f"{self._name} gave other items than the first time"
             raise DataError(message, "yield the same items in the same order on every call: shuffle with a fixed seed")
         if held is not None:
@@ -108,15 +118,21 @@ class FunctionReader:
         """
         return gather_columns(self.read(_AT_ONCE)) if self._columns else {}
 
+    def read_labels(self) -> Array | None:
+        """The labels of all items, kept by the pass that counts them; None where not every item has one."""
+        return self._survey().labels
+
     @cached_property
     def _first_labelled(self) -> bool:
         return any(item.target is not None for item in islice(self._items(lambda _: None), 1))
 
-    def _survey(self) -> tuple[int, str]:
+    def _survey(self) -> _Survey:
         if self._surveyed is None:
             digest = hashlib.sha256()
-            count = sum(1 for _ in self._items(digest.update))
-            self._surveyed = (count, digest.hexdigest())
+            targets = [item.target for item in self._items(digest.update)]
+            known = [target[np.newaxis] for target in targets if target is not None]
+            labels = join_labels(known) if len(known) == len(targets) else None
+            self._surveyed = _Survey(len(targets), digest.hexdigest(), labels)
         return self._surveyed
 
     def _items(self, update: Callable[[bytes], None]) -> Iterator[Item]:

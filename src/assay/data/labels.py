@@ -1,29 +1,30 @@
-"""All labels of a source, where they can be read without its items."""
+"""All labels of a data set, without its items where its source can tell them apart."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-import numpy as np
-
+from assay.core.session import Dataset
 from assay.core.tensor import Array
-from assay.data.listing import list_images
-from assay.data.open import SourceKind, settle_kind
-from assay.data.source import DataSource
 
 
-def read_labels(source: DataSource) -> Array | None:
-    """Labels ``[n, ...]`` of an ``.npz`` file or a folder of images; None of other sources, and where there are none.
+@runtime_checkable
+class Labels(Protocol):
+    """What a `Dataset` may have beside its streams."""
 
-    The source was opened before: what else is wrong with it was said then.
+    def read_labels(self) -> Array | None:
+        """The stored labels of all items, ``[n, ...]``; None where there are none, or they differ in shape.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        ...
+
+
+def read_labels(dataset: Dataset) -> Array | None:
+    """The stored labels of all items, ``[n, ...]``; None where there are none, or they cannot be told apart.
+
+    Raises:
+        DataError: they cannot be read.
     """
-    kind, source = settle_kind(source)
-    labels: Array | None = None
-    if kind is SourceKind.NPZ:
-        with np.load(source.path, allow_pickle=False) as archive:
-            labels = archive[source.target] if source.target in archive.files else None
-    elif kind is SourceKind.FOLDER:
-        listed = [image.label for image in list_images(Path(source.path))]
-        known = [label for label in listed if label is not None]
-        labels = np.array(known, np.int64) if len(known) == len(listed) else None
-    return labels if labels is None or source.limit is None else labels[: source.limit]
+    return dataset.read_labels() if isinstance(dataset, Labels) else None

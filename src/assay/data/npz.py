@@ -141,6 +141,17 @@ class NpzReader:
                 arrays = {array.name: self._seek_rows(array, file, wanted) for array in self._stored}
                 yield self._divide(arrays, low)
 
+    def read_labels(self) -> Array | None:
+        """The target array.
+
+        Raises:
+            DataError: as for `read`.
+        """
+        if self._target is None:
+            return None
+        with _open_archive(self._path) as archive, self._open_rows(archive, self._target) as member:
+            return self._read_rows(self._target, member, 0, len(self))
+
     def read_columns(self) -> Mapping[str, Array]:
         """The columns of all items; no other array is read.
 

@@ -68,6 +68,16 @@ class Reader(Protocol):
         """
         ...
 
+    def read_labels(self) -> Array | None:
+        """The labels of all items, ``[n, ...]``, without reading inputs where that can be; None where there are none.
+
+        None, too, of labels that differ in shape: what is wrong with those shows when the items are read.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        ...
+
 
 @runtime_checkable
 class Measured(Protocol):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from assay.core.errors import DataError, RequestError
 from assay.core.session import Batch
 from assay.core.tensor import Array, Signature, TensorSpec
-from assay.data.batching import rebatch, stack_rows
+from assay.data.batching import join_labels, rebatch, stack_rows
 from assay.data.columns import is_encoded, read_column, read_encoded, read_numbers
 from assay.data.image import decode_image
 from assay.data.reader import Reader
@@ -135,6 +135,27 @@ class TableReader:
                 start += batch.num_rows
         return {name: np.concatenate(part) for name, part in parts.items()}
 
+    def read_labels(self) -> Array | None:
+        """The target of all rows; no other column is read.
+
+        Raises:
+            DataError: the file is damaged, a row is empty, or the values are no numbers.
+        """
+        if not self._labelled:
+            return None
+        parts: list[Array] = []
+        limit, start = self._source.limit, 0
+        with self._name_damage():
+            for batch in self._rows.read([self._source.target], _CHUNK_ROWS):
+                wanted = batch.slice(0, self._count - start if limit is None else max(0, limit - start))
+                parts.append(self._read_targets(wanted, start, self.locate))
+                start += batch.num_rows
+        return join_labels(parts)
+
+    def _read_targets(self, batch: pa.RecordBatch, start: int, locate: Locate) -> Array:
+        name = self._source.target
+        return read_numbers(batch.column(name), start, lambda item: f"{locate(item)}: column {name!r}")
+
     @staticmethod
     def _read_column(batch: pa.RecordBatch, name: str, start: int, locate: Locate) -> Array:
         return read_column(batch.column(name), start, lambda item: f"{locate(item)}: column {name!r}")
@@ -182,8 +203,7 @@ class TableReader:
             spec.name: self._convert_input(batch.column(spec.name), spec, start, (locate, locate_in(spec.name)))
             for spec in self._specs
         }
-        name = self._source.target
-        targets = read_numbers(batch.column(name), start, locate_in(name)) if self._labelled else None
+        targets = self._read_targets(batch, start, locate) if self._labelled else None
         columns = {name: self._read_column(batch, name, start, locate) for name in self._source.columns}
         return Batch(feeds=feeds, targets=targets, start=start, columns=columns)
 

@@ -147,6 +147,10 @@ class TextReader:
         rows = self._options.rows if self._apart else 1
         return {name: np.repeat(values, rows) for name, values in self._columns.items()}
 
+    def read_labels(self) -> Array | None:
+        """The labels of all items; nothing is tokenized."""
+        return self._targets
+
     def _find_column(self, item: int) -> str:
         """The column of an item that is one text of several."""
         return (self._options.column, *self._options.beside)[item % self._options.rows]

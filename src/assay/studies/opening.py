@@ -152,13 +152,13 @@ def find_calls(request: StudyRequest, evaluation: Dataset, speaker: Speaker | No
 
 
 def open_evaluation(request: StudyRequest, subject: Subject, task: Task) -> Dataset:
-    """The evaluation items, with their labels held against the model where these can be read by themselves.
+    """The evaluation items, with their labels held against the model.
 
     Raises:
         DataError: the data cannot be read, or do not fit the model or the task.
     """
     found = open_dataset(request.evaluation, subject.signature, find_label(task))
-    labels = read_labels(request.evaluation) if isinstance(task, LabelCheck) and found.labelled else None
+    labels = read_labels(found) if isinstance(task, LabelCheck) else None
     if labels is not None and isinstance(task, LabelCheck):
         task.check_labels(labels, subject.signature)
     return remember(found, REMEMBERED_BYTES)

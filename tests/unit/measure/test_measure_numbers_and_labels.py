@@ -125,3 +125,15 @@ def test_logits_and_probabilities_are_not_mistaken_for_each_other() -> None:
         check(MultiLabelProbability(), {"y": logits}, None)
     with pytest.raises(ModelError, match="no output can be read as scores"):
         check(MultiLabel(), {"y": logits[0]}, None)
+
+
+def test_labels_are_held_against_the_signature_before_anything_runs() -> None:
+    task, truth = MultiLabel(), np.zeros((4000, 3), np.int64)
+    known = Signature((), (TensorSpec("ids", "int64", ("n", 9)), TensorSpec("y", "float32", ("n", 3, 1))))
+    task.check_labels(truth, known)
+    truth[3777, 1] = 2
+    with pytest.raises(DataError, match="item 3777, label 1 is 2"):
+        task.check_labels(truth, known)
+    with pytest.raises(DataError, match="the model has 3 labels"):
+        task.check_labels(truth[:, :2], known)
+    task.check_labels(truth, Signature((), (TensorSpec("y", "float32", ("n", "labels")),)))

@@ -21,6 +21,7 @@ from assay.measure.tasks.binary import (
     record_clicks,
 )
 from assay.measure.tasks.certainty import measure_certainty
+from assay.measure.tasks.declared import list_widths
 from assay.measure.tasks.positive import SCORE, read_positive
 
 TOP1 = Metric("top1", higher_is_better=True, labelled=True)
@@ -29,7 +30,6 @@ RANK = "rank"
 TOP5 = Metric("top5", higher_is_better=True, labelled=True, record=RANK, cut=5)
 F1_MACRO = Metric("f1-macro", higher_is_better=True, labelled=True, functional="f1-macro-classes", record=CLASSES)
 NO_PREDICTION = -1
-FLOATS = ("float32", "float16", "float64", "bfloat16")
 LEAST_SAMPLE = 8
 """Items from which the range of a single score tells probabilities from logits."""
 
@@ -84,9 +84,7 @@ class Classification:
         Raises:
             DataError: naming the first item.
         """
-        wide = (spec.shape for spec in signature.outputs if spec.dtype in FLOATS and spec.shape)
-        counts = [shape[1] for shape in wide if len(shape) > 1 and all(axis == 1 for axis in shape[2:])]
-        classes = next((count for count in counts if count != 1), None)
+        classes = next((count for count in list_widths(signature) if count != 1), None)
         if isinstance(classes, int) and targets.dtype.kind in "iub":
             _check_targets(targets, len(targets), classes, start=0)
 

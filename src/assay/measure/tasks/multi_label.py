@@ -9,6 +9,7 @@ from assay.core.errors import DataError, ModelError
 from assay.core.session import Batch, Metric, Scores
 from assay.core.tensor import Array, Outputs, Signature
 from assay.measure.tasks.agreement import AGREEMENT
+from assay.measure.tasks.declared import list_widths
 from assay.measure.tasks.positive import SCORE
 
 RECORD = "labels"
@@ -43,6 +44,18 @@ class MultiLabel:
         self._check_range(name, scores)
         if sample.targets is not None:
             _check_targets(sample.targets, sample.size, scores.shape[1], sample.start)
+
+    def check_labels(self, targets: Array, signature: Signature) -> None:
+        """Refuse labels that are not 0 or 1, or of another number than the model's, before anything is run.
+
+        What the signature leaves open is for `check`.
+
+        Raises:
+            DataError: naming the first item.
+        """
+        labels = next(iter(list_widths(signature)), None)
+        if isinstance(labels, int):
+            _check_targets(targets, len(targets), labels, start=0)
 
     def score(self, outputs: Outputs, targets: Array | None) -> Scores:
         """Labels of one batch; without targets only predictions.
