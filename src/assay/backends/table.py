@@ -19,10 +19,13 @@ BACKENDS = {
     "onnxruntime": "assay.backends.onnxruntime.adapter:OnnxRuntimeBackend",
     "openvino": "assay.backends.openvino.adapter:OpenVinoBackend",
     "reference": "assay.backends.reference.adapter:ReferenceBackend",
+    "torch": "assay.backends.torch.adapter:TorchBackend",
+    "torch-cuda": "assay.backends.torch.adapter:TorchCudaBackend",
     "tensorrt": "assay.backends.tensorrt.adapter:TensorRtBackend",
+    "tvm": "assay.backends.tvm.adapter:TvmBackend",
 }
 """Those that come with Assay; nobody else's may take their names."""
-DEVICES: Mapping[str, str] = {"tensorrt": "cuda:0"}
+DEVICES: Mapping[str, str] = {"tensorrt": "cuda:0", "torch-cuda": "cuda:0"}
 """Runtime -> device that it runs on; the CPU for those that are not here."""
 
 

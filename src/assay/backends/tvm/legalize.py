@@ -1,0 +1,122 @@
+"""How we lower operators where TVM's own lowering is inexact, or calls the C library for every element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from assay.backends.tvm.vendor import load_compiler
+
+Expr = Any
+"""An expression of Relax, which has no types; likewise its builder and the tensors of its expressions."""
+LIMITS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
+LARGEST_CODE = 2.0**22
+"""Quotients beyond are clipped before they become integers: far outside of all codes, and exact in FP32."""
+
+
+def make_rules() -> Mapping[str, Callable[[Expr, Expr], Expr]]:
+    """Operator of Relax -> function that takes the block builder and the call, and gives the lowered call."""
+    return {
+        "relax.quantize": _quantize,
+        "relax.dequantize": _dequantize,
+        "relax.exp": _fast("fast_exp"),
+        "relax.erf": _fast("fast_erf"),
+        "relax.tanh": _fast("fast_tanh"),
+        "relax.sigmoid": _sigmoid,
+        "relax.nn.silu": _silu,
+        "relax.nn.softmax": _softmax,
+    }
+
+
+def _quantize(builder: Expr, call: Expr) -> Expr:
+    """``saturate(round_half_even(x / scale) + zero)``; exact, where TVM's own rounds halves away from zero."""
+    te, tirx = load_compiler("te"), load_compiler("tirx")
+    axis, kind = int(call.attrs.axis), str(call.attrs.out_dtype)
+    if kind not in LIMITS:
+        return _default("relax.quantize")(builder, call)
+    low, high = LIMITS[kind]
+
+    def compute(data: Expr, scale: Expr, zero: Expr) -> Expr:
+        def quantize(*at: Expr) -> Expr:
+            quotient = data[at].astype("float32") / _pick(scale, at, axis).astype("float32")
+            code = tirx.nearbyint(tirx.max(tirx.min(quotient, LARGEST_CODE), -LARGEST_CODE))
+            moved = code + _pick(zero, at, axis).astype("float32")
+            bounded = tirx.max(tirx.min(moved, tirx.const(float(high), "float32")), tirx.const(float(low), "float32"))
+            return bounded.astype("int32").astype(kind)
+
+        return te.compute(data.shape, quantize, name="quantize")
+
+    return builder.call_te(compute, *call.args, primfunc_name_hint="quantize")
+
+
+def _dequantize(builder: Expr, call: Expr) -> Expr:
+    """``(code - zero) * scale`` with the difference in int32."""
+    te, axis, kind = load_compiler("te"), int(call.attrs.axis), str(call.attrs.out_dtype)
+    if not any(str(call.args[0].ty.dtype) == name for name in (*LIMITS, "int32")):
+        return _default("relax.dequantize")(builder, call)
+
+    def compute(data: Expr, scale: Expr, zero: Expr) -> Expr:
+        def dequantize(*at: Expr) -> Expr:
+            difference = data[at].astype("int32") - _pick(zero, at, axis).astype("int32")
+            return (difference.astype("float32") * _pick(scale, at, axis).astype("float32")).astype(kind)
+
+        return te.compute(data.shape, dequantize, name="dequantize")
+
+    return builder.call_te(compute, *call.args, primfunc_name_hint="dequantize")
+
+
+def _pick(tensor: Expr, at: tuple[Expr, ...], axis: int) -> Expr:
+    """A scale or zero point: the only one, or that of the channel."""
+    if not tensor.shape:
+        return tensor[()]
+    single = all(int(size) == 1 for size in tensor.shape)
+    return tensor[(0,) * len(tensor.shape)] if single else tensor[at[axis]]
+
+
+def _default(name: str) -> Callable[[Expr, Expr], Expr]:
+    """TVM's own lowering."""
+    rule: Callable[[Expr, Expr], Expr] = load_compiler("ir").Op.get(name).get_attr("FLegalize")
+    return rule
+
+
+def _fast(name: str) -> Callable[[Expr, Expr], Expr]:
+    """A polynomial of topi's for FP32; other types as TVM has them."""
+
+    def lower(builder: Expr, call: Expr) -> Expr:
+        if str(call.args[0].ty.dtype) != "float32":
+            return _default(str(call.op.name))(builder, call)
+        return builder.call_te(getattr(load_compiler("topi"), name), call.args[0], primfunc_name_hint=name)
+
+    return lower
+
+
+def _sigmoid(builder: Expr, call: Expr) -> Expr:
+    """``1 / (1 + exp(-x))``."""
+    if str(call.args[0].ty.dtype) != "float32":
+        return _default("relax.sigmoid")(builder, call)
+    return builder.call_te(_compute_sigmoid, call.args[0], primfunc_name_hint="sigmoid")
+
+
+def _silu(builder: Expr, call: Expr) -> Expr:
+    """``x / (1 + exp(-x))``."""
+    if str(call.args[0].ty.dtype) != "float32":
+        return _default("relax.nn.silu")(builder, call)
+    topi = load_compiler("topi")
+    return builder.call_te(
+        lambda data: topi.multiply(data, _compute_sigmoid(data)), call.args[0], primfunc_name_hint="silu"
+    )
+
+
+def _compute_sigmoid(data: Expr) -> Expr:
+    te, topi = load_compiler("te"), load_compiler("topi")
+    powers = topi.fast_exp(topi.negative(data))
+    return te.compute(data.shape, lambda *at: 1.0 / (1.0 + powers[at]), name="sigmoid")
+
+
+def _softmax(builder: Expr, call: Expr) -> Expr:
+    if str(call.args[0].ty.dtype) != "float32":
+        return _default("relax.nn.softmax")(builder, call)
+    axis = int(call.attrs.axis)
+    return builder.call_te(
+        lambda data: load_compiler("topi").nn.fast_softmax(data, axis), call.args[0], primfunc_name_hint="softmax"
+    )
