@@ -12,22 +12,28 @@ import pytest
 from assay.backends.backend import Backend
 from assay.backends.onnxruntime.adapter import OnnxRuntimeBackend
 from assay.backends.table import list_backends, load_backend, make_target
+from assay.backends.torch.adapter import TorchBackend
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.session import Session
 from assay.core.target import ServingMode
 
 EXACT = "onnxruntime-exact"
+COMPILED = "torch-compiled"
 Opener = Callable[..., Session]
 
 
 def make_backend(name: str) -> Backend:
     if name == EXACT:
         return OnnxRuntimeBackend(optimise=False)
+    if name == "torch":
+        return TorchBackend(compiled=False)  # compiling every small model takes seconds
+    if name == COMPILED:
+        return TorchBackend()
     return load_backend(name)
 
 
-@pytest.fixture(params=[*list_backends(), EXACT])
+@pytest.fixture(params=[*list_backends(), EXACT, pytest.param(COMPILED, marks=pytest.mark.slow)])
 def backend(request: pytest.FixtureRequest) -> Backend:
     found = make_backend(request.param)
     availability = found.probe()
