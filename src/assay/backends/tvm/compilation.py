@@ -111,7 +111,7 @@ def schedule_module(module: Module, machine: Machine, choose: Chooser | None = N
 
 def schedule_function(function: Any, machine: Machine, choose: Chooser | None = None) -> Any:  # noqa: ANN401 - TVM's
     """One function with loops as tuning found them, else as we expect them to be fast, else as TVM wrote them."""
-    tiles = _list_tiles(function, machine)
+    tiles = list_tiles(function, machine)
     if tiles and choose is not None:
         found = choose(wrap_function(function), machine)
         if found is not None:
@@ -138,7 +138,8 @@ def _sole_function(module: Module) -> Any:  # noqa: ANN401 - as above
     return module[MAIN]
 
 
-def _list_tiles(function: Any, machine: Machine) -> tuple[Tile, ...]:  # noqa: ANN401 - as above
+def list_tiles(function: Any, machine: Machine) -> tuple[Tile, ...]:  # noqa: ANN401 - as above
+    """Tiles to choose from for any function, the one expected fastest first; empty for those without a product."""
     try:
         return list_product_tiles(function, machine)
     except VENDOR_ERRORS:  # loops that TVM's schedules do not take at all, such as those of a sort

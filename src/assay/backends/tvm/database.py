@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.backends.tvm.errors import mapped_errors
+from assay.backends.tvm.intrinsics import list_widths, register_dot
 from assay.backends.tvm.machine import Machine
 from assay.backends.tvm.vendor import load_compiler
 from assay.core.errors import BuildFailed
@@ -15,6 +16,7 @@ from assay.core.errors import BuildFailed
 DATABASE_VARIABLE = "ASSAY_TVM_DATABASE"
 """Environment variable with the folder of the database; ``~/.cache/assay/tvm`` where it is not set."""
 WORKLOADS, RECORDS = "workloads.json", "records.json"
+MOST_RECORDS = 256
 Module = Any
 """A module of TVM's, which has no types."""
 
@@ -41,17 +43,29 @@ class Database:
                 path_workload=str(folder / WORKLOADS), path_tuning_record=str(folder / RECORDS)
             )
 
-    @property
-    def store(self) -> Any:  # noqa: ANN401 - as above
-        """MetaSchedule's own database; None where nothing is kept."""
-        return self._store
-
     def choose(self, module: Module, machine: Machine) -> Module | None:
         """The fastest schedule that was measured for a function's module; None where none was."""
-        if self._store is None or not self._store.has_workload(module):
+        if not self.count(module):
             return None
-        found = self._store.query_ir_module(module, machine.make_target(), "main")
-        return None if found is None else found
+        for lanes in list_widths(machine):
+            register_dot(machine, lanes)
+        return self._store.query_ir_module(module, machine.make_target(), "main")
+
+    def count(self, module: Module) -> int:
+        """Schedules of a function's module that were measured."""
+        if self._store is None or not self._store.has_workload(module):
+            return 0
+        return len(self._store.get_top_k(self._store.commit_workload(module), MOST_RECORDS))
+
+    def add(self, module: Module, trace: Any, target: Any, seconds: float) -> None:  # noqa: ANN401 - TVM has no types
+        """Keep what a schedule of a function's module took."""
+        if self._store is None:
+            return
+        meta = load_compiler("s_tir.meta_schedule")
+        arguments = meta.arg_info.ArgInfo.from_prim_func(module["main"])
+        workload = self._store.commit_workload(module)
+        record = meta.database.TuningRecord(trace, workload, [seconds], target, arguments)
+        self._store.commit_tuning_record(record)
 
 
 def find_database(machine: Machine) -> Path:

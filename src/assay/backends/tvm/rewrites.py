@@ -28,6 +28,8 @@ FLOATS = frozenset({"float32", "float16"})
 ACCUMULATED = 2**31
 """Sums of 8-bit products must stay below."""
 LARGEST_PRODUCT = 255 * 128
+OPAQUE = 8
+"""TVM's mark of a function that is fused to no other: a product whose loops are cut could not be tiled."""
 
 
 def lower_conv(lowering: Lowering, call: Expr) -> Value | None:
@@ -182,8 +184,12 @@ def _cut(builder: Any, product: Expr, columns: int) -> Expr:  # noqa: ANN401 - R
     shape = static_shape(product)
     if shape is None or shape[-1] == columns:
         return product
-    op = load_compiler("relax.op")
-    return builder.emit(op.strided_slice(product, axes=[len(shape) - 1], begin=[0], end=[columns]))
+    te = load_compiler("te")
+
+    def cut(tensor: Tensor) -> Tensor:
+        return te.compute((*shape[:-1], columns), lambda *at: tensor[at], name="cut")
+
+    return builder.emit_te(cut, product, primfunc_name_hint="cut", primfunc_attrs={"op_pattern": OPAQUE})
 
 
 def _make_conv(
