@@ -41,10 +41,10 @@ class Ran:
         return found
 
 
-def run_assay(*arguments: str | Path, cwd: Path | None = None) -> Ran:
-    """Run the command line in a process of its own."""
+def run_assay(*arguments: str | Path, cwd: Path | None = None, limit_s: float = 300) -> Ran:
+    """Run the command line in a process of its own, for as long as it may take: real models take longer."""
     command = [sys.executable, "-m", "assay", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=limit_s)
     assert "Traceback" not in done.stderr, done.stderr
     return Ran(done.returncode, done.stdout, done.stderr)
 

@@ -142,7 +142,7 @@ def test_the_example_has_the_metric_that_it_states(tmp_path: Path) -> None:
         part = {name: stored[name][:150] for name in stored.files}
     np.savez(tmp_path / "part.npz", **part)
     flags = (*flags, "--evaluation", str(tmp_path / "part.npz"), "--output", str(tmp_path / "S"))
-    ran = run_assay("study", EXAMPLE / "study.toml", *flags, "--json")
+    ran = run_assay("study", EXAMPLE / "study.toml", *flags, "--json", limit_s=3600)
     assert ran.status == 0, ran.err
     trials = ran.document["trials"]
     assert isinstance(trials, list)

@@ -277,7 +277,7 @@ def test_the_spam_filter_is_certified_for_f1_and_p99(tmp_path: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("the study file's p99 is of a Linux machine")
     brief = ("--latency-seconds", "20", "--ranges", "mse", "--repairs", "none", "--mixed-plans", "0")
-    ran = run_assay("study", SPAM / "study.toml", "--output", tmp_path / "STUDY", *brief)
+    ran = run_assay("study", SPAM / "study.toml", "--output", tmp_path / "STUDY", *brief, limit_s=3600)
     assert ran.status in {0, 10, 11}, ran.err
     record = load_record(tmp_path / "STUDY")
     reference = next(trial for trial in record.trials if trial.reference)

@@ -154,6 +154,7 @@ def test_movielens_is_certified_within_half_a_percent(tmp_path: Path) -> None:
     ran = run_assay(
         *("study", EXAMPLE / "study.toml", "--runtimes", "onnxruntime", "--minimize", "size", "--mixed-plans", "0"),
         *("--latency-seconds", "2", "--output", tmp_path / "STUDY", "--json"),
+        limit_s=3600,
     )
     assert ran.status == 0, ran.err
     trials = list_trials(ran)

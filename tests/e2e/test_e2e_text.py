@@ -154,7 +154,7 @@ def test_the_sentiment_example_ends_in_a_decision(tmp_path: Path) -> None:
     if not (folder / "files" / "sentiment.onnx").exists():
         pytest.skip("examples/sentiment/files is empty: run fetch.py there")
     quick = ("--latency-seconds", "20", "--output", tmp_path / "STUDY")
-    ran = run_assay("study", folder / "study.toml", *quick, "--json")
+    ran = run_assay("study", folder / "study.toml", *quick, "--json", limit_s=3600)
     assert ran.status == 0, ran.err
     trials = ran.document["trials"]
     assert isinstance(trials, list)

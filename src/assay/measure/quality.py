@@ -95,10 +95,9 @@ def check_task(session: Session, dataset: Dataset, task: Task, metric: Metric) -
         RunFailed: the runtime failed.
     """
     if metric.labelled and not dataset.labelled:
-        raise DataError(
-            f"the data has no targets, and metric {metric.name!r} needs them",
-            "add an array 'target', or use a metric without labels, such as 'agreement'",
-        )
+        without = next((other.name for other in task.metrics if not other.labelled), "")
+        hint = f"add an array 'target', or use a metric without labels, such as {without!r}"
+        raise DataError(f"the data has no targets, and metric {metric.name!r} needs them", hint)
     fixed = fixed_batch(session.signature)
     waiting: deque[Batch] = deque()
     feeds = next(_feed(dataset, fixed or 8, fixed, waiting, list_needed(task)), None)
