@@ -1,4 +1,4 @@
-"""Integer products: on the CPU and on plain CUDA through ``torch._int_mm``, where Triton is through kernels of its own.
+"""Integer products through ``torch._int_mm``: on the CPU, and on CUDA devices without kernels of Triton's.
 
 Codes are s8; those that are u8 are moved by 128, and their zero points with them. A convolution is a product of the
 windows of its input, channels last, with a weight ``[M, kernel..., C]``.
@@ -7,8 +7,6 @@ windows of its input, channels last, with a weight ``[M, kernel..., C]``.
 from __future__ import annotations
 
 import math
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -22,12 +20,6 @@ WIDTH = 8
 """What its other sizes must be a multiple of there."""
 MIDDLE = 128
 BYTE = {torch.uint8: (0, 255), torch.int8: (-128, 127)}
-MATRIX = 2
-
-
-def has_triton(device: str) -> bool:
-    """Whether products on a device are Triton's."""
-    return device == "cuda" and find_spec("triton") is not None
 
 
 def to_signed(codes: Tensor) -> Tensor:
@@ -167,9 +159,6 @@ def convolve_packed(  # noqa: PLR0913, PLR0917 - the inputs of the operator
         window: as ONNX has it.
     """
     found = make_window(x.shape[2:], kernel, **window)
-    if has_triton(x.device.type) and len(kernel) <= MATRIX:
-        kernels: Any = import_module("assay.backends.torch.triton_products")
-        return kernels.convolve(x, x_zero, packed, (scale, offset, bias), (y_scale, y_zero), found, relu, narrow)
     fill = to_signed(x_zero.reshape(1))
     rows, sizes = make_windows(to_signed(x), found, fill)
     y = finish(add_products(rows, packed.t()), (scale, offset, bias), (y_scale, y_zero), relu=bool(relu))
@@ -190,13 +179,8 @@ def multiply_packed(  # noqa: PLR0913 - as above
 ) -> Tensor:
     """Product of codes ``[..., K]`` with a packed weight: values ``[..., M]``, or codes; see ``convolve_packed``."""
     flat = x.reshape(-1, x.shape[-1])
-    if has_triton(x.device.type):
-        kernels: Any = import_module("assay.backends.torch.triton_products")
-        y = kernels.multiply(flat, packed, (scale, offset, bias), (y_scale, y_zero), relu, narrow)
-    else:
-        y = finish(add_products(to_signed(flat), packed.t()), (scale, offset, bias), (y_scale, y_zero), relu=bool(relu))
-        y = _pass(y, narrow)
-    return y.reshape((*x.shape[:-1], packed.shape[0]))
+    y = finish(add_products(to_signed(flat), packed.t()), (scale, offset, bias), (y_scale, y_zero), relu=bool(relu))
+    return _pass(y, narrow).reshape((*x.shape[:-1], packed.shape[0]))
 
 
 def _pass(y: Tensor, narrow: int) -> Tensor:

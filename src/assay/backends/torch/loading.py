@@ -16,6 +16,7 @@ from assay.backends.torch.errors import LOADING_ERRORS, to_build_error
 from assay.backends.torch.rewrite import fuse_integers
 from assay.backends.torch.settings import Settings
 from assay.backends.torch.tracing import Model
+from assay.backends.torch.vendor import has_integer_kernels
 from assay.core.errors import BuildFailed
 from assay.core.precision import Precision
 from assay.core.tensor import Signature, TensorSpec
@@ -38,7 +39,8 @@ def load_model(path: Path, settings: Settings, device: str) -> tuple[Model, Sign
         origins = fuse_integers(proto.graph, bits) if settings.integers else {}
         signature = read_signature(proto.graph)
         opset = max((entry.version for entry in proto.opset_import if entry.domain in {"", "ai.onnx"}), default=1)
-        return Model(proto.graph, opset, device, origins, dtype), signature
+        fast = has_integer_kernels(device)
+        return Model(proto.graph, opset, device, origins, dtype, fast), signature
     except BuildFailed:
         raise
     except LOADING_ERRORS as err:
@@ -61,7 +63,7 @@ def _has_body(domain: str, name: str, proto: onnx.ModelProto) -> bool:
     if not onnx.defs.has(name, domain) or not version:
         return False
     schema = onnx.defs.get_schema(name, version, domain)
-    return bool(schema.has_function or schema.has_context_dependent_function)
+    return any(getattr(schema, kind, False) for kind in ("has_function", "has_context_dependent_function"))
 
 
 def _lacks(node: onnx.NodeProto) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from onnx import TensorProto
 
-Tensor = torch.Tensor
+Tensor: TypeAlias = torch.Tensor
 Host = tuple[Any, ...]
 """Elements of a tensor that shapes or axes are made of, in order."""
 

@@ -180,9 +180,9 @@ def pad(
     return x
 
 
-def pad_constant(x: Tensor, flat: list[int], fill: Tensor | float) -> Tensor:
+def pad_constant(x: Tensor, flat: list[int], fill: Any) -> Tensor:  # noqa: ANN401 - a tensor or a number
     """Pad with a number that may be a tensor: ``flat`` begins with the last axis, as torch has it."""
-    if not isinstance(fill, Tensor):
+    if not torch.is_tensor(fill):
         return functional.pad(x, flat, value=fill)
     inside = functional.pad(torch.ones_like(x, dtype=torch.bool), flat, value=False)
     return torch.where(inside, functional.pad(x, flat), fill.reshape(()).to(x.dtype))
@@ -235,8 +235,8 @@ def top(
     *,
     axis: int = -1,
     largest: int = 1,
-    sorted: int = 1,
-    **older: int,  # noqa: A002
+    sorted: int = 1,  # noqa: A002 - as ONNX spells it
+    **older: int,
 ) -> tuple[Tensor, Tensor]:
     """TopK; equal values in the order of their places, as the specification asks."""
     del sorted  # always, which is allowed

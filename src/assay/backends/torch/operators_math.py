@@ -16,11 +16,11 @@ def clip(x: Tensor, low: Tensor | None = None, high: Tensor | None = None, **bou
     """Clip, its bounds as inputs or, before operator set 11, as attributes ``min`` and ``max``."""
     least = bounds.get("min") if low is None else low
     most = bounds.get("max") if high is None else high
-    if isinstance(least, Tensor):
+    if torch.is_tensor(least):
         x = torch.maximum(x, least)
     elif least is not None:
         x = x.clamp(min=least)
-    if isinstance(most, Tensor):
+    if torch.is_tensor(most):
         return torch.minimum(x, most)
     return x if most is None else x.clamp(max=most)
 

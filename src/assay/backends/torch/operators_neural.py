@@ -79,7 +79,7 @@ def _find_cuts(
     return (more, less) if automatic == "SAME_LOWER" else (less, more)
 
 
-def multiply_general(
+def multiply_general(  # noqa: PLR0913 - the inputs and attributes of the operator
     a: Tensor,
     b: Tensor,
     c: Tensor | None = None,

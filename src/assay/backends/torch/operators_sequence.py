@@ -10,6 +10,8 @@ import torch
 
 from assay.backends.torch.operators import Host, Operator, Table, Tensor, simple
 
+Bound = Any
+"""What a step of a recurrent layer keeps of its direction: functions and tensors."""
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "Sigmoid": torch.sigmoid,
     "Tanh": torch.tanh,
@@ -86,8 +88,8 @@ def run_lstm(  # noqa: PLR0913, PLR0917 - the inputs and attributes of the opera
         peep = (0.0, 0.0, 0.0) if peepholes is None else peepholes[index].split(hidden_size)
 
         def step(
-            value: Tensor, state: list[Tensor], k: int = index, p: Any = peep, a: Any = (f, g, h, wb, rb)
-        ) -> list[Tensor]:  # noqa: ANN401, E501 - bound here
+            value: Tensor, state: list[Tensor], k: int = index, p: Bound = peep, a: Bound = (f, g, h, wb, rb)
+        ) -> list[Tensor]:
             gates = value @ w[k].t() + state[0] @ r[k].t() + a[3] + a[4]
             i, o, forget, c = gates.split(hidden_size, 1)
             i = a[0](i + p[0] * state[1])
@@ -122,7 +124,7 @@ def run_gru(  # noqa: PLR0913 - as above
         f, g = _pick(activations, ("Sigmoid", "Tanh"), index)
         wb, rb = _split_bias(b, index, 3 * size, x)
 
-        def step(value: Tensor, state: list[Tensor], k: int = index, a: Any = (f, g, wb, rb)) -> list[Tensor]:  # noqa: ANN401 - bound here
+        def step(value: Tensor, state: list[Tensor], k: int = index, a: Bound = (f, g, wb, rb)) -> list[Tensor]:
             left = value @ w[k].t() + a[2]
             right = state[0] @ r[k][: 2 * size].t() + a[3][: 2 * size]
             update = a[0](left[:, :size] + right[:, :size])
@@ -156,7 +158,7 @@ def run_rnn(  # noqa: PLR0913 - as above
         (f,) = _pick(activations, ("Tanh",), index)
         wb, rb = _split_bias(b, index, hidden_size, x)
 
-        def step(value: Tensor, state: list[Tensor], k: int = index, a: Any = (f, wb, rb)) -> list[Tensor]:  # noqa: ANN401 - bound here
+        def step(value: Tensor, state: list[Tensor], k: int = index, a: Bound = (f, wb, rb)) -> list[Tensor]:
             return [a[0](value @ w[k].t() + state[0] @ r[k].t() + a[1] + a[2])]
 
         found.append(_run_layer(x, [_start(hidden, index, x, hidden_size)], step, lengths, backwards=backwards))
@@ -216,7 +218,7 @@ def _resize_axis(x: Tensor, axis: int, new: int, factor: float, options: tuple[s
     mode, coordinates, nearest, cubic, exclude = options
     places = _find_places(x.shape[axis], new, factor, coordinates)
     if mode == "nearest":
-        rounding = {
+        rounding: Any = {
             "round_prefer_floor": lambda p: np.ceil(p - 0.5),
             "round_prefer_ceil": lambda p: np.floor(p + 0.5),
             "floor": np.floor,

@@ -220,12 +220,15 @@ def _write(product: _Product, graph: _Graph, narrow: int) -> list[onnx.NodeProto
 
 
 def _make(operator: str, inputs: list[str], output: str, **attributes: object) -> onnx.NodeProto:
+    node = helper.make_node(operator, inputs, [output], f"{operator}_{output}", domain=DOMAIN)
     plain = {key: int(value) if isinstance(value, bool) else value for key, value in attributes.items()}
-    return helper.make_node(operator, inputs, [output], f"{operator}_{output}", domain=DOMAIN, **plain)
+    node.attribute.extend(helper.make_attribute(key, value) for key, value in plain.items())
+    return node
 
 
 def _make_like(node: onnx.NodeProto, output: str) -> onnx.NodeProto:
-    copy = onnx.NodeProto.FromString(node.SerializeToString())
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
     copy.name, copy.output[0] = output, output
     return copy
 

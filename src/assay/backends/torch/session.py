@@ -184,5 +184,6 @@ def to_array(tensor: Tensor) -> Array:
     """An array of its own."""
     held = tensor.detach().to("cpu").contiguous()
     if held.dtype is torch.bfloat16:
-        return held.view(torch.int16).numpy().copy().view(ml_dtypes.bfloat16)
+        narrow: Array = held.view(torch.int16).numpy().copy().view(ml_dtypes.bfloat16)
+        return narrow
     return np.array(held.numpy(), copy=True)

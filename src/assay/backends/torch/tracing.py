@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import onnx
@@ -25,6 +26,8 @@ from assay.backends.torch.rewrite import DOMAIN
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum"})
 IMAGE_AXES = 4
 INTEGERS = frozenset({"MatMulInteger", "QLinearMatMul"})
+FAST = {"Conv": "convolve", "MatMul": "multiply"}
+"""Integer product -> function of ``triton_products``."""
 HOSTED = frozenset({"Shape", "Size", "ConstantOfShape"})
 """Operators whose function makes its result on the host."""
 
@@ -56,6 +59,7 @@ class Model:
         device: torch's name of the device.
         origins: output of an integer product -> the product of the model.
         narrow: float that products in floats compute in beside integer ones, or None.
+        fast: integer products run in kernels of Triton's.
         fixed: constants and what is made of them alone, on the host; filled on the way.
         placed: the same on the device.
     """
@@ -65,6 +69,7 @@ class Model:
     device: str
     origins: Mapping[str, onnx.NodeProto] = field(default_factory=dict)
     narrow: torch.dtype | None = None
+    fast: bool = False
     fixed: dict[str, Tensor] = field(default_factory=dict)
     placed: dict[str, Tensor] = field(default_factory=dict)
 
@@ -177,7 +182,7 @@ class Tracer:
         results = _as_tuple(found)
         call = self._recorder.call(node.op_type, function, arguments, options)
         for index, (name, tensor) in enumerate(zip(node.output, results, strict=False)):
-            picked = call if isinstance(found, Tensor) else self._recorder.pick(call, index)
+            picked = call if torch.is_tensor(found) else self._recorder.pick(call, index)
             self._values[name] = Value(tensor, picked, loose=loose)
         self._note(node, inputs, results, operator)
 
@@ -213,6 +218,8 @@ class Tracer:
     def _function(self, node: onnx.NodeProto, operator: Operator, inputs: Sequence[Value | None]) -> Any:  # noqa: ANN401 - of torch
         """What runs a node: a product in floats beside integers passes through a narrower float."""
         narrow, device = self._model.narrow, self._model.device
+        if self._model.fast and node.domain == DOMAIN and node.op_type in FAST:
+            return getattr(import_module("assay.backends.torch.triton_products"), FAST[node.op_type])
         if device != "cpu" and node.op_type in HOSTED:
             return ADAPTED.setdefault((device, node.op_type), _put(operator.function, device))
         wide = all(value is None or value.tensor.dtype is torch.float32 for value in inputs)
@@ -244,6 +251,7 @@ class Tracer:
         integer = origin is not None or node.op_type in INTEGERS
         name = node.name or f"{node.op_type}_{len(self._steps)}"
         function = getattr(operator.function, "__name__", node.op_type)
+        function = f"triton.{function}" if integer and self._model.fast and node.domain == DOMAIN else function
         self._steps.append(Executed(name, node.op_type, function, shapes, first, integer))
 
     def _branch(self, node: onnx.NodeProto) -> None:

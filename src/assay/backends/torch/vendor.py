@@ -79,6 +79,14 @@ def explain_eager(kind: str) -> str:
     return "" if found else f"no C++ compiler is here ({', '.join(COMPILERS)}), without which torch cannot compile"
 
 
+def has_integer_kernels(device: str) -> bool:
+    """Whether Triton compiles integer products for a device: from compute capability 8.0 on (seen with 3.9)."""
+    if device == "cpu" or find_spec("triton") is None:
+        return False
+    capability: tuple[int, int] = load_torch().cuda.get_device_capability(device)
+    return capability >= TF32_CAPABILITY
+
+
 def refuse_format(precision: Precision, device: str) -> str:
     """Why a device does not compute in a format, in words; empty where it does."""
     torch = load_torch()
