@@ -105,7 +105,7 @@ class MixedBudget:
         seconds: wall time of one search, after which no further plan is begun.
     """
 
-    plans: int = 4
+    plans: int = 8
     seconds: float = 600.0
 
     def __post_init__(self) -> None:

@@ -16,10 +16,6 @@ from assay.core.mixing import Mix, MixedSearch
 from assay.core.plan import Candidate
 from assay.core.precision import Precision
 
-SHARES = (1.0, 1.0, 0.85, 1.15, 0.7)
-"""Parts of the tolerance that the bounds of a search's plans are aimed at, in order: the fastest that is expected to
-hold, found roughly, and found again with what was learned from it; one in case its certificate fails, one in case the
-search items were too strict, a safer one."""
 PRICE_ERROR = 0.15
 """Relative difference, from plan to plan, of what a movement of the answers costs."""
 FARTHEST = 2.0
@@ -188,6 +184,7 @@ class Draft:
         noise: relative power of the error of the outputs.
         loss: of the metric; positive is worse.
         variance: of one item's loss.
+        error: standard error of the loss that what is built of it would have.
     """
 
     mix: Mix
@@ -196,6 +193,7 @@ class Draft:
     noise: float
     loss: float
     variance: float
+    error: float = 0.0
 
     def bound(self, exam: Exam) -> float:
         """Upper bound of the loss that the items of the certificates would be expected to give."""
@@ -212,14 +210,6 @@ def find_factor(pairs: Sequence[tuple[Seen, Draft]], exam: Exam) -> float:
     drafted = sum(max(0.0, draft.bound(exam)) for _, draft in pairs)
     built = sum(max(0.0, seen.bound(exam.items, exam.z)) for seen, _ in pairs)
     return min(FARTHEST, max(1 / FARTHEST, built / drafted)) if drafted > 0 and built > 0 else 1.0
-
-
-def list_shares(plans: int) -> tuple[float, ...]:
-    """Shares of the tolerance to aim at, in order: the well-chosen ones, then others spread evenly between them."""
-    golden = (math.sqrt(5) - 1) / 2
-    low, high = min(SHARES), max(SHARES)
-    further = (low + (high - low) * (index * golden % 1) for index in range(1, 2 * plans + 1))
-    return (*SHARES, *further)
 
 
 def find_budget(points: Sequence[Point], seen: Sequence[Seen], exam: Exam, tolerated: float) -> float:

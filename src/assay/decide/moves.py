@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from assay.core.mixing import Mix
 from assay.core.precision import Precision
@@ -25,7 +25,7 @@ def list_moves(sack: Knapsack, mix: Mix, count: int) -> tuple[Mix, ...]:
         count: most mixes.
     """
     now = sack.predict_ms(mix)
-    near = {other: (sack.predict_noise(other), sack.predict_ms(other)) for other in set(_change(sack, mix))}
+    near = {other: (sack.predict_noise(other), sack.predict_ms(other)) for other in set(list_changes(sack, mix))}
     faster = sorted((noise, time, other) for other, (noise, time) in near.items() if time < now)
     best: list[Mix] = []
     others: list[Mix] = []
@@ -36,8 +36,13 @@ def list_moves(sack: Knapsack, mix: Mix, count: int) -> tuple[Mix, ...]:
     return (*best, *others)[:count]
 
 
-def _change(sack: Knapsack, mix: Mix) -> Iterator[Mix]:
-    """Mixes with one group more in integers, and those that leave another one in floats for it."""
+def list_changes(sack: Knapsack, mix: Mix) -> Iterator[Mix]:
+    """Mixes with one group more in integers, and those that leave another one in floats for it.
+
+    Args:
+        sack: tells which groups save the most time, and which make the most noise.
+        mix: a plan.
+    """
     floats = [index for index, precision in enumerate(mix) if precision is not Precision.INT8]
     integers = [index for index, precision in enumerate(mix) if precision is Precision.INT8]
     noises, times = sack.noises.groups, sack.costs.groups
@@ -49,6 +54,18 @@ def _change(sack: Knapsack, mix: Mix) -> Iterator[Mix]:
     for gained in saving:
         for given in loud:
             yield from (_put(_put(mix, gained, Precision.INT8), given, one) for one in formats)
+
+
+def list_quieter(mix: Mix, formats: Sequence[Precision]) -> Iterator[Mix]:
+    """Mixes with one group more in floats.
+
+    Args:
+        mix: a plan.
+        formats: floats that a group may be left in.
+    """
+    for index, precision in enumerate(mix):
+        if precision is Precision.INT8:
+            yield from (_put(mix, index, one) for one in formats)
 
 
 def _put(mix: Mix, index: int, precision: Precision) -> Mix:

@@ -2,7 +2,8 @@
 
 What its groups lose comes from one simulated model, what they take from the runtime itself. A mixed-integer program
 puts the fastest plan together for a budget of noise; such plans and their neighbours are simulated on the search items
-before one is built, since noise tells only roughly what a plan loses. Then it is a candidate like any other.
+before one is built, since noise tells only roughly what a plan loses. Then it is a candidate like any other. What it
+takes corrects the times of groups, and each further plan is the one that is expected to save the most time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from assay.core.mixing import MixedPlan, MixedSearch
 from assay.core.plan import Candidate
 from assay.core.precision import Precision
 from assay.core.trial import TrialStatus
+from assay.decide.learned_times import TimedPlan, learn_times
 from assay.decide.mixed import (
     WORTH,
     Draft,
@@ -27,7 +29,6 @@ from assay.decide.mixed import (
     count_kept,
     find_budget,
     find_factor,
-    list_shares,
     pick_bases,
 )
 from assay.decide.resolve import find_deviation
@@ -37,7 +38,9 @@ from assay.studies.attempt import Attempt
 from assay.studies.certifying import compare_search
 from assay.studies.drafting import Drafter
 from assay.studies.mixed_form import MeasuredForm, MixedForm, find_plain
+from assay.studies.prospecting import Prospector
 from assay.studies.quick_times import list_quick_times
+from assay.studies.retiming import PlanTimer
 from assay.studies.scoring import read_scores
 from assay.studies.workspace import Workspace
 
@@ -137,10 +140,15 @@ def search_form(
             f"{measured.seconds:.0f} s"
         )
         search = _Search(space, drafter, measured, base, seen, exam)
+        timer = PlanTimer(space, base.candidate, forms)
         for share, draft in search.propose(began):
             tried = try_candidate(draft.candidate)
-            ran = tried.status is TrialStatus.OK and tried.probe is not None
-            search.learn(draft, share, see(space, tried, draft.milliseconds, reference) if ran else None)
+            search.note(draft, share)
+            if tried.status is not TrialStatus.OK or tried.probe is None:
+                continue
+            search.learn(draft, see(space, tried, draft.milliseconds, reference))
+            if search.goes_on:
+                search.correct(timer.time(tried, draft.mix))
     return search.summarise()
 
 
@@ -165,42 +173,51 @@ class _Search:
         self._exam, self._seen = exam, list(seen)
         self._rival_ms = min((one.latency_ms for one in seen if not one.strains(exam.items, exam.z)), default=math.inf)
         self._pairs = [(base, drafter.everything)] if math.isfinite(drafter.everything.noise) else []
+        self._prospector = Prospector(drafter, base, seen, exam, Toll.of(seen))
         self._known = {drafter.everything.mix}
         self._plans: list[MixedPlan] = []
+        self._runs: list[Sequence[TimedPlan]] = []
         self._stopped = ""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a further plan may be tried."""
+        return len(self._plans) < self._space.request.mixed.plans
 
     def propose(self, began: float) -> Iterator[tuple[float, Draft]]:
         """Plans worth building with their shares of the tolerance, as what was learned of those before tells."""
         budget = self._space.request.mixed
-        self._stopped = "no other plan was found"
-        for index, share in enumerate(list_shares(budget.plans)):
-            if len(self._plans) >= budget.plans:
-                self._stopped = f"its {budget.plans} plans are used up"
-                return
+        while self.goes_on:
             if time.monotonic() - began > budget.seconds:
                 self._stopped = f"its {budget.seconds:g} s are used up"
                 return
-            # The first plan is wanted soon, and tells how far simulations and what is built of them are apart.
-            draft = self._find(share, refine=index > 0 or budget.plans == 1)
-            if draft is None or draft.mix in self._known:
-                continue
+            found = self._choose()
+            if found is None:
+                self._stopped = "no other mixed plan is expected to save time beside what there is"
+                return
+            share, draft = found
             self._known.add(draft.mix)
-            if draft.milliseconds >= WORTH * self._rival_ms:
-                self._stopped = "no other mixed plan is predicted to beat what holds without one"
-                continue
             kept = count_kept(draft.mix)
             self._space.progress.say(
                 f"mixed plan {len(self._plans) + 1} of at most {budget.plans}: {kept} of {len(draft.mix)} groups in "
-                f"floats, about {draft.milliseconds:.2f} ms a call, aimed at {share:.0%} of the tolerance"
+                f"floats, about {draft.milliseconds:.2f} ms a call, expected to take {share:.0%} of the tolerance"
             )
             yield share, draft
+        self._stopped = f"its {budget.plans} plans are used up"
 
-    def learn(self, draft: Draft, share: float, found: Seen | None) -> None:
-        """Take in how a plan went: what the search items said of it, or that it failed."""
+    def note(self, draft: Draft, share: float) -> None:
+        """Count a plan that was tried, however it went."""
         kept = count_kept(draft.mix)
         self._plans.append(MixedPlan(draft.candidate.id, kept, draft.milliseconds, draft.noise, share))
-        if found is not None:
-            self._pairs.append((found, draft))
+
+    def learn(self, draft: Draft, found: Seen) -> None:
+        """Take in what the search items said of a plan."""
+        self._pairs.append((found, draft))
+
+    def correct(self, run: Sequence[TimedPlan]) -> None:
+        """Predict times anew, with plans that were timed in turn."""
+        self._runs.append(run)
+        self._drafter.price(learn_times(self._measured.costs, self._runs))
 
     def summarise(self) -> MixedSearch:
         """What the search did."""
@@ -217,14 +234,29 @@ class _Search:
             stopped=self._stopped,
         )
 
-    def _find(self, share: float, *, refine: bool) -> Draft | None:
-        """The fastest plan whose bound is expected to take a share of the tolerance; None where it keeps all."""
-        tolerated = share * self._base.margin
-        points = [Point(draft.noise, seen) for seen, draft in self._pairs]
-        guess = find_budget(points, self._seen, self._exam, tolerated)
+    def _choose(self) -> tuple[float, Draft] | None:
+        """The next plan with its share of the tolerance; None where none is worth a trial.
+
+        The first plan is wanted soon, and tells how far simulations and what is built of them are apart.
+        """
+        first = not self._known - {self._drafter.everything.mix}
         try:
-            draft = self._drafter.find(tolerated / find_factor(self._pairs, self._exam), guess, refine=refine)
+            aimed = self._aim(refine=not first or self._space.request.mixed.plans == 1)
+            if first and aimed is not None and aimed.mix not in self._known and self._is_fast(aimed):
+                return 1.0, aimed
+            picked = self._prospector.pick(self._pairs, self._known)
         except UNMEASURABLE as error:
             self._space.progress.say(f"mixed plans cannot be simulated: {error}")
             return None
-        return draft
+        return None if picked is None else (self._prospector.share(picked, self._pairs), picked)
+
+    def _is_fast(self, draft: Draft) -> bool:
+        """Whether a plan is predicted to beat what holds without one."""
+        return draft.milliseconds < WORTH * self._rival_ms
+
+    def _aim(self, *, refine: bool) -> Draft | None:
+        """The fastest plan whose bound is expected to take the tolerance; None where it keeps all."""
+        tolerated = self._base.margin
+        points = [Point(draft.noise, seen) for seen, draft in self._pairs]
+        guess = find_budget(points, self._seen, self._exam, tolerated)
+        return self._drafter.find(tolerated / find_factor(self._pairs, self._exam), guess, refine=refine)

@@ -22,16 +22,23 @@ BUDGET_S = 5.0
 
 
 def profile_artifacts(
-    folders: Sequence[Path], timed: Sequence[Path], feeds: Feeds, target: Target, limits: Limits
+    folders: Sequence[Path],
+    timed: Sequence[Path],
+    feeds: Feeds,
+    target: Target,
+    limits: Limits,
+    *,
+    budget_s: float | None = None,
 ) -> tuple[Profile, ...]:
     """Time artifacts against each other, and what their nodes take.
 
     Args:
         folders: built for the target's runtime.
-        timed: others, of which only the whole is timed.
+        timed: others, of which only the whole is timed; one of both at least.
         feeds: of every call.
         target: to open them for.
         limits: of the process; its memory for one artifact.
+        budget_s: of timing all artifacts in turn, and again of profiling; ``BUDGET_S`` where None.
 
     Returns:
         Profiles of the artifacts, then of the others.
@@ -43,10 +50,10 @@ def profile_artifacts(
     doing = Doing(target.runtime, "profiling", RunFailed)
     if limits.memory_bytes is not None:  # all are open, and one is opened once more to be profiled
         limits = replace(limits, memory_bytes=limits.memory_bytes * (len(folders) + len(timed) + 1))
-    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folders[0].parent) as name:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=(*folders, *timed)[0].parent) as name:
         path, ask, answer = (Path(name, file) for file in ("feeds.npz", "job.json", "reply.json"))
         built, others = (tuple(str(folder.resolve()) for folder in some) for some in (folders, timed))
-        job = ProfileJob(built, others, str(path), target, CALLS, BUDGET_S)
+        job = ProfileJob(built, others, str(path), target, CALLS, BUDGET_S if budget_s is None else budget_s)
         with store_errors(path, "write"):
             np.savez(path, allow_pickle=False, **dict(feeds))
             ask.write_bytes(msgspec.json.encode(job))

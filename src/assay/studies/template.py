@@ -21,6 +21,7 @@ minimize = "latency"            # latency, memory, size or cost; or maximize = "
 # prices = "prices.toml"         # instead: a file of prices; machine = "NAME" names one of its machines
 
 runtimes = ["onnxruntime", "openvino"]
+# build_for = ["sm86"]           # devices not here that tensorrt, say, builds for: built, not measured
 precisions = ["fp32", "bf16", "fp16", "int8"]   # and int4: weights in 4 bits
 ranges = ["mse", "min-max"]     # how INT8 clipping ranges are solved; also weighted-mse, percentile, moving-average,
                                 # entropy, and best: one of them all for each tensor
@@ -30,7 +31,7 @@ threads = 1                     # compute threads of the deployment
 # latency_seconds = 60          # budget of the interleaved latency measurement
 # trial_seconds = 600           # what gives no answer for longer, building or running, fails its trial
 # trial_memory = "4GiB"         # what takes more fails its trial; left out, 80% of what is free when it starts
-# mixed_plans = 4               # most mixed plans that are built where INT8 strains the tolerance; 0 for none
+# mixed_plans = 8               # most mixed plans that are built where INT8 strains the tolerance; 0 for none
 # mixed_seconds = 600           # no mixed plan is begun after this time
 
 # accept_unfit = true           # go on with calibration items that are judged unfit

@@ -11,7 +11,6 @@ from assay.core.precision import IntegerFormat, Placement, Precision, RangeMetho
 from assay.decide.mixed import (
     FARTHEST,
     PRICE_ERROR,
-    SHARES,
     Draft,
     Exam,
     Point,
@@ -19,7 +18,6 @@ from assay.decide.mixed import (
     Toll,
     find_budget,
     find_factor,
-    list_shares,
     pick_bases,
     smooth_loss,
 )
@@ -157,11 +155,3 @@ def test_a_draft_and_what_is_built_of_it_differ_within_reason() -> None:
     assert find_factor([(saw(INT8, 1, 0.9), draft(0.01))], EXAM) == FARTHEST
     assert find_factor([(saw(INT8, 1, 0.001), draft(0.5))], EXAM) == 1 / FARTHEST
     assert find_factor([(saw(INT8, 1, -0.01), draft(0.01))], EXAM) == 1.0
-
-
-def test_more_plans_than_shares_spread_over_the_same_span() -> None:
-    shares = list_shares(20)
-    assert shares[: len(SHARES)] == SHARES
-    assert len(set(shares)) == len(shares) - 1 >= 40  # the whole tolerance is aimed at twice
-    assert min(shares) == min(SHARES)
-    assert max(shares) == max(SHARES)

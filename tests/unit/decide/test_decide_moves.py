@@ -7,7 +7,7 @@ import numpy as np
 from assay.core.mixing import CostTable
 from assay.core.precision import Precision
 from assay.decide.knapsack import Knapsack
-from assay.decide.moves import list_moves
+from assay.decide.moves import list_moves, list_quieter
 from assay.decide.risks import NoiseModel
 
 INT8, FP32 = Precision.INT8, Precision.FP32
@@ -47,3 +47,9 @@ def test_those_that_nothing_beats_come_first() -> None:
 
 def test_what_is_all_in_integers_has_no_faster_neighbour() -> None:
     assert not list_moves(make_sack(4), (INT8,) * 4, 10)
+
+
+def test_one_group_more_stays_in_floats() -> None:
+    assert list(list_quieter((INT8, FP32, INT8), (FP32,))) == [(FP32, FP32, INT8), (INT8, FP32, FP32)]
+    assert len(list(list_quieter((INT8, INT8), (FP32, Precision.BF16)))) == 4
+    assert not list(list_quieter((FP32,), (FP32,)))
