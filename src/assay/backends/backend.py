@@ -98,6 +98,16 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class ShapedBackend(Protocol):
+    """A runtime whose artifacts take the shapes that they were built for alone; not every one has to be."""
+
+    @property
+    def shaped(self) -> bool:
+        """Whether ``build`` goes by the shapes of its target."""
+        ...
+
+
+@runtime_checkable
 class WeightBackend(Protocol):
     """A runtime that gains from weights which are quantized without calibration; not every one has to."""
 

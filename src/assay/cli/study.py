@@ -55,6 +55,7 @@ def split_names(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option("--machine", metavar="NAME", help="Machine of the price file; may be left out where it has only one.")
 @click.option("--device", metavar="FILE", help="Device profile (TOML): its runtimes, threads and limits; flags win.")
 @click.option("--runtimes", callback=split_names, metavar="A,B", help="Default onnxruntime,openvino.")
+@click.option("--build-for", callback=split_names, metavar="A,B", help="Devices not here to build for, such as sm75.")
 @click.option(
     "--precisions", callback=split_names, metavar="A,B", help="Out of fp32,bf16,fp16,int8,int4 (default all but int4)."
 )

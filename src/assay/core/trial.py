@@ -22,6 +22,8 @@ class TrialStatus(StrEnum):
     OK = "ok"
     FAILED = "failed"
     UNSUPPORTED = "unsupported"
+    BUILT = "built"
+    """For a device that is not here: there is an artifact, and nothing of it was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,7 @@ class Trial:
         versions: name -> version of the tools that built and ran it.
         reference: this trial is the FP32 model that the others are compared with.
         faults: outputs that are broken whatever the metric says; a trial with one has failed.
+        size_bytes: files of what was built and not measured; 0 for all others, whose evidence tells.
     """
 
     candidate: Candidate
@@ -229,6 +232,7 @@ class Trial:
     versions: Mapping[str, str] = field(default_factory=dict)
     reference: bool = False
     faults: tuple[Fault, ...] = ()
+    size_bytes: int = 0
 
     @property
     def id(self) -> str:

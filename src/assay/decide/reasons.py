@@ -18,6 +18,7 @@ MISSING = {
     TrialStatus.OK: "not measured",
     TrialStatus.FAILED: "failed",
     TrialStatus.UNSUPPORTED: "not supported",
+    TrialStatus.BUILT: "built, not measured",
 }
 
 

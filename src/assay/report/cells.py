@@ -91,6 +91,13 @@ def format_share(share: float) -> str:
     return f"{min(share * 100, 99):.0f}%" if share < 1 - LEAST_SHARE / 10 else "100%"
 
 
+def size_cell(row: Row) -> str:
+    """Files of the artifact, also of one that was only built."""
+    evidence = row.trial.evidence
+    size = row.trial.size_bytes if evidence is None else evidence.footprint.size_bytes
+    return words.format_bytes(size) if size else NOTHING
+
+
 def cpu_cell(evidence: Evidence) -> str:
     """CPU time of one item."""
     return words.format_ms(evidence.cpu_seconds.value * MS_PER_S)

@@ -52,6 +52,7 @@ STANDING_STYLES = {
     Standing.UNTESTED: "dim",
     Standing.FAILS: "red",
     Standing.MISSING: "dim",
+    Standing.BUILT: "dim",
 }
 
 
@@ -152,12 +153,12 @@ def _measure(row: Row, requirements: Requirements, *, wide: bool) -> tuple[str, 
     """The measured cells; a million items' cost takes the place of the latency where that is the objective."""
     evidence = row.trial.evidence
     if evidence is None:
-        return (cells.NOTHING,) * (6 if wide else 3)
+        unknown = (cells.NOTHING,) * 3
+        return (*unknown, cells.NOTHING, cells.size_cell(row), cells.NOTHING) if wide else unknown
     spent = words.format_ms(evidence.latency.p50.value)
     if requirements.objective is Objective.COST:
         spent = costs.cost_cell(requirements, evidence)
     narrow = (cells.change_cell(row), spent, cells.speedup_cell(evidence))
     if not wide:
         return narrow
-    size = words.format_bytes(evidence.footprint.size_bytes)
-    return (*narrow, cells.change_bounds(row) or cells.NOTHING, size, cells.executed_cell(evidence))
+    return (*narrow, cells.change_bounds(row) or cells.NOTHING, cells.size_cell(row), cells.executed_cell(evidence))

@@ -269,6 +269,7 @@ def _show_trial(trial: Trial, reasons: Mapping[str, str], requirements: Requirem
         reason=reasons.get(trial.id, trial.reason),
         reference=trial.reference,
         faults=tuple(show_fault(fault) for fault in trial.faults),
+        size_bytes=trial.size_bytes or None,
     )
     evidence = trial.evidence
     if evidence is None:

@@ -277,12 +277,12 @@ def _tabulate_trials(record: StudyRecord, rows: Sequence[Row]) -> str:
     for row in rows:
         evidence = row.trial.evidence
         measured = (
-            (cells.NOTHING,) * (6 if priced else 4)
+            (cells.NOTHING, cells.NOTHING, cells.size_cell(row), *(cells.NOTHING,) * (3 if priced else 1))
             if evidence is None
             else (
                 words.format_ms(evidence.latency.p50.value),
                 cells.speedup_cell(evidence),
-                words.format_bytes(evidence.footprint.size_bytes),
+                cells.size_cell(row),
                 cells.executed_cell(evidence),
                 *(_cost(requirements, evidence) if priced else ()),
             )

@@ -9,7 +9,7 @@ from enum import StrEnum
 from assay.core.certificate import CertificateStatus
 from assay.core.decision import Decision
 from assay.core.requirements import Objective, Requirements
-from assay.core.trial import Evidence, Trial
+from assay.core.trial import Evidence, Trial, TrialStatus
 from assay.decide.assess import Loss, assess
 from assay.decide.finding import Verdict
 from assay.decide.objective import cost_of
@@ -29,6 +29,7 @@ class Standing(StrEnum):
     UNTESTED = "untested"
     FAILS = "misses"
     MISSING = "no result"
+    BUILT = "built only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ class Row:
 
     @property
     def runtime(self) -> str:
-        """Name of the runtime."""
-        return self.trial.candidate.runtime
+        """Name of the runtime, with the device where it is one that is not here."""
+        return self.trial.candidate.place
 
     @property
     def precision(self) -> str:
@@ -120,7 +121,8 @@ def _make_row(number: int, trial: Trial, requirements: Requirements, decision: D
     reason = decision.reasons.get(trial.id, trial.reason)
     reason = "; ".join(part for part in (reason, describe_guilty(trial, told=reason)) if part)
     if assessment is None:
-        return Row(number, trial, Standing.MISSING, reason)
+        built = trial.status is TrialStatus.BUILT
+        return Row(number, trial, Standing.BUILT if built else Standing.MISSING, reason)
     standing = {
         Verdict.MEETS: Standing.MEETS,
         Verdict.UNDECIDED: Standing.UNDECIDED,

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from assay.core.certificate import Certificate
 from assay.core.precision import ARITHMETIC, Precision
-from assay.core.trial import Evidence, Trial
+from assay.core.trial import Trial
 from assay.report.costs import estimate_cost
 from assay.report.slices import name_slice
 from assay.studies.record import StudyRecord
@@ -18,7 +18,7 @@ Row: TypeAlias = dict[str, Cell]
 def tabulate_trials(record: StudyRecord) -> list[Row]:
     """One row per trial, every row with the same columns; what was not measured is None."""
     return [
-        {**describe_trial(record, trial), **describe_evidence(trial.evidence), **describe_cost(record, trial)}
+        {**describe_trial(record, trial), **describe_evidence(trial), **describe_cost(record, trial)}
         for trial in record.trials
     ]
 
@@ -36,8 +36,9 @@ def describe_trial(record: StudyRecord, trial: Trial) -> Row:
     }
 
 
-def describe_evidence(evidence: Evidence | None) -> Row:
-    """Measured columns."""
+def describe_evidence(trial: Trial) -> Row:
+    """Measured columns, and the size also of what was only built."""
+    evidence = trial.evidence
     quality = evidence.quality if evidence else None
     latency = evidence.latency if evidence else None
     footprint = evidence.footprint if evidence else None
@@ -57,7 +58,7 @@ def describe_evidence(evidence: Evidence | None) -> Row:
         "speedup": evidence.speedup.value if evidence else None,
         "throughput_per_s": evidence.throughput.value if evidence else None,
         "cpu_s_per_item": evidence.cpu_seconds.value if evidence else None,
-        "size_bytes": footprint.size_bytes if footprint else None,
+        "size_bytes": footprint.size_bytes if footprint else trial.size_bytes or None,
         "peak_memory_bytes": footprint.peak_memory_bytes if footprint else None,
         "load_ms": footprint.load_ms if footprint else None,
     }

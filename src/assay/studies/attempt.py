@@ -75,6 +75,8 @@ def is_whole(space: Workspace, attempt: Attempt) -> bool:
     """Whether everything that a stored attempt stands on is still there; a failure stands on its limits."""
     if attempt.status is TrialStatus.FAILED:
         return attempt.limits == space.request.limits
+    if attempt.status is TrialStatus.BUILT:
+        return space.store.artifact(attempt.address).is_dir()
     if attempt.status is not TrialStatus.OK:
         return True
     scores = space.store.read_arrays(name_scores(attempt.candidate))
@@ -82,20 +84,23 @@ def is_whole(space: Workspace, attempt: Attempt) -> bool:
 
 
 def make_attempt(space: Workspace, candidate: Candidate) -> Attempt:
-    """Realise, build, open and score a candidate.
+    """Realise, build, open and score a candidate; only build one for a device that is not here.
 
     Raises:
         BackendError: the runtime refused, crashed or hung.
     """
-    backend = space.backends[candidate.runtime]
-    target = space.target(candidate.runtime)
+    backend = space.find_backend(candidate)
+    target = space.build_target(candidate)
     support = backend.supports(candidate.plan, target)
     if not support.supported:
         raise UnsupportedPlan(support.reason)
     built = build_candidate(space, candidate)
+    versions = dict(backend.versions()) | dict(space.versions)
+    if candidate.device:
+        reason = space.find_elsewhere(candidate).reason
+        return Attempt(candidate, TrialStatus.BUILT, reason, built.address, versions=versions)
     probe = probe_artifact(built, space.sample, target, space.request.limits)
     score_candidate(space, candidate, built.folder)
-    versions = dict(backend.versions()) | dict(space.versions)
     return Attempt(candidate, TrialStatus.OK, "", built.address, probe, versions)
 
 
@@ -105,8 +110,7 @@ def build_candidate(space: Workspace, candidate: Candidate) -> Built:
     Raises:
         BackendError: the runtime refused, crashed or hung.
     """
-    backend = space.backends[candidate.runtime]
-    target = space.target(candidate.runtime)
+    backend, target = space.find_backend(candidate), space.build_target(candidate)
     realised = realise_plan(space, candidate.plan)
     with tempfile.TemporaryDirectory(prefix=".realised.", dir=space.store.measurements) as name:
         path = Path(name, "model.onnx")

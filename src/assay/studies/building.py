@@ -79,7 +79,8 @@ def build_artifact(
     """
     with store_errors(model, "read"):
         content = hash_model(model)
-    address = address_of(content, candidate.plan, target.runtime, target.device, dict(sorted(versions.items())))
+    parts = (content, candidate.plan, target.runtime, target.device, dict(sorted(versions.items())))
+    address = address_of(*parts, *((target.shapes,) if target.shapes else ()))
     folder = store.artifact(address)
     if folder.exists():
         return Built(address, folder)

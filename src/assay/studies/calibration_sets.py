@@ -26,8 +26,9 @@ from assay.data.lengths import widen
 from assay.data.open import find_kind, open_dataset
 from assay.data.set_items import ItemsWriter, WrittenItems
 from assay.data.source import DataSource, Preprocess
+from assay.studies.elsewhere import find_runtimes
 from assay.studies.files import new_folder, store_errors
-from assay.studies.opening import find_backends, find_versions
+from assay.studies.opening import find_versions
 from assay.studies.progress import Progress
 from assay.studies.set_choice import Chosen, SetRequest, choose_items
 from assay.studies.set_statistics import ObservedModel, provide_statistics
@@ -52,7 +53,7 @@ def open_observation(model: Path, runtimes: tuple[str, ...]) -> Observation:
         BackendUnavailable: no runtime is available.
     """
     subject = load_subject(model)
-    backends, _ = find_backends(runtimes)
+    backends = find_runtimes(runtimes, ()).here
     backend = next(iter(backends.values()))
     return Observation(subject, ObservedModel(model.name, subject.prepared, backend, subject.fixed_batch))
 

@@ -72,6 +72,7 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         "device": None if keys.device is None else describe_device(read_device(Path(keys.device))),
         "threshold": None if keys.threshold is None else ThresholdRule.parse(str(keys.threshold)),
         "tuning_items": keys.tuning_items,
+        "build_for": keys.build_for,
     }
     return StudyRequest(
         model=Path(require(keys.model, "model", "the ONNX file")),

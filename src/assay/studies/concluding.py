@@ -142,6 +142,7 @@ def describe_reference(space: Workspace, trial: Trial) -> Trial:
 def make_trial(space: Workspace, attempt: Attempt, timing: Timing | None, reference: Attempt) -> Trial:
     """A trial with its evidence so far, or with the reason why it has none."""
     candidate, probe = attempt.candidate, attempt.probe
+    is_built = attempt.status is TrialStatus.BUILT
     if probe is None or timing is None:
         return Trial(
             candidate,
@@ -150,6 +151,7 @@ def make_trial(space: Workspace, attempt: Attempt, timing: Timing | None, refere
             versions=attempt.versions,
             artifact=attempt.address,
             faults=attempt.faults,
+            size_bytes=measure_folder(space.store.artifact(attempt.address)) if is_built else 0,
         )
     quality = compare_search(space, reference.candidate, candidate)
     evidence = Evidence(
@@ -199,7 +201,7 @@ def list_doubts(fitness: Fitness | None) -> list[str]:
 def collect_versions(space: Workspace) -> dict[str, str]:
     """Versions of everything that shaped the study."""
     versions = dict(space.versions)
-    for backend in space.backends.values():
+    for backend in (*space.backends.values(), *(one.backend for one in space.elsewhere)):
         versions |= backend.versions()
     return versions
 
@@ -208,6 +210,7 @@ def collect_warnings(space: Workspace, trials: Sequence[Trial]) -> tuple[str, ..
     """What the reader must know before trusting the decision."""
     warnings = list_doubts(space.fitness)
     warnings += [f"{name} is not available: {reason}" for name, reason in space.missing.items()]
+    warnings += [one.sentence for one in space.elsewhere]
     for trial in trials:
         if trial.evidence is not None:
             warnings += [f"{trial.id}: {flag}" for flag in trial.evidence.flags]

@@ -118,6 +118,7 @@ class StudyFile(Section, frozen=True):
     machine: str | None = None
     device: str | None = None
     runtimes: tuple[str, ...] | None = None
+    build_for: tuple[str, ...] | None = None
     precisions: tuple[str, ...] | None = None
     ranges: tuple[str, ...] | None = None
     repairs: tuple[str, ...] | None = None

@@ -20,9 +20,10 @@ from assay.measure.tasks.thresholds import ThresholdedTask
 from assay.studies.asked import read_request
 from assay.studies.blaming import Case, blame_groups, measure_kept, observe_items, realise_form
 from assay.studies.calibrating import Calibrator
+from assay.studies.elsewhere import find_runtimes
 from assay.studies.explanations import keep_explanation
 from assay.studies.named_trials import find_measurements
-from assay.studies.opening import find_backends, open_pool
+from assay.studies.opening import open_pool
 from assay.studies.own_labels import find_label
 from assay.studies.progress import Progress
 from assay.studies.record import StudyRecord
@@ -159,7 +160,7 @@ def explain_trial(
         BackendError: the model cannot be run.
         ModelError: the plan quantizes nothing.
     """
-    backends, _ = find_backends(request.runtimes)
+    backends = find_runtimes(request.runtimes, ()).here
     model = ObservedModel(request.model.name, subject.prepared, next(iter(backends.values())), subject.fixed_batch)
     pool = open_pool(request, subject)
     if pool is None:

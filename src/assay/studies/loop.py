@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from assay.backends.backend import WeightBackend
 from assay.core.errors import RequestError
 from assay.core.mixing import MixedSearch
 from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
 from assay.core.trial import Trial, TrialStatus
 from assay.decide.mixed import STRAINED
-from assay.decide.propose import WEIGHT_PRECISIONS, Capabilities, Screened, propose
+from assay.decide.propose import Screened, propose
 from assay.measure.certification import losses_of
 from assay.studies.asked import keep_request
 from assay.studies.attempt import Attempt, attempt_candidate, check_reference, is_whole, read_attempt
+from assay.studies.capabilities import allowed_traits, describe_runtime, list_elsewhere
 from assay.studies.certifying import compare_search
 from assay.studies.concluding import conclude_study, find_reference
 from assay.studies.generating import add_generation, measure_generation
@@ -32,8 +32,6 @@ from assay.studies.request import StudyRequest
 from assay.studies.store import locked
 from assay.studies.timing import time_attempts
 from assay.studies.workspace import Workspace
-
-HALF_PRECISIONS = (Precision.FP16, Precision.BF16)
 
 
 def run_study(request: StudyRequest, progress: Progress) -> StudyRecord:
@@ -142,6 +140,8 @@ def try_and_search(space: Workspace) -> tuple[list[Attempt], tuple[MixedSearch, 
         searches += search_mixed(space, attempts, reference, Trier(space, attempts), searches)
     return attempts, searches
 
+    for candidate in list_elsewhere(space):
+        Trier(space, attempts)(candidate)
 
 def try_candidates(space: Workspace, attempts: list[Attempt], *, hurried: bool) -> None:
     """Try what is proposed, round by round; the reference comes first.
@@ -155,10 +155,11 @@ def try_candidates(space: Workspace, attempts: list[Attempt], *, hurried: bool) 
         BackendError: no runtime can run the FP32 model.
     """
     try_candidate = Trier(space, attempts)
-    capabilities = [describe_runtime(space, name) for name in space.backends]
     request = space.request
-    traits = space.subject.traits
-    traits = replace(traits, repairs=tuple(repair for repair in traits.repairs if repair in request.repairs))
+    capabilities = [
+        describe_runtime(backend, space.target(name), request.precisions) for name, backend in space.backends.items()
+    ]
+    traits = allowed_traits(space)
     while fresh := propose(
         capabilities,
         traits,
@@ -175,27 +176,6 @@ def try_candidates(space: Workspace, attempts: list[Attempt], *, hurried: bool) 
 def lack(runtime: str, reason: str) -> Attempt:
     """The attempt of a runtime that is not here."""
     return Attempt(Candidate(runtime, Plan(Precision.FP32)), TrialStatus.UNSUPPORTED, reason)
-
-
-def describe_runtime(space: Workspace, name: str) -> Capabilities:
-    """What a runtime can be asked for."""
-    backend, target = space.backends[name], space.target(name)
-    return Capabilities(
-        name=name,
-        dialects=backend.dialects(target),
-        rests=usable_rests(backend.rests(target), space.request.precisions),
-        casts={precision: backend.cast_style(precision, target) for precision in HALF_PRECISIONS},
-        weights={
-            precision: backend.weight_schemes(precision, target)
-            for precision in WEIGHT_PRECISIONS
-            if isinstance(backend, WeightBackend) and precision in space.request.precisions
-        },
-    )
-
-
-def usable_rests(rests: tuple[Precision, ...], wanted: tuple[Precision, ...]) -> tuple[Precision, ...]:
-    """Formats for what an INT8 plan leaves in floats, without those that the user left out."""
-    return tuple(rest for rest in rests if rest is Precision.FP32 or rest in wanted)
 
 
 def screen(space: Workspace, attempt: Attempt, attempts: Sequence[Attempt]) -> Screened:

@@ -9,8 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from assay.backends.backend import Backend
-from assay.backends.table import load_backend
-from assay.core.errors import BackendUnavailable, RequestError
+from assay.core.errors import RequestError
 from assay.core.fitness import Fitness
 from assay.core.precision import Precision
 from assay.core.session import Dataset, LabelCheck, Metric, SelfLabelled, Task
@@ -23,6 +22,7 @@ from assay.data.open import open_dataset
 from assay.measure.machine import describe_machine
 from assay.measure.tasks.table import find_metric, fit_task, load_task
 from assay.studies.calibrating import Calibrator, Pool
+from assay.studies.elsewhere import find_runtimes
 from assay.studies.decoding import Speaker, find_speaker
 from assay.studies.holding import check_device
 from assay.studies.judging import judge_study, refuse_unfit
@@ -57,22 +57,21 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
     """
     progress.start("reading the model and the data", None)
     subject = load_subject(request.model)
-    check_batch(request, subject)
-    check_device(request)
+    check_request(request, subject)
     task, metric = open_task(request, subject)
     evaluation = open_evaluation(request, subject, task)
     check_lengths(evaluation, subject)
     split = split_items(len(evaluation), request.tuning_items)
     pool = open_pool(request, subject)
-    backends, missing = find_backends(request.runtimes)
-    store = open_store(request, subject, pool, evaluation, backends)
-    checked = check_rule(request.threshold, task, evaluation)
-    check = Check(evaluation, checked, metric, store.measurements, request.limits)
-    reference = backends[choose_reference(request, subject, tuple(backends), check, store, progress)]
+    runtimes = find_runtimes(request.runtimes, request.build_for)
+    store = open_store(request, subject, pool, evaluation, runtimes.tools)
+    check = Check(
+        evaluation, check_rule(request.threshold, task, evaluation), metric, store.measurements, request.limits
+    )
+    reference = runtimes.here[choose_reference(request, subject, tuple(runtimes.here), check, store, progress)]
     progress.finish()
     refuse_hopeless(request, len(evaluation), metric)
     observed = open_calibrator(request, subject, pool, reference, store, progress)
-    fitness = None if observed is None else judge_request(request, subject, *observed, evaluation)
     speaker = find_speaker(subject.signature, evaluation) if isinstance(task, SelfLabelled) else None
     sample, traffic = find_calls(request, evaluation, speaker)
     return Workspace(
@@ -82,16 +81,17 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
         subject=count_with(subject, sample),
         task=task,
         metric=metric,
-        backends=backends,
-        missing=missing,
+        backends=runtimes.here,
+        missing=runtimes.missing,
         evaluation=evaluation,
         split=split,
         calibrator=None if observed is None else observed[1],
-        fitness=fitness,
+        fitness=None if observed is None else judge_request(request, subject, *observed, evaluation),
         sample=sample,
         versions=find_versions(),
         traffic=traffic,
         speaker=speaker,
+        elsewhere=runtimes.elsewhere,
         scoring_items=find_scoring_batch(subject.signature, evaluation),
     )
 
@@ -181,11 +181,12 @@ def choose_reference(
     return found
 
 
-def check_batch(request: StudyRequest, subject: Subject) -> None:
-    """Refuse a batch that the model cannot take.
+def check_request(request: StudyRequest, subject: Subject) -> None:
+    """Refuse a batch that the model cannot take, and a device whose limits nothing here can hold.
 
+    check_device(request)
     Raises:
-        RequestError: the model fixes another one.
+        RequestError: the model fixes another batch, or a limit cannot be measured.
     """
     fixed = subject.fixed_batch
     if fixed is not None and fixed != request.batch:
@@ -239,31 +240,6 @@ def open_apart(request: StudyRequest, subject: Subject, evaluation: Dataset) -> 
 def open_production(request: StudyRequest, subject: Subject) -> Dataset | None:
     """A sample of what the model is served, where one is named."""
     return None if request.production is None else open_dataset(request.production, subject.signature)
-
-
-def find_backends(names: tuple[str, ...]) -> tuple[Mapping[str, Backend], Mapping[str, str]]:
-    """The runtimes that are available here, and why the others are not.
-
-    Raises:
-        BackendUnavailable: none is.
-    """
-    backends: dict[str, Backend] = {}
-    missing: dict[str, str] = {}
-    for name in names:
-        try:
-            backend = load_backend(name)
-        except BackendUnavailable as error:
-            missing[name] = f"{error.message}; {error.hint}"
-            continue
-        availability = backend.probe()
-        if availability.available:
-            backends[name] = backend
-        else:
-            missing[name] = f"{availability.missing}; {availability.remedy}"
-    if not backends:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
-        raise BackendUnavailable(f"no runtime is available: {reasons}", "see `assay doctor`")
-    return backends, missing
 
 
 def describe_environment(backends: Mapping[str, Backend]) -> str:

@@ -55,6 +55,7 @@ class StudyRequest:
         settings: how the task reads the model's outputs.
         device: the device profile in words, where constraints are from one.
         threshold: what counts as positive; the task's own where None.
+        build_for: devices that are not here (``sm75``), which the runtimes that can build for without measuring.
         tuning_items: evaluation items that thresholds are tuned on, at least; they are search items, too. None for
             as many as a study searches with.
     """
@@ -86,6 +87,7 @@ class StudyRequest:
     device: str = ""
     threshold: ThresholdRule | None = None
     tuning_items: int | None = None
+    build_for: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what can never work.
@@ -149,6 +151,7 @@ class StudyRequest:
             self.latency_seconds,
             *(() if self.settings == TaskSettings() else (self.settings,)),
             *(() if self.tuning_items is None else (self.tuning_items,)),
+            *(("build for", self.build_for) if self.build_for else ()),
             *(() if self.generation.context == DEFAULT_CONTEXT else (self.generation.context,)),
         )
         return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from assay.backends.backend import Backend
+from assay.backends.backend import Backend, ShapedBackend
 from assay.backends.table import make_target
 from assay.core.fitness import Fitness
+from assay.core.plan import Candidate
 from assay.core.session import Dataset, Metric, Task
-from assay.core.target import ServingMode, Target
+from assay.core.target import ServingMode, ShapeRange, Target
 from assay.core.tensor import Feeds
 from assay.studies.calibrating import Calibrator
 from assay.studies.cores import count_cores
 from assay.studies.decoding import Speaker
+from assay.studies.elsewhere import Elsewhere
 from assay.studies.progress import Progress
 from assay.studies.request import StudyRequest
-from assay.studies.scoring_batch import SCORING_BATCH
+from assay.studies.scoring_batch import SCORING_BATCH, take_longest
+from assay.studies.shapes import find_shapes
 from assay.studies.split import Split
 from assay.studies.store import StudyStore
 from assay.studies.subject import Subject
@@ -38,6 +41,7 @@ class Workspace:
         versions: of Assay and what it stands on.
         scoring_items: items of a call while scoring, where the model does not fix their number.
         speaker: the language model with some of its tokens; None where the model is something else.
+        elsewhere: what is built for devices that are not here.
         traffic: calls as they come, where items differ in length; None where any call is like another.
     """
 
@@ -58,6 +62,7 @@ class Workspace:
     traffic: Traffic | None = None
     speaker: Speaker | None = None
     scoring_items: int = SCORING_BATCH
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     @property
     def calls(self) -> tuple[Feeds, ...]:
@@ -69,9 +74,37 @@ class Workspace:
         """Whether what is timed is one step of a language model, whose cache stays in the runtime."""
         return self.speaker is not None and self.speaker.decoder is not None
 
+    @property
+    def shapes(self) -> tuple[ShapeRange, ...]:
+        """Of the inputs, for runtimes that build for them; none where texts grow from call to call."""
+        if self.speaker is not None:
+            return ()
+        longest = take_longest(self.evaluation)
+        return find_shapes(self.subject.signature, self.calls, longest, self.scoring_items)
+
     def target(self, runtime: str, mode: ServingMode = ServingMode.LATENCY) -> Target:
         """The deployment that is measured."""
         return make_target(runtime, threads=self.request.threads, batch=self.request.batch, mode=mode)
+
+    def build_target(self, candidate: Candidate) -> Target:
+        """The deployment that a candidate is built for, also where its device is not here."""
+        target = self.target(candidate.runtime)
+        if candidate.device:
+            target = replace(target, device=candidate.device)
+        backend = self.find_backend(candidate)
+        shaped = isinstance(backend, ShapedBackend) and backend.shaped
+        return replace(target, shapes=self.shapes) if shaped else target
+
+    def find_backend(self, candidate: Candidate) -> Backend:
+        """The runtime that builds a candidate."""
+        if not candidate.device:
+            return self.backends[candidate.runtime]
+        return self.find_elsewhere(candidate).backend
+
+    def find_elsewhere(self, candidate: Candidate) -> Elsewhere:
+        """What a candidate for a device that is not here is built by."""
+        places = {(one.runtime, one.device): one for one in self.elsewhere}
+        return places[candidate.runtime, candidate.device]
 
     def scoring_target(self, runtime: str) -> Target:
         """The same runtime with all cores, for scoring items; threads do not change what is computed."""

@@ -64,7 +64,7 @@ class TensorRtBackend:
         if devices:
             return Availability(available=True, version=version, devices=devices, builds=builds)
         strangers = ", ".join(describe(gpu) for gpu in gpus)
-        missing = f"{vendor.title} does not run on {strangers}" if gpus else f"no GPU: {reason}"
+        missing = f"{vendor.title} does not run on {strangers}" if gpus else reason
         remedy = "run on a machine with an NVIDIA GPU and its driver" + ("" if builds else f", or {INSTALL}")
         return Availability(available=False, version=version, missing=missing, remedy=remedy, builds=builds)
 

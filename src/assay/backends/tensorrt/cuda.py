@@ -89,10 +89,10 @@ def list_gpus() -> tuple[tuple[Gpu, ...], str]:
         count = int(call("cudaGetDeviceCount"))
         gpus = tuple(_read_gpu(index) for index in range(count))
     except CudaError as err:
-        return (), f"no NVIDIA GPU with a driver is here ({err})"
+        return (), f"no GPU: {err}"
     except BackendUnavailable as err:
-        return (), err.message
-    return gpus, "" if gpus else "no NVIDIA GPU is here"
+        return (), f"no GPU: {err.message}"
+    return gpus, "" if gpus else "no GPU"
 
 
 def _read_gpu(index: int) -> Gpu:

@@ -62,7 +62,7 @@ def parse_model(model: Path, vendor: Vendor) -> Parsed:
     """
     module = vendor.module
     logger, messages = make_logger(module)
-    with mapped_errors(BuildFailed, f"{vendor.title} cannot parse {model}", messages):
+    with mapped_errors(BuildFailed, f"{vendor.title} cannot parse {model.name}", messages):
         builder = module.Builder(logger)
         typed = getattr(module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
         network = builder.create_network(0 if typed is None else 1 << int(typed))
@@ -70,7 +70,7 @@ def parse_model(model: Path, vendor: Vendor) -> Parsed:
         parsed = parser.parse_from_file(str(model))
     if not parsed:
         said = describe_parser_errors(parser) if parser.num_errors else messages.summarize()
-        raise BuildFailed(f"{vendor.title} cannot parse {model}: {said}", "see docs/tensorrt.md for what it takes")
+        raise BuildFailed(f"{vendor.title} cannot parse {model.name}: {said}", "see docs/tensorrt.md for what it takes")
     return Parsed(builder, network, messages, (parser, logger))
 
 
@@ -93,11 +93,11 @@ def build_engine(model: Path, into: Path, vendor: Vendor, order: Order) -> tuple
         with mapped_errors(BuildFailed, f"{order.place.gpu.device} cannot be used"):
             call("cudaSetDevice", order.place.gpu.index)
     parsed = parse_model(model, vendor)
-    with mapped_errors(BuildFailed, f"{vendor.title} cannot build {model}", parsed.messages):
+    with mapped_errors(BuildFailed, f"{vendor.title} cannot build {model.name}", parsed.messages):
         config = _configure(parsed, vendor, order)
         engine = parsed.builder.build_serialized_network(parsed.network, config)
     if engine is None:
-        raise to_build_error(vendor.title, model, parsed.messages, order.names)
+        raise to_build_error(vendor.title, model.name, parsed.messages, order.names)
     into.write_bytes(memoryview(engine))
     if not vendor.ahead:
         store_cache(config, find_cache_file(vendor.version, order.place.capability))

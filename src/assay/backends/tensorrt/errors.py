@@ -89,7 +89,7 @@ def find_node(message: str, names: Collection[str]) -> str:
     return ""
 
 
-def to_build_error(title: str, model: object, messages: Messages, names: Collection[str]) -> BuildFailed:
+def to_build_error(title: str, model: str, messages: Messages, names: Collection[str]) -> BuildFailed:
     """What building raises, with the node that the builder names."""
     said = messages.summarize()
     node = find_node(said, names)
