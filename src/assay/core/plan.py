@@ -55,17 +55,21 @@ class Scheme:
 
 @dataclass(frozen=True, slots=True)
 class WeightScheme:
-    """How a plan stores the weights of matrix products in integers without any calibration.
+    """How a plan stores the weights of matrix products in integers, without calibrated ranges.
 
     Weights are symmetric, with a scale for every output channel.
 
     Attributes:
         style: what becomes of the activations.
         block: elements along a weight's reduction axis that share a scale; 0 for the whole axis.
+        ragged: the runtime takes a last block that is shorter; else a block that does not divide the axis is halved
+            until it does.
         group: neighbouring activations that the runtime rounds by one scale as it multiplies, for ``WEIGHTS``; 0 where
             it multiplies floats.
         tables: large embedding tables are stored as rows of 8-bit integers with a scale each; else as floats.
         reduced_range: weights use 7 bits, for CPUs whose u8 x s8 product saturates in 16 bits.
+        smooth: part of the range of loud activation channels is moved into the weights first (`Repair.SMOOTH`), which
+            takes calibration data.
     """
 
     style: WeightStyle
@@ -73,6 +77,8 @@ class WeightScheme:
     group: int = 0
     tables: bool = False
     reduced_range: bool = False
+    ragged: bool = False
+    smooth: bool = False
 
     @property
     def name(self) -> str:
@@ -80,6 +86,7 @@ class WeightScheme:
         parts = [str(self.style)]
         parts += [f"block{self.block}"] if self.block else []
         parts += [f"group{self.group}"] if self.group else []
+        parts += ["smooth"] if self.smooth else []
         return "-".join(parts + (["tables"] if self.tables else []))
 
 

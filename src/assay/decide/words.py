@@ -129,6 +129,7 @@ def _describe_weights(plan: Plan, scheme: WeightScheme) -> list[str]:
     parts = ["dynamic" if dynamic else "weights" if scheme.group else "weights alone"]
     parts += [f"groups of {scheme.group}"] if scheme.group else []
     parts += [f"blocks of {scheme.block}"] if scheme.block else []
+    parts += ["smooth"] if scheme.smooth else []
     parts += ["tables"] if scheme.tables else []
     parts += [f"rest in {plan.rest.upper()}"] if plan.rest is not Precision.FP32 else []
     return parts + ([_describe_kept(plan)] if plan.overrides else [])

@@ -215,12 +215,13 @@ class _Writer:
 
     def _encode(self, rows: NDArray[np.float32], *, narrow: bool) -> tuple[Array, NDArray[np.float32], int]:
         """Codes and scales of a weight ``[outputs, inputs]``, and the block: turned round where that is not 0."""
-        block = fit_block(rows.shape[1], self._scheme.block) if narrow or self._precision is Precision.INT8 else 0
+        scheme = self._scheme
+        block = fit_block(rows.shape[1], scheme.block, ragged=scheme.ragged) if narrow or self._precision is Precision.INT8 else 0
         if block:
             method, largest = (RangeMethod.MSE, CODES_4_BIT) if narrow else (RangeMethod.MIN_MAX, self._largest_code)
             encoded = encode_blocks(rows.T, 0, block, method, largest)
             return encoded.codes.astype(ml_dtypes.int4 if narrow else np.int8), encoded.scale, block
-        if self._scheme.reduced_range:
+        if scheme.reduced_range:
             encoded = encode_weight(rows, 0, RangeMethod.MIN_MAX, REDUCED_CODES, np.zeros(1))
             return encoded.codes, encoded.scale, 0
         codes, scales = encode_rows(rows)  # as an embedding table is encoded, so that a tied one is stored once
@@ -284,8 +285,16 @@ class _Writer:
         return store_initializer(self._graph, self._namer.name(stem), values)
 
 
-def fit_block(length: int, block: int) -> int:
-    """The longest block that divides a weight's inputs evenly: as asked, or halved; 0 where none is long enough."""
+def fit_block(length: int, block: int, *, ragged: bool = False) -> int:
+    """The longest block that divides a weight's inputs: as asked, or halved; 0 where none is long enough.
+
+    Args:
+        length: of the inputs.
+        block: as asked.
+        ragged: the last block may be shorter than the others.
+    """
+    if ragged and length > block:
+        return block
     while block >= LEAST_BLOCK:
         if length % block == 0:
             return block

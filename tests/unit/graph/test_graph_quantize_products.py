@@ -188,6 +188,24 @@ def test_blocks_divide_what_they_are_of(length: int, fits: int) -> None:
     assert fit_block(length, 32) == fits
 
 
+@pytest.mark.parametrize(("length", "fits"), [(144, 128), (129, 128), (128, 128), (96, 32), (64, 64)])
+def test_a_last_block_may_be_shorter(length: int, fits: int) -> None:
+    assert fit_block(length, 128, ragged=True) == fits
+
+
+def test_a_ragged_weight_is_off_by_half_a_step() -> None:
+    model = make(HEADER + "g (float[N, 80] x) => (float[N, 48] y) { y = MatMul(x, w) }", w=(80, 48))
+    scheme = WeightScheme(WeightStyle.WEIGHTS, block=64, ragged=True)
+    result = quantize_products(model, Precision.INT8, scheme, least_elements=1)
+    (maker,) = [node for node in result.graph if node.op_type == "DequantizeLinear"]
+    codes, scales = (one.const_value.numpy() for one in maker.inputs)
+    assert scales.shape == (2, 48)
+    wanted = model.graph.initializers["w"].const_value.numpy()
+    steps = np.repeat(scales, 64, axis=0)[:80]
+    assert np.abs(codes * steps - wanted).max() <= 0.5001 * scales.max()
+    assert (np.abs(codes * steps - wanted) <= 0.5001 * steps).all()
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 70), st.integers(1, 9), st.floats(2.0**-60, 2.0**60), st.sampled_from([0, 16, 32]), st.booleans())
 def test_stored_weights_are_off_by_half_a_step(

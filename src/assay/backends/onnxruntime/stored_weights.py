@@ -22,8 +22,8 @@ GROUP = 128
 """Activations that share a scale with weights in 8 bits: faster than 16 to 64 and than 256 (one thread, with VNNI)."""
 BLOCKS = (32, 128)
 """Elements of a weight in 4 bits that share a scale; its activations are rounded in the same groups."""
-SIDE = 128
-"""Rows and columns of the weight that the runtime is asked with."""
+SIDE = 144
+"""Rows and columns of the weight that the runtime is asked with: its last block is shorter than the others."""
 FUSED = "MatMulNBits"
 
 
@@ -40,10 +40,10 @@ def list_weight_schemes(precision: Precision) -> tuple[WeightScheme, ...]:
     """
     if precision is Precision.INT8:
         dynamic = WeightScheme(WeightStyle.DYNAMIC, reduced_range=machine_saturates())
-        grouped = WeightScheme(WeightStyle.WEIGHTS, group=GROUP)
+        grouped = WeightScheme(WeightStyle.WEIGHTS, group=GROUP, ragged=True)
         return (dynamic, grouped) if fuses_weights(precision) else (dynamic,)
     if precision is Precision.INT4 and fuses_weights(precision):
-        return tuple(WeightScheme(WeightStyle.WEIGHTS, block=block, group=block) for block in BLOCKS)
+        return tuple(WeightScheme(WeightStyle.WEIGHTS, block=block, group=block, ragged=True) for block in BLOCKS)
     return ()
 
 
@@ -82,7 +82,7 @@ def _make_product(precision: Precision) -> onnx.ModelProto:
     if precision is Precision.INT4:
         block = BLOCKS[0]
         codes = helper.make_tensor("codes", TensorProto.INT4, [SIDE, SIDE], bytes(SIDE * SIDE // 2), raw=True)
-        scales = numpy_helper.from_array(np.ones((SIDE // block, SIDE), np.float32), "scales")
+        scales = numpy_helper.from_array(np.ones((-(-SIDE // block), SIDE), np.float32), "scales")
         weight = [helper.make_node("DequantizeLinear", ["codes", "scales"], ["w"], axis=0, block_size=block)]
     else:
         codes = numpy_helper.from_array(np.zeros((SIDE, SIDE), np.int8), "codes")
