@@ -17,6 +17,9 @@ from assay.core.target import ServingMode, Target
 GROUP = "assay.backends"
 BACKENDS = {
     "onnxruntime": "assay.backends.onnxruntime.adapter:OnnxRuntimeBackend",
+    "onnxruntime-cuda": "assay.backends.onnxruntime.adapter:OnnxRuntimeCuda",
+    "onnxruntime-tensorrt": "assay.backends.onnxruntime.adapter:OnnxRuntimeTensorRt",
+    "onnxruntime-rtx": "assay.backends.onnxruntime.adapter:OnnxRuntimeRtx",
     "openvino": "assay.backends.openvino.adapter:OpenVinoBackend",
     "reference": "assay.backends.reference.adapter:ReferenceBackend",
     "torch": "assay.backends.torch.adapter:TorchBackend",
@@ -25,7 +28,8 @@ BACKENDS = {
     "tvm": "assay.backends.tvm.adapter:TvmBackend",
 }
 """Those that come with Assay; nobody else's may take their names."""
-DEVICES: Mapping[str, str] = {"tensorrt": "cuda:0", "torch-cuda": "cuda:0"}
+GPUS = ("tensorrt", "torch-cuda", "onnxruntime-cuda", "onnxruntime-tensorrt", "onnxruntime-rtx")
+DEVICES: Mapping[str, str] = dict.fromkeys(GPUS, "cuda:0")
 """Runtime -> device that it runs on; the CPU for those that are not here."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,8 @@ import onnxruntime as ort
 
 from assay.backends.onnx_macs import Shape, count_node_macs, pair_shapes
 from assay.backends.onnxruntime.errors import VENDOR_ERRORS, to_run_error
-from assay.backends.onnxruntime.options import INTEGER_ACCURACY, find_provider
+from assay.backends.onnxruntime.options import INTEGER_ACCURACY, Settings
+from assay.backends.onnxruntime.providers import Chosen
 from assay.core.audit import ExecutionAudit, NodeExecution
 from assay.core.precision import Precision
 from assay.core.tensor import Feeds
@@ -52,14 +53,17 @@ class _Tensors:
     types: dict[str, str] = field(default_factory=dict)
 
 
-def audit_execution(model: Path, options: ort.SessionOptions, device: str, feeds: Feeds) -> ExecutionAudit:
+def audit_execution(
+    model: Path, options: ort.SessionOptions, providers: Chosen, feeds: Feeds, settings: Settings
+) -> ExecutionAudit:
     """Run once in a profiled session and read what ran.
 
     Args:
         model: the ONNX file.
         options: as the audited session was opened with; changed here.
-        device: of the target.
+        providers: as it was opened with.
         feeds: inputs by name.
+        settings: as it was built.
 
     Raises:
         RunFailed: ONNX Runtime failed.
@@ -68,17 +72,26 @@ def audit_execution(model: Path, options: ort.SessionOptions, device: str, feeds
         optimised = Path(folder) / "optimised.onnx"
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        options.optimized_model_filepath = str(optimised)
+        if not settings.provider.compiles:  # an engine cannot be saved as a graph: its nodes are not told
+            options.optimized_model_filepath = str(optimised)
         # Weights go to a file that is never read: their shapes are in the graph, and the graph stays under 2 GiB.
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
         try:
-            session = ort.InferenceSession(str(model), options, providers=[find_provider(device)])
+            session = ort.InferenceSession(str(model), options, providers=providers)
             session.run(None, feeds)
             profile = Path(session.end_profiling())
         except VENDOR_ERRORS as err:
             raise to_run_error(err, "") from err
         events = json.loads(profile.read_bytes())
-        return read_profile(events, onnx.load(optimised, load_external_data=False), feeds)
+        told = model if settings.provider.compiles else optimised
+        audit = read_profile(events, onnx.load(told, load_external_data=False), feeds)
+    if not settings.tf32:
+        return audit
+    rounded = (
+        replace(node, precision=Precision.TF32) if node.macs and node.precision is Precision.FP32 else node
+        for node in audit.nodes
+    )
+    return ExecutionAudit(tuple(rounded))
 
 
 def read_profile(events: Iterable[Mapping[str, Any]], optimised: onnx.ModelProto, feeds: Feeds) -> ExecutionAudit:

@@ -11,7 +11,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from assay.backends.onnxruntime.errors import VENDOR_ERRORS, describe
-from assay.backends.onnxruntime.options import QUIET, find_provider
+from assay.backends.onnxruntime.providers import QUIET, Provider, choose_providers
 from assay.core.plan import IntegerDialect
 from assay.core.precision import IntegerFormat, Precision
 
@@ -30,6 +30,9 @@ convolution before it runs on integers only with a quantized output. Softmax has
 (0.36x) and eight bits are too few for its results.
 """
 
+ENGINE_OPERATORS = frozenset({"Add", "AveragePool", "Concat", "GlobalAveragePool", "MaxPool"})
+"""Operators that TensorRT fuses with the convolutions around them, or moves codes through."""
+
 WIDE_PRODUCT_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "avx512vnni", "avxvnni"})
 """CPU flags of instructions that add u8 x s8 products in 32 bits; without them a pair of products saturates in 16."""
 
@@ -45,6 +48,11 @@ def make_dialect(*, saturates: bool) -> IntegerDialect:
         chain_operators=CHAIN_OPERATORS,
         reduced_range=saturates,
     )
+
+
+def make_engine_dialect() -> IntegerDialect:
+    """The form of INT8 graph that TensorRT builds integer engines of: s8 around 0, float biases."""
+    return IntegerDialect(activation=IntegerFormat.S8, symmetric=True, chain_operators=ENGINE_OPERATORS)
 
 
 def product_saturates(machine: str, flags: frozenset[str]) -> bool:
@@ -69,13 +77,13 @@ def machine_saturates() -> bool:
 
 
 @cache
-def refuse_reason(precision: Precision, device: str) -> str:
+def refuse_reason(precision: Precision, device: str, provider: Provider = Provider.CPU) -> str:
     """Why ONNX Runtime refuses to multiply in a 16-bit format, in its own words; empty where it does not."""
     options = ort.SessionOptions()
     options.log_severity_level = QUIET
     model = _make_product(ELEMENT_TYPES[precision])
     try:
-        ort.InferenceSession(model.SerializeToString(), options, providers=[find_provider(device)])
+        ort.InferenceSession(model.SerializeToString(), options, providers=choose_providers(provider, device))
     except VENDOR_ERRORS as err:
         return describe(err)
     return ""

@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 import onnxruntime as ort
 
-from assay.core.errors import BackendUnavailable, BuildFailed
+from assay.backends.onnxruntime.providers import QUIET, Chosen, Provider, choose_providers
+from assay.core.errors import BuildFailed
+from assay.core.precision import Precision
 from assay.core.target import ServingMode, Target
 
 SETTINGS_FILE = "settings.json"
 SCHEMA = 1
-QUIET = 4
-"""Log nothing but fatal messages: every error comes as an exception already, and warnings are not for the user."""
 
 UNWANTED_REWRITES = "MatMulAddFusion;WeightBiasQuantization"
 """Rewrites that are off where a graph holds quantize/dequantize pairs (seen in 1.31). MatMulAddFusion comes before the
@@ -23,9 +23,6 @@ layers that the plan keeps in floats, to one scale for the whole tensor, whereve
 
 FLOAT_ACCURACY, INTEGER_ACCURACY = 1, 4
 """``accuracy_level`` at which MatMulNBits multiplies floats, and that at which it rounds its input to integers."""
-
-PROVIDERS = {"cpu": "CPUExecutionProvider"}
-"""Device kind -> execution provider. A further device is one entry here and its dialects in ``capabilities``."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,6 +34,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         quantized: the graph has quantize/dequantize pairs that are to become integer operators.
         integers: let pairs become integer operators at all; off computes them in floats as they stand.
         group: activations that MatMulNBits rounds by one scale where they meet weights stored in integers; 0 for none.
+        provider: what executes the graph.
+        tf32: products in FP32 may round their operands to TF32, on CUDA.
+        rest: float in which TensorRT may compute what an INT8 graph leaves in FP32.
     """
 
     schema: int = SCHEMA
@@ -44,6 +44,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     quantized: bool = False
     integers: bool = True
     group: int = 0
+    provider: Provider = Provider.CPU
+    tf32: bool = False
+    rest: Precision = Precision.FP32
 
 
 def write_settings(settings: Settings, folder: Path) -> None:
@@ -67,18 +70,13 @@ def read_settings(folder: Path) -> Settings:
     return settings
 
 
-def find_provider(device: str) -> str:
-    """Execution provider of a device (``cpu``).
+def find_providers(settings: Settings, device: str) -> Chosen:
+    """Execution providers of a session on a device (``cpu``, ``cuda:0``), as built.
 
     Raises:
         BackendUnavailable: ONNX Runtime cannot use the device here.
     """
-    provider = PROVIDERS.get(device.partition(":")[0])
-    if provider is None or provider not in ort.get_available_providers():
-        raise BackendUnavailable(
-            f"ONNX Runtime cannot use the device {device!r}", f"devices are {', '.join(PROVIDERS)}"
-        )
-    return provider
+    return choose_providers(settings.provider, device, tf32=settings.tf32, rest=settings.rest)
 
 
 def make_options(target: Target, settings: Settings) -> ort.SessionOptions:

@@ -22,7 +22,7 @@ import onnxruntime as ort
 from assay.backends.onnx_macs import multiplies
 from assay.backends.onnxruntime.audit import EVENT_SUFFIX
 from assay.backends.onnxruntime.errors import VENDOR_ERRORS, to_run_error
-from assay.backends.onnxruntime.options import find_provider
+from assay.backends.onnxruntime.providers import Chosen
 from assay.core.mixing import NodeTime
 from assay.core.tensor import Feeds
 
@@ -35,14 +35,14 @@ Origins = dict[str, list[str]]
 
 
 def profile_nodes(
-    model: Path, options: ort.SessionOptions, device: str, feeds: Feeds, calls: int
+    model: Path, options: ort.SessionOptions, providers: Chosen, feeds: Feeds, calls: int
 ) -> tuple[NodeTime, ...]:
     """Median time of every executed node over some calls, after a few that warm up.
 
     Args:
         model: the ONNX file.
         options: as the session was opened with; changed here.
-        device: of the target.
+        providers: as the session was opened with.
         feeds: inputs by name.
         calls: to take the median over.
 
@@ -56,7 +56,7 @@ def profile_nodes(
         options.optimized_model_filepath = str(optimised)
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
         try:
-            session = ort.InferenceSession(str(model), options, providers=[find_provider(device)])
+            session = ort.InferenceSession(str(model), options, providers=providers)
             for _ in range(WARM_UP_CALLS + calls):
                 session.run(None, feeds)
             events = json.loads(Path(session.end_profiling()).read_bytes())

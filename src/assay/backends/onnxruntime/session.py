@@ -15,7 +15,7 @@ from assay.backends.feeds import explain_mismatch, is_native
 from assay.backends.onnxruntime.audit import audit_execution
 from assay.backends.onnxruntime.binding import bind_call
 from assay.backends.onnxruntime.errors import VENDOR_ERRORS, to_build_error, to_run_error
-from assay.backends.onnxruntime.options import Settings, find_provider, make_options
+from assay.backends.onnxruntime.options import Settings, find_providers, make_options
 from assay.backends.onnxruntime.profile import profile_nodes
 from assay.core.audit import ExecutionAudit
 from assay.core.errors import RunFailed
@@ -43,9 +43,9 @@ class OnnxRuntimeSession:
 
     def __init__(self, model: Path, target: Target, settings: Settings) -> None:
         self._model, self._target, self._settings = model, target, settings
-        provider = find_provider(target.device)
+        self._providers = find_providers(settings, target.device)
         try:
-            opened = ort.InferenceSession(str(model), make_options(target, settings), providers=[provider])
+            opened = ort.InferenceSession(str(model), make_options(target, settings), providers=self._providers)
         except VENDOR_ERRORS as err:
             raise to_build_error(err, model) from err
         self._native: ort.InferenceSession | None = opened
@@ -104,7 +104,7 @@ class OnnxRuntimeSession:
         if native is None:
             raise RunFailed(f"the session of {self._model} is closed", "open the artifact again")
         try:
-            call = bind_call(native, self._names, feeds)
+            call = bind_call(native, self._names, feeds, self._target.device)
         except VENDOR_ERRORS as err:
             raise to_run_error(err, explain_mismatch(self._signature, feeds)) from err
 
@@ -123,7 +123,8 @@ class OnnxRuntimeSession:
             RunFailed: the session is closed, or ONNX Runtime refused the feeds or failed.
         """
         self.run(feeds)  # names what is wrong with the feeds
-        return audit_execution(self._model, make_options(self._target, self._settings), self._target.device, feeds)
+        options = make_options(self._target, self._settings)
+        return audit_execution(self._model, options, self._providers, feeds, self._settings)
 
     def profile(self, feeds: Feeds, calls: int) -> tuple[NodeTime, ...]:
         """What each executed node takes, from the profile of a second session like this one.
@@ -137,7 +138,7 @@ class OnnxRuntimeSession:
         """
         self.run(feeds)  # names what is wrong with the feeds
         options = make_options(self._target, self._settings)
-        return profile_nodes(self._model, options, self._target.device, feeds, calls)
+        return profile_nodes(self._model, options, self._providers, feeds, calls)
 
     def close(self) -> None:
         """Give the memory and the threads back; closing twice does nothing."""

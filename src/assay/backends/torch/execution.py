@@ -132,9 +132,11 @@ class Engine:
             if self._model.device == "cpu":
                 if torch.get_num_threads() != self._threads:
                     torch.set_num_threads(self._threads)
-            else:
-                set_tf32(on=self._settings.tf32)
-            yield
+                yield
+                return
+            set_tf32(on=self._settings.tf32)
+            with torch.cuda.device(self._model.device):
+                yield
 
     def close(self) -> None:
         """Forget what was compiled."""
@@ -216,11 +218,8 @@ def capture(function: Callable[..., Outputs], inputs: Outputs) -> Captured | Non
 
 def set_tf32(*, on: bool) -> None:
     """Whether products in FP32 round their operands to TF32 on CUDA devices."""
-    matmul, convolution = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", None)
-    if convolution is not None and hasattr(matmul, "fp32_precision"):
-        matmul.fp32_precision = convolution.fp32_precision = "tf32" if on else "ieee"
-    else:
-        matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on
+    # The older of two ways to say it: torch itself still reads this one, and refuses a mixture.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on
 
 
 def _key(inputs: Sequence[Tensor]) -> Key:

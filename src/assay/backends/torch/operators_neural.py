@@ -58,7 +58,8 @@ def convolve_transposed(
     before, after = _find_cuts(whole, x.shape[2:], strides, output_shape, window)
     # torch takes output padding only below a stride or a dilation: zeros behind are the same.
     y = TRANSPOSED[rank](x, w, None, strides, 0, 0, group, dilations)
-    y = pad_spatial(y, (0,) * rank, extra, 0.0) if any(extra) else y
+    behind = [more + max(0, -cut) for more, cut in zip(extra, after, strict=True)]
+    y = pad_spatial(y, (0,) * rank, behind, 0.0) if any(behind) else y
     for axis in range(rank):
         y = torch.narrow(y, axis + 2, before[axis], whole[axis] - before[axis] - after[axis])
     return y if b is None else y + b.reshape(-1, *[1] * rank)
@@ -75,8 +76,11 @@ def _find_cuts(
         pads = tuple(window.get("pads") or [0] * 2 * len(whole))
         return pads[: len(whole)], pads[len(whole) :]
     total = [size - int(want) for size, want in zip(whole, wanted[-len(whole) :], strict=True)]
-    less, more = tuple(size // 2 for size in total), tuple(size - size // 2 for size in total)
-    return (more, less) if automatic == "SAME_LOWER" else (less, more)
+    less = tuple(size // 2 if size > 0 else 0 for size in total)
+    more = tuple(size - part for size, part in zip(total, less, strict=True))
+    # What is missing stands behind, as output padding does.
+    front = less if automatic == "SAME_UPPER" else tuple(max(0, size) for size in more)
+    return front, tuple(size - part for size, part in zip(total, front, strict=True))
 
 
 def multiply_general(  # noqa: PLR0913 - the inputs and attributes of the operator

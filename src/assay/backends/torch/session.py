@@ -82,7 +82,7 @@ class TorchSession:
             try:
                 call()
                 if waits:
-                    torch.cuda.synchronize()
+                    torch.cuda.synchronize(self._device)
             except RUNNING_ERRORS as err:
                 raise self._explain(err) from err
 
@@ -102,7 +102,7 @@ class TorchSession:
             begin.record()
             call()
             end.record()
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(self._device)
         return tuple(float(begin.elapsed_time(end)) for begin, end in events)
 
     def describe(self, feeds: Feeds) -> str:

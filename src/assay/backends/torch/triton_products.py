@@ -181,14 +181,16 @@ def integer_product(  # noqa: PLR0913, PLR0917 - what the kernel takes
         deep //= 2
     low, high = LIMITS.get(kind, (0.0, 0.0))
     grid = (triton.cdiv(rows, tall) * triton.cdiv(columns, wide),)
-    _product[grid](
-        x, w, out, scale, offset, scale if bias is None else bias, point,
-        scale if y_scale is None else y_scale, point if y_zero is None else y_zero,
-        rows, columns, inner, channels, x.shape[1], x.shape[2], out_y, out_x, kernel_x,
-        stride_y, stride_x, step_y, step_x, pad_y, pad_x, low, high,
-        UNSIGNED=x.dtype is torch.uint8, PLAIN=plain, WHOLE=channels % deep == 0, BIAS=bias is not None,
-        RELU=relu, CODES=y_scale is not None, ROWS=tall, COLUMNS=wide, INNER=deep, num_warps=warps, num_stages=stages,
-    )  # fmt: skip
+    with torch.cuda.device_of(x):
+        _product[grid](
+            x, w, out, scale, offset, scale if bias is None else bias, point,
+            scale if y_scale is None else y_scale, point if y_zero is None else y_zero,
+            rows, columns, inner, channels, x.shape[1], x.shape[2], out_y, out_x, kernel_x,
+            stride_y, stride_x, step_y, step_x, pad_y, pad_x, low, high,
+            UNSIGNED=x.dtype is torch.uint8, PLAIN=plain, WHOLE=channels % deep == 0, BIAS=bias is not None,
+            RELU=relu, CODES=y_scale is not None, ROWS=tall, COLUMNS=wide, INNER=deep, num_warps=warps,
+            num_stages=stages,
+        )  # fmt: skip
     return out
 
 
