@@ -63,7 +63,8 @@ def split_names(_context: click.Context, _parameter: click.Parameter, value: str
     "--ranges",
     callback=split_names,
     metavar="A,B",
-    help="Out of min-max,mse,weighted-mse,percentile,moving-average,entropy,best (default mse,min-max).",
+    help="Out of min-max,mse,weighted-mse,percentile,moving-average,entropy,best (default mse,min-max); none: no "
+    "static INT8.",
 )
 @click.option(
     "--repairs", callback=split_names, metavar="A,B", help="Out of equalise,outliers,smooth,bias,round, or none."

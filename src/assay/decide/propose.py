@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from assay.core.plan import Candidate, IntegerDialect, Plan, Scheme, WeightScheme
-from assay.core.precision import CastStyle, Placement, Precision, RangeMethod, Repair
+from assay.core.precision import CastStyle, Placement, Precision, RangeMethod, Repair, WeightStyle
 
 HALF_PRECISIONS = (Precision.FP16, Precision.BF16)
 WEIGHT_PRECISIONS = (Precision.INT8, Precision.INT4)
@@ -104,8 +104,9 @@ def propose(
     model, and INT8 in every dialect, each with the rest that is expected fastest. Later rounds take each runtime's
     fastest INT8 form and vary the range method and the rest, and, where it is the fastest of all runtimes, the
     placement, until nothing new follows; where that form strains the tolerance, all repairs together are tried on it.
-    Of weights in integers the fastest form gets the other rests. A form with broken outputs is tried again with the
-    guilty nodes in floats.
+    Of weights in integers the fastest form gets the other rests; where the fastest of a style strains the tolerance,
+    it gets a scale for each block of inputs, and loud channels of activations moved into its weights. A form with
+    broken outputs is tried again with the guilty nodes in floats.
 
     Args:
         capabilities: one per runtime, in the order of the trials.
@@ -125,6 +126,7 @@ def propose(
     later = [candidate for screened in tried for candidate in _mended(screened, tried)]
     if not hurried:
         later += [candidate for runtime in capabilities for candidate in _vary_weights(runtime, allowed, tried)]
+        later += [candidate for runtime in capabilities for candidate in _refine_weights(runtime.name, traits, tried)]
     if not ranges or Precision.INT8 not in allowed:
         return _unseen(later, known)
     fastest = _fastest(tried)
@@ -205,6 +207,30 @@ def _vary_weights(
                 yield Candidate(runtime.name, _with_rest(plan, rest, runtime))
         if plan.weights is not None and plan.weights.tables:
             yield Candidate(runtime.name, replace(plan, weights=replace(plan.weights, tables=False)))
+
+
+def _refine_weights(runtime: str, traits: ModelTraits, tried: Sequence[Screened]) -> Iterator[Candidate]:
+    """The fastest form of stored weights of each precision and style, where it strains the tolerance, with less noise.
+
+    Weights get a scale for each block that the runtime rounds activations in, which costs it nothing; loud channels
+    of activations are smoothed where that can be done.
+    """
+    plain: dict[tuple[Precision, WeightStyle], list[tuple[float, str, Screened]]] = {}
+    for one in tried:
+        plan, scheme = one.candidate.plan, one.candidate.plan.weights
+        if one.candidate.runtime != runtime or scheme is None or scheme.smooth or plan.overrides:
+            continue
+        if one.latency_ms is None or (plan.precision is Precision.INT8 and scheme.block):
+            continue
+        plain.setdefault((plan.precision, scheme.style), []).append((one.latency_ms, one.candidate.id, one))
+    for _, _, start in (min(ran, key=lambda one: one[:2]) for ran in plain.values()):
+        plan, scheme = start.candidate.plan, start.candidate.plan.weights
+        if scheme is None or not start.strained:
+            continue
+        finer = replace(scheme, block=scheme.block or scheme.group)
+        yield Candidate(runtime, replace(plan, weights=finer))
+        if Repair.SMOOTH in traits.repairs:
+            yield Candidate(runtime, replace(plan, weights=replace(finer, smooth=True)))
 
 
 def _preferred(ranges: Sequence[RangeMethod]) -> RangeMethod:

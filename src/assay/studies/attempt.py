@@ -13,7 +13,7 @@ from assay.calibrate.ranges import solve_ranges
 from assay.core.errors import BackendError, BuildFailed, UnsupportedPlan
 from assay.core.fault import Fault
 from assay.core.plan import Candidate, Plan
-from assay.core.precision import Precision
+from assay.core.precision import Precision, Repair
 from assay.core.trial import TrialStatus
 from assay.graph.realise import list_refused, realise
 from assay.graph.save import save_model
@@ -125,14 +125,14 @@ def realise_plan(space: Workspace, plan: Plan) -> ir.Model:
         UnsupportedPlan: the model cannot be brought into the plan's form.
         BackendError: the runtime cannot observe the model.
     """
-    if plan.weights is not None:
+    if plan.weights is not None and not plan.weights.smooth:
         return realise(space.subject.prepared, plan)
     if space.calibrator is None:
-        if plan.scheme is not None:
+        if plan.quantizes:
             raise UnsupportedPlan("INT8 needs calibration data", "give --calibration")
         return realise(space.subject.prepared, plan)
     if plan.scheme is None:
-        observed = space.calibrator.observe()
+        observed = space.calibrator.observe((Repair.SMOOTH,) if plan.weights is not None else ())
         return realise(observed.model, plan, observed.calibration)
     observed = space.calibrator.observe(plan.scheme.repairs)
     ranges = solve_ranges(observed.calibration, plan.scheme)

@@ -85,7 +85,7 @@ def compose_request(keys: StudyFile) -> StudyRequest:
         precisions=choose("precision", keys.precisions, Precision) or STANDARD_PRECISIONS,
         repairs=choose_repairs(keys.repairs),
         production=compose_source("production", keys.production, keys.preprocess),
-        ranges=choose("range method", keys.ranges, RangeMethod) or DEFAULT_RANGES,
+        ranges=() if keys.ranges == (NONE,) else choose("range method", keys.ranges, RangeMethod) or DEFAULT_RANGES,
         **{key: value for key, value in given.items() if value is not None},  # type: ignore[arg-type] # checked by the struct
     )
 

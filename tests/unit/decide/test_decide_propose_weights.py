@@ -8,7 +8,7 @@ import pytest
 from trial_samples import U8S8
 
 from assay.core.plan import Candidate, Plan, WeightScheme
-from assay.core.precision import STANDARD_PRECISIONS, Precision, RangeMethod, WeightStyle
+from assay.core.precision import STANDARD_PRECISIONS, Precision, RangeMethod, Repair, WeightStyle
 from assay.decide.propose import Capabilities, ModelTraits, Screened, propose
 from assay.decide.words import describe_form
 
@@ -75,6 +75,31 @@ def test_the_fastest_scheme_gets_the_other_rests_and_tables_in_floats() -> None:
     assert not propose([OPENVINO], DECODER, STANDARD_PRECISIONS, (), tried)
 
 
+@pytest.mark.parametrize("smooths", [True, False])
+def test_what_strains_the_tolerance_gets_finer_scales(*, smooths: bool) -> None:
+    traits = replace(DECODER, repairs=(Repair.SMOOTH,) if smooths else (Repair.BIAS,))
+    first = propose([ONNXRUNTIME], traits, NAMED, (), ())
+    tried = [Screened(one, 1.0, strained=one.plan.weights is not None) for one in first]
+    tried += [Screened(one, 2.0, strained=True) for one in propose([ONNXRUNTIME], traits, NAMED, (), tried)]
+    known = list_weights(tuple(one.candidate for one in tried))
+    assert ("onnxruntime.int8-weights-block64-group64-smooth-tables" in known) is smooths
+    assert ("onnxruntime.int8-dynamic-smooth-tables" in known) is smooths
+    assert "onnxruntime.int8-weights-block64-group64-tables" in known
+    while following := propose([ONNXRUNTIME], traits, NAMED, (), tried):
+        tried += [Screened(one, 2.0, strained=True) for one in following]
+    finer = [one.candidate.plan.weights for one in tried if one.candidate.plan.weights is not None]
+    assert sum(one.smooth for one in finer if one.tables) == 2 * smooths
+    assert sum(bool(one.block) and not one.smooth for one in finer if one.tables) == 1
+    assert not any("smooth" in one.id for one in propose([ONNXRUNTIME], traits, NAMED, (), tried, hurried=True))
+
+
+def test_what_is_well_within_the_tolerance_stays_as_it_is() -> None:
+    traits = replace(DECODER, repairs=(Repair.SMOOTH,))
+    first = propose([ONNXRUNTIME], traits, NAMED, (), ())
+    second = propose([ONNXRUNTIME], traits, NAMED, (), [Screened(one, 1.0) for one in first])
+    assert not [one.id for one in second if "smooth" in one.id or "block" in one.id]
+
+
 def test_what_did_not_run_is_followed_by_nothing() -> None:
     first = propose([OPENVINO], DECODER, STANDARD_PRECISIONS, (), ())
     tried = [Screened(one, None if one.plan.quantizes else 2.0) for one in first]
@@ -100,6 +125,7 @@ def test_static_forms_are_varied_as_if_there_were_no_weights() -> None:
         (Plan(Precision.INT8, weights=GROUPED, rest=Precision.BF16), "weights, groups of 64, rest in BF16"),
         (Plan(Precision.INT8, weights=replace(DYNAMIC, tables=True)), "dynamic, tables"),
         (Plan(Precision.INT4, weights=BLOCKS), "weights, groups of 32, blocks of 32"),
+        (Plan(Precision.INT8, weights=replace(DYNAMIC, smooth=True)), "dynamic, smooth"),
     ],
 )
 def test_forms_in_words(plan: Plan, words: str) -> None:
