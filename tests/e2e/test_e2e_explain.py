@@ -1,8 +1,9 @@
+import json
 import shutil
 from pathlib import Path
 
 import pytest
-from study_samples import Files, run_assay
+from study_samples import Files, run_assay, study_arguments
 
 import assay
 
@@ -28,6 +29,20 @@ def test_a_finished_study_is_explained(copied: Path) -> None:
     assert groups[0]["proposals"][-1]["mend"] == "keep"
     assert groups[0]["kept"]["noise"] > 0
     assert document["graph"] == {"groups": ["first", "second", "head"], "kept": [], "edges": [[0, 1], [1, 2]]}
+
+
+def test_a_study_of_an_older_version_is_explained_after_it_is_read_on(copied: Path, files: Files) -> None:
+    # A field that a later version added is not in what an older one wrote.
+    (measured,) = (copied / "measurements").glob("*/finished.json")
+    older = json.loads(measured.read_text(encoding="utf-8"))
+    del older["threshold"]
+    for path in (measured, copied / "study.json"):
+        path.write_text(json.dumps(older), encoding="utf-8")
+    again = run_assay(*study_arguments(files, copied))
+    assert again.status == 0, again.err
+    assert "nothing to do" in again.err
+    ran = run_assay("explain", copied, TRIAL, "--items", "10", "--json")
+    assert ran.status == 0, ran.err
 
 
 def test_an_explanation_is_kept_and_drawn_wherever_the_study_is_told_of(copied: Path, tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ def find_finished(space: Workspace) -> StudyRecord | None:
     request = space.request
     asked = (request.requirements, space.title, request.sequential, request.mixed, request.threshold)
     if (known.requirements, known.title, known.sequential, known.mixed_budget, known.threshold) == asked:
+        # As this version writes it: whoever looks for a study's measurements compares the two files letter by letter.
+        space.store.write("finished", known)
         return known
     space.progress.say("all is measured: deciding anew for the new requirements")
     return None
@@ -138,10 +140,10 @@ def try_and_search(space: Workspace) -> tuple[list[Attempt], tuple[MixedSearch, 
         try_candidates(space, attempts, hurried=hurried)
         reference = find_reference(attempts).candidate
         searches += search_mixed(space, attempts, reference, Trier(space, attempts), searches)
-    return attempts, searches
-
     for candidate in list_elsewhere(space):
         Trier(space, attempts)(candidate)
+    return attempts, searches
+
 
 def try_candidates(space: Workspace, attempts: list[Attempt], *, hurried: bool) -> None:
     """Try what is proposed, round by round; the reference comes first.
