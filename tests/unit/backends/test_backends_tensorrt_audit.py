@@ -155,11 +155,11 @@ def test_pinned_memory_is_seen_as_an_array(dtype: type) -> None:
     kind = np.dtype(dtype)
     memory = (ctypes.c_uint8 * 256)()
     buffer = Buffer()
-    buffer.size, buffer._host = 256, ctypes.addressof(memory)
+    buffer.size, buffer.host = 256, ctypes.addressof(memory)
     view = buffer.view((2, 3), kind)
     view[...] = np.arange(6).reshape(2, 3).astype(kind)
     again = np.frombuffer(bytes(memory), kind, 6).reshape(2, 3)
     assert np.array_equal(again, np.arange(6).reshape(2, 3).astype(kind))
     assert count_bytes((2, 3), kind) == 6 * kind.itemsize
     assert buffer.view((0, 4), kind).shape == (0, 4)
-    buffer.size, buffer._host = 0, 0
+    buffer.size, buffer.host = 0, 0

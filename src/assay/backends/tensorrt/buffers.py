@@ -20,13 +20,14 @@ class Buffer:
 
     Attributes:
         device: address on the GPU.
+        host: address of the pinned memory.
         size: in bytes, of both pieces.
     """
 
     def __init__(self) -> None:
         self.device = 0
         self.size = 0
-        self._host = 0
+        self.host = 0
 
     def reserve(self, size: int) -> int:
         """The address on the GPU of at least so many bytes.
@@ -37,31 +38,31 @@ class Buffer:
         if size > self.size or not self.device:
             self.free()
             self.device = int(call("cudaMalloc", max(size, LEAST_BYTES)))
-            self._host = int(call("cudaHostAlloc", max(size, LEAST_BYTES), 0))
+            self.host = int(call("cudaHostAlloc", max(size, LEAST_BYTES), 0))
             self.size = max(size, LEAST_BYTES)
         return self.device
 
     def view(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
         """The host's piece as an array, without a copy."""
         count = math.prod(shape)
-        memory = memoryview((ctypes.c_uint8 * self.size).from_address(self._host)).cast("B")
+        memory = memoryview((ctypes.c_uint8 * self.size).from_address(self.host)).cast("B")
         array: Array = np.frombuffer(memory, dtype, count).reshape(shape)
         return array
 
     def upload(self, size: int, stream: Any) -> None:  # noqa: ANN401 - the vendor's handle
         """Copy the first bytes to the GPU, in the stream's order."""
         kind = load_cuda().cudaMemcpyKind.cudaMemcpyHostToDevice
-        call("cudaMemcpyAsync", self.device, self._host, size, kind, stream)
+        call("cudaMemcpyAsync", self.device, self.host, size, kind, stream)
 
     def download(self, size: int, stream: Any) -> None:  # noqa: ANN401 - as above
         """Copy the first bytes from the GPU, in the stream's order."""
         kind = load_cuda().cudaMemcpyKind.cudaMemcpyDeviceToHost
-        call("cudaMemcpyAsync", self._host, self.device, size, kind, stream)
+        call("cudaMemcpyAsync", self.host, self.device, size, kind, stream)
 
     def free(self) -> None:
         """Give both pieces back; freeing twice does nothing."""
-        device, host = self.device, self._host
-        self.device, self._host, self.size = 0, 0, 0
+        device, host = self.device, self.host
+        self.device, self.host, self.size = 0, 0, 0
         if device:
             call("cudaFree", device)
         if host:
