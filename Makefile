@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-study
+TORCH := torch==2.13.0+cpu
 
 .PHONY: setup demo workloads test test-all lint lock clean
 
@@ -29,10 +30,16 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+# PyTorch's CPU build, for the tests that need PyTorch; never the one for CUDA, which is what most indexes have.
+$(VENV)/.torch: $(VENV)/.ready
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) \
+		|| echo "$(TORCH) is not to be had here: what needs PyTorch is skipped"
+	@touch $@
+
+test: lint $(VENV)/.torch
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
 
-test-all: lint
+test-all: lint $(VENV)/.torch
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lock:
