@@ -349,8 +349,8 @@ def _show_executed(audit: ExecutionAudit) -> ExecutedDocument:
     """Shares of the arithmetic."""
     shares = audit.shares()
     stored = {str(precision): share for precision, share in audit.stored_shares().items()}
-    ordered = (shares[kind] for kind in (Precision.INT8, Precision.BF16, Precision.FP16, Precision.FP32))
-    return ExecutedDocument(*ordered, stored, shares[Precision.TF32] or None)
+    int8, bf16, fp16, fp32 = (shares[kind] for kind in (Precision.INT8, Precision.BF16, Precision.FP16, Precision.FP32))
+    return ExecutedDocument(int8, bf16, fp16, fp32, stored, shares[Precision.TF32] or None)
 
 
 def show_fitness(fitness: Fitness) -> FitnessDocument:

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper, parser
+from onnx.reference import ReferenceEvaluator
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -115,7 +116,7 @@ def run(model: onnx.ModelProto, folder: Path, **settings: object) -> tuple[np.nd
     with TorchSession(folder, Target("torch")) as session:
         y = session.run({"x": x})["y"]
         share = session.executed({"x": x}).shares()[Precision.INT8]
-    return y, onnx.reference.ReferenceEvaluator(model).run(None, {"x": x})[0], share
+    return y, ReferenceEvaluator(model).run(None, {"x": x})[0], share
 
 
 @pytest.mark.parametrize("name", FUSED)
