@@ -178,6 +178,9 @@ def test_bad_input_is_named(pair: Pair, assay: Assay, tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"this is no model")
     (tmp_path / "alone.xml").write_text("<net/>")
     good = pair.reference
+    with np.load(pair.data) as arrays:
+        shifted = np.where(np.arange(ITEMS) == ITEMS - 1, 6, arrays["target"])
+        np.savez(tmp_path / "shifted.npz", image=arrays["image"], target=shifted)
     for first, more, status, named in [
         ("missing.onnx", [], 2, "missing.onnx does not exist"),
         (tmp_path / "broken.onnx", [], 2, "broken.onnx"),
@@ -188,6 +191,7 @@ def test_bad_input_is_named(pair: Pair, assay: Assay, tmp_path: Path) -> None:
         (good, ["--tolerance", "top9: 5pp"], 2, "top9"),
         (good, ["--confidence", "95"], 2, "confidence 95"),
         (good, ["--task", "detect"], 2, "detect"),
+        (good, ["--evaluation", str(tmp_path / "shifted.npz")], 2, f"item {ITEMS - 1} is 6, and the model has 6"),
     ]:
         found, _, err = assay("compare", first, pair.same, *options(pair), *more)
         assert (found, named in err) == (status, True), err

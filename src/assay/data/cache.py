@@ -13,6 +13,7 @@ from assay.core.session import Batch, Dataset
 from assay.core.tensor import Array
 from assay.data.batching import check_size, index_items, join_batches, pick_rows, slice_batch
 from assay.data.bucketing import BucketedDataset
+from assay.data.labels import read_labels
 from assay.data.seeking import is_seekable, read_columns, take_items
 from assay.data.telling import tell_item
 
@@ -95,6 +96,14 @@ class RememberedDataset:
             DataError: they cannot be read.
         """
         return read_columns(self._dataset)
+
+    def read_labels(self) -> Array | None:
+        """The stored labels of all items.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        return read_labels(self._dataset)
 
     def tell(self, item: int) -> str:
         """An item as a person reads it; empty where the data have no words for it."""

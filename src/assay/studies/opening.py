@@ -12,12 +12,11 @@ from assay.backends.backend import Backend
 from assay.core.errors import RequestError
 from assay.core.fitness import Fitness
 from assay.core.precision import Precision
-from assay.core.session import Dataset, LabelCheck, Metric, SelfLabelled, Task
+from assay.core.session import Dataset, Metric, SelfLabelled, Task
 from assay.core.tensor import Feeds
 from assay.data.cache import remember
 from assay.data.calibration_set import STATISTICS_FOLDER, is_set
 from assay.data.grouping import find_rule
-from assay.data.labels import read_labels
 from assay.data.open import open_dataset
 from assay.measure.machine import describe_machine
 from assay.measure.tasks.table import find_metric, fit_task, load_task
@@ -28,7 +27,7 @@ from assay.studies.holding import check_device
 from assay.studies.judging import judge_study, refuse_unfit
 from assay.studies.kept_tokenizer import keep_tokenizer
 from assay.studies.original import Check, find_running
-from assay.studies.own_labels import find_label
+from assay.studies.own_labels import find_label, hold_labels
 from assay.studies.progress import Progress
 from assay.studies.request import StudyRequest
 from assay.studies.sample import take_sample
@@ -158,9 +157,7 @@ def open_evaluation(request: StudyRequest, subject: Subject, task: Task) -> Data
         DataError: the data cannot be read, or do not fit the model or the task.
     """
     found = open_dataset(request.evaluation, subject.signature, find_label(task))
-    labels = read_labels(found) if isinstance(task, LabelCheck) else None
-    if labels is not None and isinstance(task, LabelCheck):
-        task.check_labels(labels, subject.signature)
+    hold_labels(found, task, subject.signature)
     return remember(found, REMEMBERED_BYTES)
 
 
