@@ -269,6 +269,8 @@ def test_messages_lose_positions_and_the_missing_driver() -> None:
     )
     assert said == "Myelin (Cannot compile 'fc'.)"
     assert find_node(said, {"fc", "conv"}) == "fc"
+    assert find_node("Cannot compile 'fc_U63'", {"fc"}) == "fc"
+    assert find_node("Cannot compile 'fc_U63'", {"fc", "fc_U63"}) == "fc_U63"
     assert find_node("Cannot compile 'other'", {"fc"}) == ""
 
 

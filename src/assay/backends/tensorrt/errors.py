@@ -20,6 +20,8 @@ NO_GPU = "cudaError 35"
 """Logged beside other errors wherever there is no driver; it tells nothing of the model."""
 _POSITION = re.compile(r"\s*In \S+ at [\w/.]+:\d+|^\[?[\w:/.~ ]*\]?\s*(?:I\w+::\w+: )?Error Code \d+: ")
 _QUOTED = re.compile(r"'([^']+)'|\[ONNX Layer: ([^\]]+)\]|\bnode (\S+)")
+_NUMBERED = re.compile(r"_U\d+$")
+"""What the builder puts behind a name that a tensor has, too."""
 _CHECK = re.compile(r"^(?:false|Assertion failed: false)?$")
 
 
@@ -84,8 +86,9 @@ def find_node(message: str, names: Collection[str]) -> str:
     """The node of the model that a message of the builder names; empty where it names none."""
     for match in _QUOTED.finditer(message):
         for found in match.groups():
-            if found in names:
-                return found
+            plain = _NUMBERED.sub("", found or "")
+            if found in names or plain in names:
+                return found if found in names else plain
     return ""
 
 
