@@ -45,17 +45,18 @@ class Database:
 
     def choose(self, module: Module, machine: Machine) -> Module | None:
         """The fastest schedule that was measured for a function's module; None where none was."""
-        if not self.count(module):
+        if not self.list_traces(module):
             return None
         for lanes in list_widths(machine):
             register_dot(machine, lanes)
         return self._store.query_ir_module(module, machine.make_target(), "main")
 
-    def count(self, module: Module) -> int:
-        """Schedules of a function's module that were measured."""
+    def list_traces(self, module: Module) -> frozenset[str]:
+        """Schedules of a function's module that were measured, in TVM's words."""
         if self._store is None or not self._store.has_workload(module):
-            return 0
-        return len(self._store.get_top_k(self._store.commit_workload(module), MOST_RECORDS))
+            return frozenset()
+        records = self._store.get_top_k(self._store.commit_workload(module), MOST_RECORDS)
+        return frozenset(str(record.trace) for record in records)
 
     def add(self, module: Module, trace: Any, target: Any, seconds: float) -> None:  # noqa: ANN401 - TVM has no types
         """Keep what a schedule of a function's module took."""

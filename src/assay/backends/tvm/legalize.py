@@ -25,6 +25,7 @@ def make_rules() -> Mapping[str, Callable[[Expr, Expr], Expr]]:
         "relax.sigmoid": _sigmoid,
         "relax.nn.silu": _silu,
         "relax.nn.softmax": _softmax,
+        "relax.take": _take,
     }
 
 
@@ -119,4 +120,14 @@ def _softmax(builder: Expr, call: Expr) -> Expr:
     axis = int(call.attrs.axis)
     return builder.call_te(
         lambda data: load_compiler("topi").nn.fast_softmax(data, axis), call.args[0], primfunc_name_hint="softmax"
+    )
+
+
+def _take(builder: Expr, call: Expr) -> Expr:
+    """Rows of a table; NaN for a row that there is not, where TVM's fast mode reads foreign memory."""
+    if str(call.attrs.mode) != "fast" or not str(call.args[0].ty.dtype).startswith("float"):
+        return _default("relax.take")(builder, call)
+    axis = None if call.attrs.axis is None else int(call.attrs.axis)
+    return builder.call_te(
+        lambda data, at: load_compiler("topi").take(data, at, axis, mode="nan"), *call.args, primfunc_name_hint="take"
     )

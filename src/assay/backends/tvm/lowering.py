@@ -1,4 +1,4 @@
-"""Rewrites a Relax function onto our kernels: images with channels last, weights packed, quantized operands as integers.
+"""Rewrites a Relax function onto our kernels: channels last, weights packed, quantized operands as integers.
 
 A convolution or matrix product whose operands are both dequantized multiplies their codes instead: 8-bit products
 added up in int32, to which the zero point's share of the sum is added, and which the product of the scales turns into
@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from assay.backends.tvm.constants import Constants, Quantized, element_type, op_name, static_shape
-from assay.backends.tvm.layouts import IMAGE_RANK, call_with_channels_last
+from assay.backends.tvm.layouts import IMAGE_RANK, LAST_AXIS, TO_LAST, call_with_channels_last
 from assay.backends.tvm.machine import Machine
 from assay.backends.tvm.products import Product, count_call_macs, describe_float
 from assay.backends.tvm.rewrites import lower_conv, lower_matmul
@@ -42,7 +42,7 @@ class Lowering:
         self._function = function
         self._relax: Any = load_compiler("relax")
         self._values: dict[Expr, Value] = {}
-        self._codes: dict[Expr, Value] = {}
+        self._codes: dict[tuple[Expr, str], Value] = {}
         definitions = {b.var: b.value for block in function.body.blocks for b in block.bindings}
         self.constants = Constants(definitions)
 
@@ -73,8 +73,9 @@ class Lowering:
         """
         zero, given = int(operand.zero), element_type(operand.codes)
         shift = 0 if given == kind else HALF if kind == "uint8" else -HALF
-        if operand.codes in self._codes:
-            return self._codes[operand.codes], zero + shift
+        known = self._codes.get((operand.codes, kind))
+        if known is not None:
+            return known, zero + shift
         value = self.value(operand.codes)
         if not shift:
             return value, zero
@@ -83,7 +84,7 @@ class Lowering:
             moved.last = recode(self.builder, value.last, kind)
         else:
             moved.first = recode(self.builder, value.first, kind)
-        self._codes[operand.codes] = moved
+        self._codes[operand.codes, kind] = moved
         return moved, zero + shift
 
     def _bind(self, binding: Expr) -> None:
@@ -109,31 +110,58 @@ class Lowering:
 
     def _turn_call(self, call: Expr) -> Value | None:
         """The call on images with their channels last, where one of its operands already is one."""
+        if op_name(call) == "relax.concat":
+            return self._turn_concat(call)
         values = [self.value(argument) if self._is_tensor(argument) else None for argument in call.args]
         if not any(value is not None and value.last is not None for value in values):
             return None
         arguments = []
-        for argument, value in zip(call.args, values, strict=True):
-            turned = self._turn_operand(argument, value)
+        quantizes = op_name(call) in {"relax.quantize", "relax.dequantize"}
+        for index, (argument, value) in enumerate(zip(call.args, values, strict=True)):
+            turned = self._turn_operand(argument, value, parameter=quantizes and index > 0)
             if turned is None:
                 return None
             arguments.append(turned)
         made = call_with_channels_last(call, arguments)
         return None if made is None else Value(last=self.builder.emit(made))
 
-    def _turn_operand(self, argument: Expr, value: Value | None) -> Expr | None:
-        """An operand with its channels last; None where it cannot have them."""
+    def _turn_operand(self, argument: Expr, value: Value | None, *, parameter: bool) -> Expr | None:
+        """An operand with its channels last; None where it cannot have them.
+
+        Args:
+            argument: of the call.
+            value: its forms; None where it is no tensor.
+            parameter: it is a list with one number for each channel, and stays one.
+        """
         if value is None:
             return self._substitute(argument)
         if value.is_image():
             array = None if value.last is not None else self.constants.evaluate(argument)
             if array is not None:
-                value.last = self._relax.const(array.transpose(0, 2, 3, 1), element_type(argument))
+                value.last = self._relax.const(array.transpose(TO_LAST), element_type(argument))
             return value.take_last(self.builder)
         shape = static_shape(argument)
-        if shape is None or (len(shape) > 1 and max(shape) > 1) or len(shape) > IMAGE_RANK:
+        if shape is None or len(shape) > IMAGE_RANK:
             return None
-        return value.take_first(self.builder) if len(shape) <= 1 else None
+        if parameter or not shape:
+            return value.take_first(self.builder)
+        array = self.constants.evaluate(argument)
+        if array is None:
+            return None
+        image = array.reshape((1,) * (IMAGE_RANK - array.ndim) + array.shape)
+        return self._relax.const(image.transpose(TO_LAST), element_type(argument))
+
+    def _turn_concat(self, call: Expr) -> Value | None:
+        """Images joined along an axis, with their channels last where one of them has them so."""
+        joined = self.constants.resolve(call.args[0])
+        values = [self.value(field) for field in getattr(joined, "fields", ())]
+        if call.attrs.axis is None or not any(value.last is not None for value in values):
+            return None
+        if not all(value.is_image() for value in values):
+            return None
+        images = [value.take_last(self.builder) for value in values]
+        axis = LAST_AXIS[int(call.attrs.axis) % IMAGE_RANK]
+        return Value(last=self.builder.emit(load_compiler("relax.op").concat(images, axis=axis)))
 
     def _lower_quantizer(self, var: Expr, call: Expr) -> Value | None:
         """Quantize straight into the type that products want; dequantize from it."""
@@ -149,12 +177,12 @@ class Lowering:
             source = self.value(call.args[0])
             turned = source.last is not None
             moved = self.builder.emit(op.quantize(source.any, scale, zero, axis=0, out_dtype=kind))
-            self._codes[var] = Value(last=moved) if turned else Value(first=moved)
+            self._codes[var, kind] = Value(last=moved) if turned else Value(first=moved)
             back = recode(self.builder, moved, given)
             return Value(last=back) if turned else Value(first=back)
-        if call.args[0] not in self._codes:
+        if (call.args[0], kind) not in self._codes:
             return None
-        source = self._codes[call.args[0]]
+        source = self._codes[call.args[0], kind]
         made = self.builder.emit(op.dequantize(source.any, scale, zero, axis=0, out_dtype=element_type(var)))
         return Value(last=made) if source.last is not None else Value(first=made)
 

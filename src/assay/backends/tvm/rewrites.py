@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.backends.tvm import kernels
-from assay.backends.tvm.constants import Quantized, element_type, static_shape
+from assay.backends.tvm.batches import emit_code_batches
+from assay.backends.tvm.constants import Quantized, element_type, op_name, static_shape
 from assay.backends.tvm.intrinsics import QUAD, list_widths
 from assay.backends.tvm.kernels import Window, pack_conv, pack_matmul
 from assay.backends.tvm.layouts import IMAGE_RANK
@@ -64,6 +65,10 @@ def lower_matmul(lowering: Lowering, call: Expr) -> Value | None:
         integers = _read_integers(lowering, call.args[0], call.args[1], 1, right[0])
         if integers is not None:
             return _emit_integers(lowering, call, integers, lambda *given: _make_matmul(lowering, *given))
+    both = _read_activations(lowering, call, right) if len(left) == len(right) else None
+    lanes = pick_lanes(output[-1], lowering.machine.lanes)
+    if both is not None:
+        return Value(first=_cut(lowering.builder, emit_code_batches(lowering, call, both, lanes), output[-1]))
     if element_type(call.args[0]) not in FLOATS:
         return None
     weight = lowering.constants.evaluate(call.args[1]) if len(right) == 2 else None  # noqa: PLR2004 - as above
@@ -74,10 +79,28 @@ def lower_matmul(lowering: Lowering, call: Expr) -> Value | None:
     if len(left) != len(right):
         return None
     other = lowering.value(call.args[1]).take_first(lowering.builder)
-    lanes = pick_lanes(output[-1], lowering.machine.lanes)
     return Value(
         first=_emit_floats(lowering, call, data, other, lambda a, b: kernels.multiply_batches(a, b, lanes), output[-1])
     )
+
+
+def _read_activations(lowering: Lowering, call: Expr, right: tuple[int, ...]) -> tuple[Quantized, Quantized] | None:
+    """Both operands of a product where they are dequantized activations whose sums are exact; else None."""
+    found = [_read_activation(lowering, argument) for argument in call.args[:2]]
+    if found[0] is None or found[1] is None or right[-2] * LARGEST_PRODUCT >= ACCUMULATED:
+        return None
+    return found[0], found[1]
+
+
+def _read_activation(lowering: Lowering, expr: Expr) -> Quantized | None:
+    """Codes and scale of an expression that is dequantized from 8 bits with one scale; else None."""
+    source = lowering.constants.resolve(expr)
+    if op_name(source) != "relax.dequantize":
+        return None
+    found = lowering.constants.read_quantized(source)
+    if found is None or found.scale.ndim or element_type(found.codes) not in {"uint8", "int8"}:
+        return None
+    return found
 
 
 def read_window(call: Expr, weight_shape: tuple[int, ...]) -> Window:
@@ -102,11 +125,8 @@ def _read_integers(
     lowering: Lowering, data: Expr, weight: Expr, axis: int, inner: int
 ) -> tuple[Quantized, Quantized] | None:
     """Both operands where they are dequantized from 8 bits in a form whose sums are exact; else None."""
-    left, right = lowering.constants.resolve(data), lowering.constants.read_weight(weight)
-    if right is None or getattr(getattr(left, "op", None), "name", "") != "relax.dequantize":
-        return None
-    found = lowering.constants.read_quantized(left)
-    if found is None or found.scale.ndim or element_type(found.codes) not in {"uint8", "int8"}:
+    found, right = _read_activation(lowering, data), lowering.constants.read_weight(weight)
+    if found is None or right is None:
         return None
     if right.scale.ndim and right.axis != axis:
         return None

@@ -22,7 +22,7 @@ from assay.backends.tvm.errors import VENDOR_ERRORS, mapped_errors
 from assay.backends.tvm.machine import Machine, find_machine
 from assay.backends.tvm.schedules import schedule_product
 from assay.backends.tvm.tiles import Tile
-from assay.backends.tvm.vendor import load_compiler
+from assay.backends.tvm.vendor import hash_module, load_compiler
 from assay.core.errors import BuildFailed
 from assay.core.target import Target
 
@@ -32,8 +32,6 @@ CALLS, REPEATS, LEAST_MS = 1, 3, 20
 """A measurement: the best of three runs of at least 20 ms each."""
 TIMEOUT_S = 30.0
 THREADS_VARIABLE = "TVM_NUM_THREADS"
-FAILED_S = 1e10
-"""Time that MetaSchedule's databases give to what could not be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +138,28 @@ def collect_tasks(
             if len(choices) < 2:  # noqa: PLR2004 - nothing to choose
                 continue
             module = wrap_function(function)
-            key = str(load_compiler("ir").structural_hash(module))
+            key = hash_module(module)
             if key in found:
                 old = found[key]
                 found[key] = Task(old.name, old.module, old.tiles, old.measured, old.calls + calls)
                 continue
-            measured = database.count(module)
-            found[key] = Task(name, module, choices[measured:], min(measured, len(choices)), calls)
+            left = list_unmeasured(module, choices, machine, database)
+            found[key] = Task(name, module, left, len(choices) - len(left), calls)
     return sorted(found.values(), key=lambda task: -task.calls)
+
+
+def list_unmeasured(
+    module: Any,  # noqa: ANN401 - a module of TVM's has no type
+    choices: Sequence[Tile],
+    machine: Machine,
+    database: Database,
+) -> tuple[Tile, ...]:
+    """Tiles of a function's module that the database holds no time of."""
+    known = database.list_traces(module)
+    if not known:
+        return tuple(choices)
+    traces = {tile: str(schedule_product(module["main"], machine, tile).trace) for tile in choices}
+    return tuple(tile for tile in choices if traces[tile] not in known)
 
 
 def _list_functions(path: Path, shapes: Mapping[str, tuple[int, ...]], machine: Machine) -> list[tuple[str, Any, int]]:
@@ -213,8 +225,10 @@ class Meter:
             seconds = self._run(schedule.mod, function)
         except VENDOR_ERRORS:  # loops that do not fit this function, or a process that was lost
             return None
-        self._database.add(module, schedule.trace, self._target, FAILED_S if seconds is None else seconds)
-        return None if seconds is None else 1e3 * seconds
+        if seconds is None:
+            return None
+        self._database.add(module, schedule.trace, self._target, seconds)
+        return 1e3 * seconds
 
     def _run(self, module: Any, function: Any) -> float | None:  # noqa: ANN401 - as above
         built = self._builder.build([self._meta.builder.BuilderInput(module, self._target)])[0]

@@ -51,3 +51,8 @@ def load_compiler(name: str) -> Any:  # noqa: ANN401 - as above
     except (ImportError, OSError, RuntimeError, AttributeError) as err:
         text = " ".join(str(err).split())
         raise BackendUnavailable(f"TVM's compiler cannot be imported: {text}", f"install it: {INSTALL}") from err
+
+
+def hash_module(module: Any) -> str:  # noqa: ANN401 - as above
+    """Hash of a module of TVM's, equal for modules that differ in nothing but the names of variables."""
+    return str(import_module("tvm_ffi").structural_hash(module))

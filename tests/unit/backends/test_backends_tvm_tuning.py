@@ -1,0 +1,82 @@
+"""Tuning for TVM: what there is to choose, what is kept, and that a second run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from tvm_models import evaluate, need_tvm, open_built, parse
+
+from assay.backends.tvm.database import DATABASE_VARIABLE, Database, find_database, open_database
+from assay.backends.tvm.machine import find_machine
+from assay.backends.tvm.tiles import STACK_BYTES, list_tiles
+from assay.backends.tvm.tuning import Budget, TuningProgress, collect_tasks, tune_model
+from assay.core.target import Target
+
+
+def convolutions() -> onnx.ModelProto:
+    rng = np.random.default_rng(0)
+    return parse(
+        """g (float[N, 16, 12, 12] x) => (float[N, 32, 12, 12] y) {
+            a = Conv<pads = [1,1,1,1]>(x, v)
+            b = Relu(a)
+            y = Conv<pads = [1,1,1,1]>(b, w)
+        }""",
+        v=rng.standard_normal((32, 16, 3, 3)).astype(np.float32),
+        w=rng.standard_normal((32, 32, 3, 3)).astype(np.float32),
+    )
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    need_tvm()
+    monkeypatch.setenv(DATABASE_VARIABLE, str(tmp_path / "database"))
+    path = tmp_path / "net.onnx"
+    onnx.save(convolutions(), path)
+    return path
+
+
+@pytest.mark.parametrize("rows", [1, 7, 12, 13, 56])
+@pytest.mark.parametrize("blocks", [1, 3, 4])
+def test_tiles_divide_the_product_and_fit_the_stack(rows: int, blocks: int) -> None:
+    tiles = list_tiles(rows, blocks * 16, 16, 16)
+    assert tiles
+    assert len(set(tiles)) == len(tiles)
+    assert all(rows % tile.rows == 0 and blocks % tile.vectors == 0 for tile in tiles)
+    assert all(tile.rows * tile.vectors * 16 * 4 <= STACK_BYTES for tile in tiles)
+
+
+def test_functions_to_tune_are_found_once(source: Path) -> None:
+    machine = find_machine()
+    tasks = collect_tasks([source, source], Target("tvm"), machine, Database(None), 6)
+    assert len(tasks) == 2
+    assert all(task.measured == 0 and 2 <= len(task.tiles) <= 6 for task in tasks)
+    assert all(task.calls == 2 for task in tasks)
+
+
+def test_what_was_measured_is_chosen_and_not_measured_again(source: Path, tmp_path: Path) -> None:
+    seen: list[TuningProgress] = []
+    folder = tune_model([source], Target("tvm"), Budget(seconds=60, tiles=2), seen.append)
+    assert folder == find_database(find_machine())
+    assert [progress.done for progress in seen] == [1, 2, 3, 4]
+    assert all(progress.milliseconds is not None and progress.text for progress in seen)
+    again: list[TuningProgress] = []
+    tune_model([source], Target("tvm"), Budget(seconds=60, tiles=2), again.append)
+    assert not again
+    machine = find_machine()
+    database = open_database(folder)
+    tasks = collect_tasks([source], Target("tvm"), machine, database, 2)
+    assert all(database.choose(task.module, machine) is not None for task in tasks)
+    x = np.random.default_rng(1).standard_normal((1, 16, 12, 12)).astype(np.float32)
+    built = tmp_path / "tuned"
+    built.mkdir()
+    with open_built(convolutions(), built) as session:
+        np.testing.assert_allclose(session.run({"x": x})["y"], evaluate(convolutions(), {"x": x}), rtol=1e-3, atol=1e-3)
+
+
+def test_no_time_measures_nothing(source: Path) -> None:
+    seen: list[TuningProgress] = []
+    tune_model([source], Target("tvm"), Budget(seconds=0), seen.append)
+    assert not seen
