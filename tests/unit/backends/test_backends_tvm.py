@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -130,7 +131,10 @@ def test_a_named_linker_is_used_for_other_processors_alone(monkeypatch: pytest.M
 
 
 def test_without_a_linker_the_model_is_compiled_when_it_is_fed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "tar").symlink_to(shutil.which("tar") or "/bin/tar")
+    monkeypatch.setenv("PATH", str(tools))
     with open_built(product("3"), tmp_path) as session:
         found = session.run(draw(3))["y"]
     np.testing.assert_allclose(found, evaluate(product("3"), draw(3)), rtol=1e-4, atol=1e-5)

@@ -15,7 +15,7 @@ from assay.backends.tvm.constants import Quantized, element_type, static_shape
 from assay.backends.tvm.intrinsics import QUAD, list_widths
 from assay.backends.tvm.kernels import name_product, pad_last, round_up
 from assay.backends.tvm.products import Product, count_call_macs, short_name
-from assay.backends.tvm.values import Expr, Value
+from assay.backends.tvm.values import Expr
 from assay.backends.tvm.vendor import load_compiler
 from assay.core.precision import Precision
 

@@ -91,16 +91,8 @@ class Constants:
             found = self.read_quantized(expr)
             codes = None if found is None else self._evaluate(found.codes, depth - 1)
             return None if found is None or codes is None else dequantize(codes, found, element_type(expr))
-        array_or_none = self._evaluate(expr.args[0], depth - 1)
-        if array_or_none is None:
-            return None
-        if name == "relax.permute_dims":
-            axes = expr.attrs.axes
-            return array_or_none.transpose(None if axes is None else [int(axis) for axis in axes])
-        if name == "relax.astype":
-            return array_or_none.astype(element_type(expr)) if element_type(expr) != "bfloat16" else None
-        shape = static_shape(expr)
-        return None if shape is None else array_or_none.reshape(shape)
+        inner = self._evaluate(expr.args[0], depth - 1)
+        return None if inner is None else _apply(expr, inner)
 
     def read_quantized(self, expr: Expr) -> Quantized | None:
         """Codes, scales and zero points of a dequantization with constant ones; None for anything else."""
@@ -138,6 +130,18 @@ class Constants:
             axes = axes or list(range(codes.ndim))[::-1]
             signed, axis = signed.transpose(axes), axes.index(axis)
         return Quantized(signed, found.scale, np.zeros_like(found.zero), axis)
+
+
+def _apply(expr: Expr, array: Array) -> Array | None:
+    """What a reshape, a transposition or a cast makes of an array; None where that is not known."""
+    name = op_name(expr)
+    if name == "relax.permute_dims":
+        axes = expr.attrs.axes
+        return array.transpose(None if axes is None else [int(axis) for axis in axes])
+    if name == "relax.astype":
+        return array.astype(element_type(expr)) if element_type(expr) != "bfloat16" else None
+    shape = static_shape(expr)
+    return None if shape is None else array.reshape(shape)
 
 
 def dequantize(codes: Array, form: Quantized, kind: str) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from assay.backends.tvm.errors import mapped_errors
-from assay.backends.tvm.vendor import load_tvm
+from assay.backends.tvm.vendor import load_tvm, load_virtual_machine
 from assay.core.errors import BuildFailed, RunFailed
 from assay.core.tensor import Array, Outputs, Signature
 
@@ -61,7 +61,7 @@ class Engine:
         self._names = tuple(spec.name for spec in signature.outputs)
         with mapped_errors(BuildFailed, "TVM cannot start the compiled model", "build it again"):
             device = tvm.cpu()
-            machine = tvm.runtime.vm.VirtualMachine(module, device)
+            machine = load_virtual_machine().VirtualMachine(module, device)
             self._machine, self._call = machine, machine["main"]
             self._inputs = {
                 spec.name: tvm.runtime.empty(shape, spec.dtype, device)

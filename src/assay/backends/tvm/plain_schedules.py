@@ -49,7 +49,7 @@ def schedule_plain(function: Any, machine: Machine) -> Schedule:  # noqa: ANN401
 
 
 def schedule_blocks(schedule: Schedule, blocks: Sequence[Block], machine: Machine) -> None:
-    """Vectors along the last axis, threads along the others; what one elementwise block alone reads is computed there."""
+    """Vectors along the last axis, threads along the others; what one elementwise block reads is computed there."""
     for block in blocks:
         readers = schedule.get_consumers(block)
         if len(readers) == 1 and is_spatial(schedule, block) and is_spatial(schedule, readers[0]):

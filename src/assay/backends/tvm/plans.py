@@ -33,7 +33,7 @@ def refuse_plan(plan: Plan) -> str:
         return "TVM takes 16-bit floats as typed graphs, not as a hint"
     formats = {plan.rest, *(kept for _, kept in plan.overrides)} - FORMATS
     if formats:
-        return f"our kernels for TVM do not compute in {sorted(formats)[0]}"
+        return f"our kernels for TVM do not compute in {min(formats)}"
     if plan.quantizes and plan.rest is not Precision.FP32:
         return f"TVM would widen the {plan.rest} rest of an INT8 plan to fp32"
     return ""

@@ -56,3 +56,13 @@ def load_compiler(name: str) -> Any:  # noqa: ANN401 - as above
 def hash_module(module: Any) -> str:  # noqa: ANN401 - as above
     """Hash of a module of TVM's, equal for modules that differ in nothing but the names of variables."""
     return str(import_module("tvm_ffi").structural_hash(module))
+
+
+def load_virtual_machine() -> Any:  # noqa: ANN401 - as above
+    """TVM's module of the virtual machine that runs compiled models, which needs its runtime alone.
+
+    Raises:
+        BackendUnavailable: TVM is missing.
+    """
+    load_tvm()
+    return import_module("tvm.runtime.vm")
