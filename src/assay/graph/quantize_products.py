@@ -216,7 +216,8 @@ class _Writer:
     def _encode(self, rows: NDArray[np.float32], *, narrow: bool) -> tuple[Array, NDArray[np.float32], int]:
         """Codes and scales of a weight ``[outputs, inputs]``, and the block: turned round where that is not 0."""
         scheme = self._scheme
-        block = fit_block(rows.shape[1], scheme.block, ragged=scheme.ragged) if narrow or self._precision is Precision.INT8 else 0
+        blocked = narrow or self._precision is Precision.INT8
+        block = fit_block(rows.shape[1], scheme.block, ragged=scheme.ragged) if blocked else 0
         if block:
             method, largest = (RangeMethod.MSE, CODES_4_BIT) if narrow else (RangeMethod.MIN_MAX, self._largest_code)
             encoded = encode_blocks(rows.T, 0, block, method, largest)
