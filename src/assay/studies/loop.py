@@ -185,7 +185,7 @@ def screen(space: Workspace, attempt: Attempt, attempts: Sequence[Attempt]) -> S
     if attempt.faults:
         return Screened(attempt.candidate, None, guilty=list_guilty(space, attempt))
     latency_ms = list_quick_times(attempts).get(attempt.candidate.id)
-    if attempt.probe is None or attempt.candidate.plan.scheme is None:
+    if attempt.probe is None or not attempt.candidate.plan.quantizes:
         return Screened(attempt.candidate, latency_ms)
     return Screened(attempt.candidate, latency_ms, is_strained(space, attempt, find_reference(attempts)))
 
