@@ -21,8 +21,8 @@ from assay.data.open import open_dataset
 from assay.measure.machine import describe_machine
 from assay.measure.tasks.table import find_metric, fit_task, load_task
 from assay.studies.calibrating import Calibrator, Pool
-from assay.studies.elsewhere import find_runtimes
 from assay.studies.decoding import Speaker, find_speaker
+from assay.studies.elsewhere import find_runtimes
 from assay.studies.holding import check_device
 from assay.studies.judging import judge_study, refuse_unfit
 from assay.studies.kept_tokenizer import keep_tokenizer
@@ -90,8 +90,8 @@ def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:
         versions=find_versions(),
         traffic=traffic,
         speaker=speaker,
-        elsewhere=runtimes.elsewhere,
         scoring_items=find_scoring_batch(subject.signature, evaluation),
+        elsewhere=runtimes.elsewhere,
     )
 
 
@@ -181,10 +181,10 @@ def choose_reference(
 def check_request(request: StudyRequest, subject: Subject) -> None:
     """Refuse a batch that the model cannot take, and a device whose limits nothing here can hold.
 
-    check_device(request)
     Raises:
         RequestError: the model fixes another batch, or a limit cannot be measured.
     """
+    check_device(request)
     fixed = subject.fixed_batch
     if fixed is not None and fixed != request.batch:
         hint = f"give --batch {fixed}, or export the model with a dynamic batch axis"
