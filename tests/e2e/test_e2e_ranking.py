@@ -134,7 +134,9 @@ def test_large_tables_take_a_quarter_of_the_memory(tmp_path: Path) -> None:
     """The rise of the resident set while an artifact is opened in a process of its own, as the study measures it."""
     files = make_files(tmp_path, 64, films=300_000, columns=64)
     ran = run_assay(
-        *arguments(files, tmp_path / "STUDY", "ndcg@5: 5pp", "onnxruntime,openvino"), "--accept-unresolvable"
+        *arguments(files, tmp_path / "STUDY", "ndcg@5: 5pp", "onnxruntime,openvino"),
+        "--accept-unresolvable",
+        limit_s=3600,
     )
     trials = list_trials(ran)
     for runtime in ("onnxruntime", "openvino"):
