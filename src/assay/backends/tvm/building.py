@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+import tarfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,15 @@ def write_library(compiled: Compiled, shapes: Mapping[str, tuple[int, ...]], int
         if linker:
             compiled.executable.export_library(str(path), fcompile=support.cc.cross_compiler(linker))
         else:
-            compiled.executable.export_library(str(path))
+            compiled.executable.export_library(str(path), fcompile=pack_objects)
     return Library(path.name, tuple(shapes.values()), compiled.products, compiled.functions)
+
+
+def pack_objects(path: str, files: Sequence[str], **_: object) -> None:
+    """Write object files into an archive, as TVM would with the tools ``tar`` and ``gzip``."""
+    with tarfile.open(path, "w") as archive:
+        for file in files:
+            archive.add(file, Path(file).name)
 
 
 def explain_missing(machine: Machine) -> str:
