@@ -142,8 +142,9 @@ def scatter_nd(x: Tensor, indices: Tensor, updates: Tensor, *, reduction: str = 
     if reduction in {"none", "add"}:
         return x.index_put(places, values, accumulate=reduction == "add")
     rows = torch.arange(int(np.prod(x.shape[:depth])), device=x.device).reshape(x.shape[:depth])[places]
-    flat = x.reshape((-1, *x.shape[depth:])).clone()
-    return flat.index_reduce(0, rows, values, REDUCTIONS[reduction]).reshape(x.shape)
+    flat, added = x.reshape(-1, int(np.prod(x.shape[depth:]))), values.reshape(len(rows), -1)
+    spread = rows.unsqueeze(1).expand(added.shape)
+    return flat.scatter_reduce(0, spread, added, REDUCTIONS[reduction]).reshape(x.shape)
 
 
 def expand(x: Tensor, shape: Host) -> Tensor:
