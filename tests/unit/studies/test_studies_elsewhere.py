@@ -110,13 +110,14 @@ def files(tmp_path: Path) -> StudyFiles:
     return paths
 
 
+@pytest.mark.slow
 @builds
 @no_gpu
 def test_a_study_builds_for_a_gpu_that_is_not_here(files: StudyFiles) -> None:
     output = files.folder / "out"
     extra = ("--runtimes", "onnxruntime,tensorrt", "--build-for", "sm75,sm86", "--ranges", "mse", "--mixed-plans", "0")
     arguments = [*study_arguments(files, output), *extra, "--precisions", "fp16,int8", "--json"]
-    ran = run_assay(*arguments)
+    ran = run_assay(*arguments, limit_s=900)
     assert ran.status == 0, ran.err
     trials = {trial["id"]: trial for trial in ran.document["trials"]}  # type: ignore[attr-defined] # JSON
     built = {name: trial for name, trial in trials.items() if trial["status"] == "built"}
@@ -134,5 +135,5 @@ def test_a_study_builds_for_a_gpu_that_is_not_here(files: StudyFiles) -> None:
     page = (output / "report.md").read_text(encoding="utf-8")
     assert "FP16 tensorrt for sm86 | built only" in page
     assert "tensorrt for sm86 is built and not measured: no GPU" in page
-    again = run_assay(*arguments)
+    again = run_assay(*arguments, limit_s=900)
     assert "nothing to do" in again.err
