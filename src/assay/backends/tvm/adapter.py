@@ -19,7 +19,7 @@ from assay.backends.tvm.building import (
 from assay.backends.tvm.machine import BOARDS, Machine, find_machine
 from assay.backends.tvm.plans import list_dialects, refuse_plan
 from assay.backends.tvm.session import TvmSession
-from assay.backends.tvm.settings import Settings, read_settings, write_settings
+from assay.backends.tvm.settings import Library, Settings, read_settings, write_settings
 from assay.backends.tvm.vendor import INSTALL, load_tvm
 from assay.core.errors import BackendUnavailable, BuildFailed, UnsupportedPlan
 from assay.core.plan import IntegerDialect, Plan
@@ -101,7 +101,8 @@ class TvmBackend:
         if shapes is None and target.device != HERE:
             message = f"the shapes of {model} are open, and another processor cannot compile them when they come"
             raise BuildFailed(message, "give the shapes of its inputs")
-        libraries, missing = (), ""
+        libraries: tuple[Library, ...] = ()
+        missing = ""
         if shapes is None:
             check_operators(model)
         else:

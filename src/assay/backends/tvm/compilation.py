@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import onnx
@@ -116,9 +117,7 @@ def schedule_function(function: Any, machine: Machine, choose: Chooser | None = 
         found = choose(wrap_function(function), machine)
         if found is not None:
             return _sole_function(found).without_attr("global_symbol")  # all have the same one there
-    attempts: list[Callable[[], Any]] = [
-        lambda tile=tile: schedule_product(function, machine, tile) for tile in tiles[:1]
-    ]
+    attempts: list[Callable[[], Any]] = [partial(schedule_product, function, machine, tile) for tile in tiles[:1]]
     attempts.append(lambda: schedule_plain(function, machine))
     for attempt in attempts:
         try:
@@ -178,7 +177,7 @@ def list_functions(module: Module) -> tuple[str, ...]:
     called = []
     for block in module[MAIN].body.blocks:
         for binding in block.bindings:
-            arguments = getattr(binding.value, "args", ())
+            arguments: Sequence[Any] = getattr(binding.value, "args", ())
             name = getattr(arguments[0], "name_hint", "") if len(arguments) else ""
             called += [str(name)] if name else []
     return tuple(called)

@@ -150,5 +150,7 @@ def dequantize(codes: Array, form: Quantized, kind: str) -> Array:
     if form.scale.ndim:
         shape[form.axis] = form.scale.size
     scale, zero = form.scale.reshape(shape), form.zero.reshape(shape)
-    values: Array = ((codes.astype(np.int32) - zero).astype(np.float32) * scale.astype(np.float32)).astype(kind)
+    values: Array = (
+        (codes.astype(np.int32) - zero.astype(np.int32)).astype(np.float32) * scale.astype(np.float32)
+    ).astype(kind)
     return values

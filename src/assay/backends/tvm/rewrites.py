@@ -47,7 +47,9 @@ def lower_conv(lowering: Lowering, call: Expr) -> Value | None:
         lowering, call.args[0], call.args[1], 0, weight_shape[1] * weight_shape[2] * weight_shape[3]
     )
     if integers is not None:
-        return _emit_integers(lowering, call, integers, lambda *given: _make_conv(lowering, *given, window, deep=deep))
+        return _emit_integers(
+            lowering, call, integers, lambda weight, zero: _make_conv(lowering, weight, zero, window, deep=deep)
+        )
     weight = lowering.constants.evaluate(call.args[1])
     if weight is None or element_type(call.args[0]) not in FLOATS:
         return None
@@ -76,11 +78,15 @@ def lower_matmul(lowering: Lowering, call: Expr) -> Value | None:
     if weight is not None:
         compute, packed = _make_matmul(lowering, weight, 0)
         return Value(first=_emit_floats(lowering, call, data, packed, compute, output[-1]))
-    if len(left) != len(right):
-        return None
+    return _multiply_floats(lowering, call, data, output[-1]) if len(left) == len(right) else None
+
+
+def _multiply_floats(lowering: Lowering, call: Expr, data: Expr, columns: int) -> Value:
+    """A product of two activations in floats."""
+    lanes = pick_lanes(columns, lowering.machine.lanes)
     other = lowering.value(call.args[1]).take_first(lowering.builder)
     return Value(
-        first=_emit_floats(lowering, call, data, other, lambda a, b: kernels.multiply_batches(a, b, lanes), output[-1])
+        first=_emit_floats(lowering, call, data, other, lambda a, b: kernels.multiply_batches(a, b, lanes), columns)
     )
 
 
