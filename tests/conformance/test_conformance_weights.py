@@ -58,7 +58,8 @@ def unpack(model: ir.Model) -> np.ndarray:
     maker = maker.inputs[0].producer() if turned else maker
     codes, scales = (maker.inputs[index].const_value.numpy().astype(np.float64) for index in (0, 1))
     block = maker.attributes.get_int("block_size", 0)
-    wide = codes * (np.repeat(scales, block, axis=0) if block else scales[:, None] if turned else scales)
+    spread = np.repeat(scales, block, axis=0)[: len(codes)] if block else scales[:, None] if turned else scales
+    wide = codes * spread
     return wide.T if turned else wide
 
 
