@@ -18,7 +18,7 @@ VENDORS = {
     "openvino": "backends/openvino",
     "tvm": "backends/tvm",
     "tensorrt": "backends/tensorrt",
-    "torch": "graph/export_torch.py",
+    "torch": ("graph/export_torch.py", "backends/torch"),
     "pyarrow": "data/",
 }
 
@@ -46,7 +46,8 @@ def test_functions_are_short() -> None:
         f"{name}:{node.name}": count_code_lines(node)
         for name, tree in trees()
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and count_code_lines(node) > 40
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and count_code_lines(node) > (100 if is_kernel(node) else 40)
     }
     assert not long
 
