@@ -30,13 +30,14 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# PyTorch's CPU build, for the tests that need PyTorch; never the one for CUDA, which is what most indexes have.
+# PyTorch's CPU build, for the tests that need PyTorch, which `make test` skips without it; never the one for CUDA,
+# which is what most indexes have.
 $(VENV)/.torch: $(VENV)/.ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) \
 		|| echo "$(TORCH) is not to be had here: what needs PyTorch is skipped"
 	@touch $@
 
-test: lint $(VENV)/.torch
+test: lint
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
 
 test-all: lint $(VENV)/.torch

@@ -164,6 +164,7 @@ def test_scores_of_every_item_are_those_of_the_cosines(
         assert np.sort(scores["metric.ndcg@10"]) == pytest.approx(np.sort(1 / np.log2(1 + ranks)))
 
 
+@pytest.mark.slow
 def test_a_release_embeds_new_texts(folder: Path, retrieved: Ran, tmp_path: Path) -> None:
     assert retrieved.status == 0
     release = tmp_path / "release"
