@@ -56,6 +56,7 @@ def test_functions_to_tune_are_found_once(source: Path) -> None:
     assert all(task.calls == 2 for task in tasks)
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_chosen_and_not_measured_again(source: Path, tmp_path: Path) -> None:
     seen: list[TuningProgress] = []
     folder = tune_model([source], Target("tvm"), Budget(seconds=60, tiles=2), seen.append)
