@@ -1,4 +1,4 @@
-"""Faults of the pinned release that are worked around: each of these tests fails when one is mended."""
+"""Faults of the pinned release that are worked around: a test fails when one is mended. One rumour that is none."""
 
 from __future__ import annotations
 
@@ -45,6 +45,5 @@ def quantize_upstream(values: np.ndarray) -> np.ndarray:
     return np.asarray(machine["main"](tvm.runtime.tensor(values)).numpy())
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="it rounds halves away from zero, where ONNX rounds them to even")
 def test_tvms_own_quantization_rounds_halves_to_even() -> None:
     np.testing.assert_array_equal(quantize_upstream(np.float32([0.5, 1.5, 2.5, 3.5])), [0, 2, 2, 4])

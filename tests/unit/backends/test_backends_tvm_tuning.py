@@ -59,12 +59,12 @@ def test_functions_to_tune_are_found_once(source: Path) -> None:
 @pytest.mark.slow
 def test_what_was_measured_is_chosen_and_not_measured_again(source: Path, tmp_path: Path) -> None:
     seen: list[TuningProgress] = []
-    folder = tune_model([source], Target("tvm"), Budget(seconds=60, tiles=2), seen.append)
+    folder = tune_model([source], Target("tvm"), Budget(seconds=600, tiles=2), seen.append)
     assert folder == find_database(find_machine())
     assert [progress.done for progress in seen] == [1, 2, 3, 4]
     assert all(progress.milliseconds is not None and progress.text for progress in seen)
     again: list[TuningProgress] = []
-    tune_model([source], Target("tvm"), Budget(seconds=60, tiles=2), again.append)
+    tune_model([source], Target("tvm"), Budget(seconds=600, tiles=2), again.append)
     assert not again
     machine = find_machine()
     database = open_database(folder)
