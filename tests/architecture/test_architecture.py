@@ -47,7 +47,7 @@ def test_functions_are_short() -> None:
         for name, tree in trees()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and count_code_lines(node) > (100 if is_kernel(node) else 40)
+        and count_code_lines(node) > (80 if is_kernel(node) else 40)
     }
     assert not long
 

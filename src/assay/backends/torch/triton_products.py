@@ -5,7 +5,7 @@ last. Nothing but the input, the weight and the result moves through memory: the
 Each kernel is an operator of torch's, so that a compiled graph and a CUDA graph hold it.
 """
 
-# ruff: noqa: ANN001, N803 - Triton reads a kernel's arguments its own way, and spells what is known early in capitals
+# ruff: noqa: ANN001, ANN202, N803, PLR0913, PLR0917 - Triton reads a kernel's arguments its own way, and spells what is known early in capitals
 
 from __future__ import annotations
 
@@ -29,8 +29,32 @@ FLOAT_KINDS = {0: 0, 16: 1, -16: 2}
 LIMITS = {3: (-128.0, 127.0), 4: (0.0, 255.0)}
 
 
+@triton.jit  # Triton has no types
+def _quantize(y, y_scale, y_zero, low, high):  # type: ignore[no-untyped-def]
+    """Codes of a tile of floats, as int32: divided, rounded half to even, shifted and clipped."""
+    y = y / tl.load(y_scale)
+    y = tl.minimum(tl.maximum(y, -512.0), 512.0)
+    y = (y + 12582912.0) - 12582912.0  # rounds half to even: 1.5 * 2**23 leaves no bit for fractions
+    y = tl.minimum(tl.maximum(y + tl.load(y_zero).to(tl.float32), low), high)
+    return y.to(tl.int32)
+
+
 @triton.jit  # type: ignore[untyped-decorator]  # Triton has no types
-def _product(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0913, PLR0917, PLR0915 - a kernel
+def _finish(  # type: ignore[no-untyped-def]  # a kernel's part
+    y, bias, column, inside, y_scale, y_zero, low, high, BIAS: tl.constexpr, RELU: tl.constexpr, CODES: tl.constexpr
+):
+    """A tile with its bias, its activation and its codes, where it has them."""
+    if BIAS:
+        y += tl.load(bias + column, mask=inside, other=0.0)[None, :]
+    if RELU:
+        y = tl.maximum(y, 0.0)
+    if CODES:
+        y = _quantize(y, y_scale, y_zero, low, high)
+    return y
+
+
+@triton.jit  # type: ignore[untyped-decorator]  # Triton has no types
+def _product(  # type: ignore[no-untyped-def]
     x,
     w,
     out,
@@ -76,8 +100,7 @@ def _product(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0913, PLR0917,
     row = (tl.program_id(0) // across) * ROWS + tl.arange(0, ROWS)
     column = (tl.program_id(0) % across) * COLUMNS + tl.arange(0, COLUMNS)
     inside_row, inside_column = row < rows, column < columns
-    place_x = row % out_width
-    place_y = (row // out_width) % out_height
+    place_x, place_y = row % out_width, (row // out_width) % out_height
     image = (row // (out_width * out_height)).to(tl.int64)
     fill = tl.load(point)
     total = tl.zeros((ROWS, COLUMNS), dtype=tl.int32)
@@ -97,8 +120,7 @@ def _product(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0913, PLR0917,
             places = base[:, None] + channel[None, :]
             inside = inside_place[:, None] & inside_step[None, :]
         else:
-            spot = step // channels
-            channel = step % channels
+            spot, channel = step // channels, step % channels
             at_y = (place_y * stride_y - pad_y)[:, None] + ((spot // kernel_width) * step_y)[None, :]
             at_x = (place_x * stride_x - pad_x)[:, None] + ((spot % kernel_width) * step_x)[None, :]
             inside = (at_y >= 0) & (at_y < height) & (at_x >= 0) & (at_x < width)
@@ -112,16 +134,7 @@ def _product(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0913, PLR0917,
         total = tl.dot(left, right, total, out_dtype=tl.int32)
     shift = tl.load(offset + column, mask=inside_column, other=0)
     y = (total - shift[None, :]).to(tl.float32) * tl.load(scale + column, mask=inside_column, other=0.0)[None, :]
-    if BIAS:
-        y += tl.load(bias + column, mask=inside_column, other=0.0)[None, :]
-    if RELU:
-        y = tl.maximum(y, 0.0)
-    if CODES:
-        y = y / tl.load(y_scale)
-        y = tl.minimum(tl.maximum(y, -512.0), 512.0)
-        y = (y + 12582912.0) - 12582912.0  # rounds half to even: 1.5 * 2**23 leaves no bit for fractions
-        y = tl.minimum(tl.maximum(y + tl.load(y_zero).to(tl.float32), low), high)
-        y = y.to(tl.int32)
+    y = _finish(y, bias, column, inside_column, y_scale, y_zero, low, high, BIAS, RELU, CODES)
     place = out + row[:, None].to(tl.int64) * columns + column[None, :]
     tl.store(place, y.to(out.dtype.element_ty), mask=inside_row[:, None] & inside_column[None, :])
 
@@ -140,7 +153,7 @@ def choose_tiles(rows: int, columns: int, inner: int) -> tuple[int, int, int, in
 
 
 @torch.library.custom_op("assay::integer_product", mutates_args=())  # type: ignore[untyped-decorator]  # as above
-def integer_product(  # noqa: PLR0913, PLR0917 - what the kernel takes
+def integer_product(
     x: torch.Tensor,
     point: torch.Tensor,
     w: torch.Tensor,
@@ -195,7 +208,7 @@ def integer_product(  # noqa: PLR0913, PLR0917 - what the kernel takes
 
 
 @integer_product.register_fake  # type: ignore[untyped-decorator]  # as above
-def _shape(  # noqa: PLR0913, PLR0917 - as above
+def _shape(
     x: torch.Tensor,
     point: torch.Tensor,
     w: torch.Tensor,
@@ -213,7 +226,7 @@ def _shape(  # noqa: PLR0913, PLR0917 - as above
     return x.new_empty((x.shape[0], sizes[0], sizes[1], w.shape[0]), dtype=KINDS[kind])
 
 
-def convolve(  # noqa: PLR0913, PLR0917 - the inputs of the operator
+def convolve(
     x: Tensor,
     x_zero: Tensor,
     packed: Tensor,
@@ -243,7 +256,7 @@ def convolve(  # noqa: PLR0913, PLR0917 - the inputs of the operator
     return y.squeeze(2) if flat else y
 
 
-def multiply(  # noqa: PLR0913 - the inputs of the operator
+def multiply(
     x: Tensor,
     packed: Tensor,
     scale: Tensor,
