@@ -144,7 +144,7 @@ def deepen(value: object, key: str, new: str) -> None:
             deepen(one, key, new)
 
 
-@pytest.mark.parametrize("place", ["weight", "object", "legacy", "inputs", "size", "operator", "caller", "structure"])
+@pytest.mark.parametrize("place", ["weight", "object", "legacy", "size", "operator", "caller", "structure"])
 def test_what_could_run_code_is_refused_before_it_does(
     torch: ModuleType, saved: Path, tmp_path: Path, place: str
 ) -> None:
@@ -153,6 +153,15 @@ def test_what_could_run_code_is_refused_before_it_does(
     with pytest.raises(ModelError, match=r"net\.pt2") as caught:
         read_program(torch, path)
     assert "torch.export.save" in caught.value.hint
+    assert not bomb.exists()
+
+
+def test_example_inputs_are_never_unpickled(torch: ModuleType, saved: Path, tmp_path: Path) -> None:
+    bomb = tmp_path / "went-off"
+    path = rewrite(saved, tmp_path / "net.pt2", lambda records: plant(records, bomb, "inputs"))
+    program = read_program(torch, path)
+    assert program.example_inputs is None
+    assert program.module()(torch.ones(2, 3, 6, 6)).shape == (2, 5)
     assert not bomb.exists()
 
 
