@@ -50,16 +50,16 @@ def write_page(rows: Sequence[Row]) -> str:
 
 
 def describe_machines(rows: Sequence[Row]) -> str:
-    """The machine and the versions, once where all rows have the same."""
-    measured = [row for row in rows if row.machine]
+    """The machine and the versions, once where all rows have the same; else with the rows of each."""
     told: dict[str, list[str]] = {}
-    for row in measured:
-        told.setdefault(f"Machine: {list_facts(row.machine)}. Versions: {list_facts(row.versions)}.", []).append(
-            row.title
-        )
+    for row in rows:
+        if row.machine:
+            facts = f"Machine: {list_facts(row.machine)}. Versions: {list_facts(row.versions)}."
+            told.setdefault(facts, []).append(row.title)
     if len(told) == 1:
         return next(iter(told))
-    return "\n\n".join(f"{', '.join(titles)}: {facts}" for facts, titles in told.items())
+    # A title may hold a comma.
+    return "\n".join(f"- {facts} Rows: {'; '.join(titles)}." for facts, titles in told.items())
 
 
 def list_facts(facts: dict[str, str]) -> str:
