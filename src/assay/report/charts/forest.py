@@ -10,9 +10,9 @@ from assay.decide import words
 from assay.decide.finding import Verdict
 from assay.report.charts.canvas import Canvas, Chart, Sheet, draw_chart
 from assay.report.charts.ink import PRECISION_INKS, PRECISION_MARKERS, Ink
-from assay.report.charts.scales import MINUS, find_window, format_tick
+from assay.report.charts.scales import find_window, format_tick
 from assay.report.charts.strips import Strips
-from assay.report.charts.units import LossUnit, find_loss_unit
+from assay.report.charts.units import MINUS, LossUnit, find_loss_unit
 from assay.report.rows import MeasuredRow, keep_measured, list_rows
 from assay.studies.record import StudyRecord
 

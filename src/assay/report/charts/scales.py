@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-MINUS = "\N{MINUS SIGN}"
+from assay.report.charts.units import MINUS
+
 LOG_SPAN = 3.0
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
 STEPS = (1.0, 2.0, 5.0)

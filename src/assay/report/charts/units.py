@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from assay.core.trial import Quality
 from assay.decide import words
-from assay.report.charts.scales import MINUS
 from assay.report.rows import MeasuredRow
 
+MINUS = "\N{MINUS SIGN}"
 DECIMALS = 9
 """Beyond these lies the rounding of arithmetic, which no reader wants to see."""
 
