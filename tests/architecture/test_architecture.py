@@ -36,18 +36,12 @@ def test_files_are_short() -> None:
     assert not long
 
 
-def is_kernel(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether a function is compiled for a GPU: one kernel is one function, each argument in a line of its own."""
-    return any(ast.unparse(decorator) == "triton.jit" for decorator in node.decorator_list)
-
-
 def test_functions_are_short() -> None:
     long = {
         f"{name}:{node.name}": count_code_lines(node)
         for name, tree in trees()
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and count_code_lines(node) > (80 if is_kernel(node) else 40)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and count_code_lines(node) > 40
     }
     assert not long
 

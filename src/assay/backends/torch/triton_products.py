@@ -54,43 +54,33 @@ def _finish(  # type: ignore[no-untyped-def]  # a kernel's part
 
 
 @triton.jit  # type: ignore[untyped-decorator]  # Triton has no types
+def _find_windows(  # type: ignore[no-untyped-def]  # a kernel's part
+    image, start_y, start_x, start, channels, height, width, kernel_width, step_y, step_x,
+    WHOLE: tl.constexpr, INNER: tl.constexpr
+):  # fmt: skip
+    """Where the elements from ``start`` of some windows stand in ``x``, and which of them are not padding.
+
+    ``image``, ``start_y`` and ``start_x``, of the windows, are ``[ROWS, 1]``; both results spread to ``[ROWS, INNER]``.
+    """
+    if WHOLE:  # they lie in one place of the window, which is found once for all of them
+        spot = start // channels
+        channel = (start % channels + tl.arange(0, INNER))[None, :]
+    else:
+        step = (start + tl.arange(0, INNER))[None, :]
+        spot, channel = step // channels, step % channels
+    at_y = start_y + (spot // kernel_width) * step_y
+    at_x = start_x + (spot % kernel_width) * step_x
+    inside = (at_y >= 0) & (at_y < height) & (at_x >= 0) & (at_x < width)
+    return ((image * height + at_y) * width + at_x) * channels + channel, inside
+
+
+@triton.jit  # type: ignore[untyped-decorator]  # Triton has no types
 def _product(  # type: ignore[no-untyped-def]
-    x,
-    w,
-    out,
-    scale,
-    offset,
-    bias,
-    point,
-    y_scale,
-    y_zero,
-    rows,
-    columns,
-    inner,
-    channels,
-    height,
-    width,
-    out_height,
-    out_width,
-    kernel_width,
-    stride_y,
-    stride_x,
-    step_y,
-    step_x,
-    pad_y,
-    pad_x,
-    low,
-    high,
-    UNSIGNED: tl.constexpr,
-    PLAIN: tl.constexpr,
-    WHOLE: tl.constexpr,
-    BIAS: tl.constexpr,
-    RELU: tl.constexpr,
-    CODES: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    INNER: tl.constexpr,
-):
+    x, w, out, scale, offset, bias, point, y_scale, y_zero, rows, columns, inner, channels, height, width,
+    out_height, out_width, kernel_width, stride_y, stride_x, step_y, step_x, pad_y, pad_x, low, high,
+    UNSIGNED: tl.constexpr, PLAIN: tl.constexpr, WHOLE: tl.constexpr, BIAS: tl.constexpr, RELU: tl.constexpr,
+    CODES: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr
+):  # fmt: skip
     """One tile of the result.
 
     ``x [N, H, W, C]`` codes, ``w [columns, inner] int8``, ``out [rows, columns]``. PLAIN: a row of ``x`` is a row of
@@ -100,32 +90,22 @@ def _product(  # type: ignore[no-untyped-def]
     row = (tl.program_id(0) // across) * ROWS + tl.arange(0, ROWS)
     column = (tl.program_id(0) % across) * COLUMNS + tl.arange(0, COLUMNS)
     inside_row, inside_column = row < rows, column < columns
-    place_x, place_y = row % out_width, (row // out_width) % out_height
-    image = (row // (out_width * out_height)).to(tl.int64)
+    image = (row // (out_width * out_height)).to(tl.int64)[:, None]
+    start_y = (((row // out_width) % out_height) * stride_y - pad_y)[:, None]
+    start_x = ((row % out_width) * stride_x - pad_x)[:, None]
     fill = tl.load(point)
     total = tl.zeros((ROWS, COLUMNS), dtype=tl.int32)
     for start in range(0, inner, INNER):
         step = start + tl.arange(0, INNER)
         inside_step = step < inner
+        inside = inside_row[:, None] & inside_step[None, :]
         if PLAIN:
             places = row[:, None].to(tl.int64) * inner + step[None, :]
-            inside = inside_row[:, None] & inside_step[None, :]
-        elif WHOLE:
-            spot = start // channels
-            channel = start % channels + tl.arange(0, INNER)
-            at_y = place_y * stride_y - pad_y + (spot // kernel_width) * step_y
-            at_x = place_x * stride_x - pad_x + (spot % kernel_width) * step_x
-            inside_place = inside_row & (at_y >= 0) & (at_y < height) & (at_x >= 0) & (at_x < width)
-            base = ((image * height + at_y) * width + at_x) * channels
-            places = base[:, None] + channel[None, :]
-            inside = inside_place[:, None] & inside_step[None, :]
         else:
-            spot, channel = step // channels, step % channels
-            at_y = (place_y * stride_y - pad_y)[:, None] + ((spot // kernel_width) * step_y)[None, :]
-            at_x = (place_x * stride_x - pad_x)[:, None] + ((spot % kernel_width) * step_x)[None, :]
-            inside = (at_y >= 0) & (at_y < height) & (at_x >= 0) & (at_x < width)
-            inside = inside & inside_row[:, None] & inside_step[None, :]
-            places = ((image[:, None] * height + at_y) * width + at_x) * channels + channel[None, :]
+            places, unpadded = _find_windows(
+                image, start_y, start_x, start, channels, height, width, kernel_width, step_y, step_x, WHOLE, INNER
+            )
+            inside = inside & unpadded
         left = tl.load(x + places, mask=inside, other=fill)
         if UNSIGNED:
             left = (left ^ 128).to(tl.int8, bitcast=True)
