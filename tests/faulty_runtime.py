@@ -22,8 +22,9 @@ import pytest
 from assay.backends.backend import Availability, Support
 from assay.backends.model_files import MODEL_FILE
 from assay.backends.onnxruntime.adapter import OnnxRuntimeBackend
-from assay.backends.onnxruntime.options import SETTINGS_FILE, Settings
+from assay.backends.onnxruntime.options import Settings
 from assay.backends.onnxruntime.session import OnnxRuntimeSession
+from assay.backends.settings import SETTINGS_FILE
 from assay.core.audit import ExecutionAudit
 from assay.core.plan import IntegerDialect, Plan
 from assay.core.precision import CastStyle, Precision

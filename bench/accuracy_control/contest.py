@@ -13,7 +13,7 @@ from accuracy_control.cases import Case
 from accuracy_control.olive_part import OnnxRuntimeModel
 from accuracy_control.results import Row, read_row
 from accuracy_control.running import properties, read_for_one
-from assay.backends.openvino.settings import Settings, write_settings
+from assay.backends.openvino.settings import Settings
 from assay.backends.table import load_backend
 from assay.core.precision import Precision
 from assay.core.session import Session
@@ -45,7 +45,7 @@ def host(case: Case, model: Path, folder: Path, compute: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     signature = describe_signature(load_model(case.model))
     ov.save_model(read_for_one(model), str(folder / "model.xml"), compress_to_fp16=False)
-    write_settings(Settings(inputs=signature.inputs, outputs=signature.outputs, compute=COMPUTES[compute]), folder)
+    Settings(inputs=signature.inputs, outputs=signature.outputs, compute=COMPUTES[compute]).write(folder)
     return folder
 
 

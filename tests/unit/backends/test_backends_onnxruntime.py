@@ -17,7 +17,7 @@ from onnx import numpy_helper, parser
 
 from assay.backends.onnxruntime.adapter import OnnxRuntimeBackend
 from assay.backends.onnxruntime.capabilities import product_saturates, refuse_reason
-from assay.backends.onnxruntime.options import Settings, make_options, read_settings
+from assay.backends.onnxruntime.options import Settings, make_options
 from assay.backends.table import load_backend
 from assay.core.errors import BackendUnavailable, BuildFailed, RunFailed, UnsupportedPlan
 from assay.core.plan import Plan, Scheme
@@ -134,8 +134,8 @@ def test_damaged_settings_do_not_open(tmp_path: Path, text: str) -> None:
 
 def test_the_exact_mode_is_kept_in_the_folder(tmp_path: Path) -> None:
     built = build(RELU, tmp_path, OnnxRuntimeBackend(optimise=False))
-    assert not read_settings(built).optimise
-    level = make_options(TARGET, read_settings(built)).graph_optimization_level
+    assert not Settings.read(built).optimise
+    level = make_options(TARGET, Settings.read(built)).graph_optimization_level
     assert level == ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     with BACKEND.open(built, TARGET) as session:  # by any adapter
         assert session.run({"x": np.ones((1, 6), np.float32)})["y"].shape == (1, 6)

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from assay.backends.onnxruntime.adapter import OnnxRuntimeBackend
-from assay.backends.onnxruntime.options import Settings, find_providers, read_settings, write_settings
+from assay.backends.onnxruntime.options import Settings, find_providers
 from assay.backends.onnxruntime.providers import Provider, choose_providers, explain_missing, make_options
 from assay.backends.table import load_backend, make_target
 from assay.core.errors import BackendUnavailable, UnsupportedPlan
@@ -87,8 +87,8 @@ def test_the_cpu_has_no_tf32(tmp_path: Path) -> None:
 
 def test_settings_keep_the_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch)
-    write_settings(Settings(provider=Provider.CUDA, tf32=True), tmp_path)
-    settings = read_settings(tmp_path)
+    Settings(provider=Provider.CUDA, tf32=True).write(tmp_path)
+    settings = Settings.read(tmp_path)
     (_, options), _ = find_providers(settings, "cuda")
     assert options["use_tf32"] == "1"
 
@@ -96,4 +96,4 @@ def test_settings_keep_the_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_settings_of_older_folders_are_read(tmp_path: Path) -> None:
     older = '{"schema": 1, "optimise": true, "quantized": false, "integers": true, "group": 0}'
     (tmp_path / "settings.json").write_text(older)
-    assert read_settings(tmp_path).provider is Provider.CPU
+    assert Settings.read(tmp_path).provider is Provider.CPU

@@ -18,8 +18,9 @@ from assay.backends.openvino.adapter import OpenVinoBackend
 from assay.backends.openvino.compilation import order_ports
 from assay.backends.openvino.processor import adds_exactly
 from assay.backends.openvino.session import OpenVinoSession
-from assay.backends.openvino.settings import MODEL_FILE, SETTINGS_FILE, read_settings
+from assay.backends.openvino.settings import MODEL_FILE, Settings
 from assay.backends.openvino.vendor import load_core, load_openvino, read_capabilities
+from assay.backends.settings import SETTINGS_FILE
 from assay.backends.table import load_backend
 from assay.core.errors import BackendUnavailable, BuildFailed, RunFailed, UnsupportedPlan
 from assay.core.plan import IntegerDialect, Plan, Scheme
@@ -309,7 +310,7 @@ def test_a_spoilt_build_names_the_file(residual: Path, name: str, text: str) -> 
 
 def test_settings_hold_what_was_asked(tmp_path: Path) -> None:
     model = make_quantized(tmp_path / "m.onnx", np.uint8, np.int8)
-    settings = read_settings(build(model, Plan(Precision.INT8, rest=Precision.FP32)))
+    settings = Settings.read(build(model, Plan(Precision.INT8, rest=Precision.FP32)))
     assert settings.compute is Precision.FP32
     assert [spec.name for spec in (*settings.inputs, *settings.outputs)] == ["x", "y"]
 

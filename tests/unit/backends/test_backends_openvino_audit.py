@@ -19,7 +19,7 @@ from openvino_models import (
 )
 
 from assay.backends.openvino.adapter import OpenVinoBackend
-from assay.backends.openvino.settings import read_settings, write_settings
+from assay.backends.openvino.settings import Settings
 from assay.backends.openvino.vendor import read_capabilities
 from assay.core.audit import ExecutionAudit
 from assay.core.plan import Plan
@@ -85,7 +85,7 @@ def test_unsigned_weights_run_in_floats(tmp_path: Path, operator: str) -> None:
 @needs_bf16
 def test_fp32_model_at_the_runtimes_default_runs_in_bf16(tmp_path: Path) -> None:
     built = build(make_residual(tmp_path / "m.onnx"))
-    write_settings(msgspec.structs.replace(read_settings(built), compute=None), built)
+    msgspec.structs.replace(Settings.read(built), compute=None).write(built)
     with OpenVinoBackend().open(built, TARGET) as session:
         found = session.executed({"x": draw(BATCH, 3, 8, 8)})
     assert found.shares()[Precision.BF16] == 1.0, kernels(found)

@@ -11,7 +11,7 @@ from openvino_models import Network
 
 from assay.backends.openvino.adapter import OpenVinoBackend
 from assay.backends.openvino.profile import trace_operator
-from assay.backends.openvino.settings import read_settings, write_settings
+from assay.backends.openvino.settings import Settings
 from assay.core.mixing import NodeTime
 from assay.core.plan import Plan
 from assay.core.precision import Precision
@@ -65,7 +65,7 @@ def test_every_executed_node_has_nodes_of_the_model(built: Path, target: Target)
 
 
 def test_what_is_called_after_a_tensor_is_written_down(built: Path) -> None:
-    assert ("y", "n6") in read_settings(built).renamed
+    assert ("y", "n6") in Settings.read(built).renamed
 
 
 def test_an_operator_that_a_rewrite_added_belongs_to_the_one_it_is_named_after() -> None:
@@ -79,5 +79,5 @@ def test_an_operator_that_a_rewrite_added_belongs_to_the_one_it_is_named_after()
 def test_an_older_artifact_can_be_profiled(built: Path, tmp_path: Path) -> None:
     for file in built.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    write_settings(msgspec.structs.replace(read_settings(built), renamed=()), tmp_path)
+    msgspec.structs.replace(Settings.read(built), renamed=()).write(tmp_path)
     assert {"n0", "n2"} <= {origin for node in profile(tmp_path, Target("openvino")) for origin in node.origins}

@@ -12,13 +12,14 @@ import onnx
 import pytest
 from tensorrt_samples import BACKEND, HERE, builds, no_gpu, parse, runs, save, target
 
+from assay.backends.settings import SETTINGS_FILE
 from assay.backends.tensorrt import vendor
 from assay.backends.tensorrt.capability import Capability, parse_device, parse_index
 from assay.backends.tensorrt.cuda import CudaError, Gpu, call, list_gpus
 from assay.backends.tensorrt.errors import find_node, tidy
 from assay.backends.tensorrt.plans import DIALECT, refuse_plan
 from assay.backends.tensorrt.profiles import MOST_ITEMS, explain_outside, plan_shapes
-from assay.backends.tensorrt.settings import GRAPH_FILE, SETTINGS_FILE, read_settings
+from assay.backends.tensorrt.settings import GRAPH_FILE, Settings
 from assay.backends.tensorrt.timing_cache import find_cache_file
 from assay.backends.tensorrt.vendor import Vendor, choose_vendor
 from assay.core.errors import BackendUnavailable, BuildFailed, RunFailed, UnsupportedPlan
@@ -119,7 +120,7 @@ def test_tensorrt_is_taken_where_a_gpu_is_and_rtx_where_none_is() -> None:
 @builds
 def test_an_engine_is_named_by_device_version_and_model(tmp_path: Path) -> None:
     built = build(tmp_path)
-    settings = read_settings(built)
+    settings = Settings.read(built)
     assert {path.name for path in built.iterdir()} == {SETTINGS_FILE, GRAPH_FILE, settings.engine}
     device, title, version, digest = settings.engine.removesuffix(".engine").replace("tensorrt-rtx", "rtx").split("-")
     assert (device, title, version, len(digest)) == ("sm86", "rtx", settings.version, 12)
@@ -127,7 +128,7 @@ def test_an_engine_is_named_by_device_version_and_model(tmp_path: Path) -> None:
     assert settings.inputs == (TensorSpec("x", "float32", ("N", 64)),)
     other = tmp_path / "other"
     other.mkdir()
-    assert read_settings(build(other, make_model(32))).engine != settings.engine
+    assert Settings.read(build(other, make_model(32))).engine != settings.engine
 
 
 @builds
@@ -143,7 +144,7 @@ def test_weights_beside_the_model_are_part_of_its_name(tmp_path: Path) -> None:
         built = folder / "built"
         built.mkdir()
         BACKEND.build(folder / "big.onnx", built, FP32, target())
-        names.append(read_settings(built).engine)
+        names.append(Settings.read(built).engine)
         (folder / "big.data").unlink()
         with pytest.raises(BuildFailed, match=r"big\.data"):
             BACKEND.build(folder / "big.onnx", built, FP32, target())
@@ -186,7 +187,7 @@ def test_an_unknown_operator_is_named(tmp_path: Path) -> None:
 
 @builds
 def test_tf32_is_asked_for_and_kept(tmp_path: Path) -> None:
-    assert read_settings(build(tmp_path, plan=Plan(Precision.TF32))).rest is Precision.TF32
+    assert Settings.read(build(tmp_path, plan=Plan(Precision.TF32))).rest is Precision.TF32
     assert not BACKEND.supports(Plan(Precision.TF32), target("sm75")).supported
 
 
@@ -200,7 +201,7 @@ def test_an_input_that_says_a_shape_is_refused(tmp_path: Path) -> None:
 @builds
 def test_profiles_are_those_of_the_target(tmp_path: Path) -> None:
     ranges = (ShapeRange("x", (2, 64), (4, 64), (16, 64)),)
-    assert read_settings(build(tmp_path, shapes=ranges)).ranges == ranges
+    assert Settings.read(build(tmp_path, shapes=ranges)).ranges == ranges
     wrong = (ShapeRange("x", (2, 63), (4, 63), (16, 63)),)
     with pytest.raises(BuildFailed, match=r"'x' has the shape \['N', 64\]"):
         BACKEND.build(tmp_path / "model.onnx", tmp_path, FP32, target(shapes=wrong))
@@ -285,7 +286,7 @@ def test_the_timing_cache_is_kept_by_version_and_device(monkeypatch: pytest.Monk
 def test_settings_of_another_schema_are_refused(tmp_path: Path) -> None:
     (tmp_path / SETTINGS_FILE).write_bytes(msgspec.json.encode({"schema": 2}))
     with pytest.raises(BuildFailed, match=SETTINGS_FILE):
-        read_settings(tmp_path)
+        Settings.read(tmp_path)
 
 
 @runs

@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from assay.backends.torch import execution  # noqa: E402 - needs torch
 from assay.backends.torch.adapter import TorchBackend, TorchCudaBackend  # noqa: E402
 from assay.backends.torch.session import TorchSession, from_array, to_array  # noqa: E402
-from assay.backends.torch.settings import Settings, write_settings  # noqa: E402
+from assay.backends.torch.settings import Settings  # noqa: E402
 from assay.backends.torch.vendor import explain_eager  # noqa: E402
 
 CPU = Target("torch")
@@ -39,7 +39,7 @@ def parse(text: str, opset: int = 21, **weights: np.ndarray) -> onnx.ModelProto:
 def open_model(model: onnx.ModelProto, folder: Path, **settings: object) -> TorchSession:
     """Without asking whether the format is of use on this CPU."""
     onnx.save(model, folder / "model.onnx")
-    write_settings(Settings(**({"compiled": False} | settings)), folder)
+    Settings(**({"compiled": False} | settings)).write(folder)
     return TorchSession(folder, CPU)
 
 

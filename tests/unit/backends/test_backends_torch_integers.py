@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from assay.backends.torch import integers  # noqa: E402 - needs torch
 from assay.backends.torch.rewrite import fuse_integers  # noqa: E402
 from assay.backends.torch.session import TorchSession  # noqa: E402
-from assay.backends.torch.settings import Settings, write_settings  # noqa: E402
+from assay.backends.torch.settings import Settings  # noqa: E402
 from assay.core.precision import Precision  # noqa: E402
 from assay.core.target import Target  # noqa: E402
 
@@ -110,7 +110,7 @@ LEFT = {
 def run(model: onnx.ModelProto, folder: Path, **settings: object) -> tuple[np.ndarray, np.ndarray, float]:
     """Outputs, those of ONNX's evaluator, and the share that ran on integers."""
     onnx.save(model, folder / "model.onnx")
-    write_settings(Settings(**({"compiled": False} | settings)), folder)
+    Settings(**({"compiled": False} | settings)).write(folder)
     shape = [3, *(axis.dim_value for axis in model.graph.input[0].type.tensor_type.shape.dim[1:])]
     x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
     with TorchSession(folder, Target("torch")) as session:

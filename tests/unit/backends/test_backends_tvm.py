@@ -17,7 +17,7 @@ from tvm_models import evaluate, need_tvm, open_built, parse
 from assay.backends.table import load_backend
 from assay.backends.tvm.building import LINKER_VARIABLE, find_linker, find_shapes
 from assay.backends.tvm.machine import BOARDS, describe_x86, find_machine
-from assay.backends.tvm.settings import read_settings
+from assay.backends.tvm.settings import Settings
 from assay.core.errors import BackendUnavailable, BuildFailed, RunFailed
 from assay.core.plan import Plan, WeightScheme
 from assay.core.precision import CastStyle, Precision, WeightStyle
@@ -50,7 +50,7 @@ def test_a_model_of_fixed_shapes_is_a_library_alone(tmp_path: Path) -> None:
 
 def test_other_shapes_are_compiled_when_they_come(tmp_path: Path) -> None:
     with open_built(product(), tmp_path, batch=2) as session:
-        assert read_settings(tmp_path / "built").libraries[0].shapes == ((2, 12),)
+        assert Settings.read(tmp_path / "built").libraries[0].shapes == ((2, 12),)
         for rows in (2, 5):
             found = session.run(draw(rows))["y"]
             np.testing.assert_allclose(found, evaluate(product(), draw(rows)), rtol=1e-4, atol=1e-5)
@@ -95,7 +95,7 @@ def test_another_processor_is_built_for_and_not_opened(tmp_path: Path) -> None:
         heads = [archive.extractfile(member).read(20) for member in archive if member.name.endswith(".o")]
     assert heads
     assert {struct.unpack_from("<H", head, 18)[0] for head in heads} == {AARCH64}
-    settings = read_settings(built)
+    settings = Settings.read(built)
     assert "aarch64-linux-gnu-g++" in settings.missing
     assert not settings.libraries[0].linked
     with pytest.raises(BackendUnavailable, match="aarch64-dotprod"):
@@ -134,7 +134,7 @@ def test_without_a_linker_the_model_is_compiled_when_it_is_fed(tmp_path: Path, m
     with open_built(product("3"), tmp_path) as session:
         found = session.run(draw(3))["y"]
     np.testing.assert_allclose(found, evaluate(product("3"), draw(3)), rtol=1e-4, atol=1e-5)
-    settings = read_settings(tmp_path / "built")
+    settings = Settings.read(tmp_path / "built")
     assert not settings.libraries[0].linked
     assert "linker" in settings.missing
 

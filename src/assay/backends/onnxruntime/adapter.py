@@ -17,7 +17,7 @@ from assay.backends.onnxruntime.capabilities import (
     make_engine_dialect,
     refuse_reason,
 )
-from assay.backends.onnxruntime.options import Settings, find_providers, read_settings, write_settings
+from assay.backends.onnxruntime.options import Settings, find_providers
 from assay.backends.onnxruntime.providers import PACKAGES, Provider, explain_missing, list_devices
 from assay.backends.onnxruntime.session import OnnxRuntimeSession
 from assay.backends.onnxruntime.stored_weights import list_weight_schemes, refuse_scheme
@@ -136,7 +136,7 @@ class OnnxRuntimeBackend:
             tf32=plan.precision is Precision.TF32,
             rest=plan.rest if plan.quantizes else Precision.FP32,
         )
-        write_settings(settings, into)
+        settings.write(into)
         self.open(into, target).close()
 
     def open(self, built: Path, target: Target) -> Session:
@@ -147,7 +147,7 @@ class OnnxRuntimeBackend:
             BuildFailed: the folder is incomplete or damaged, or the runtime refused the model.
             UnsupportedPlan: the runtime has no kernel for an operator in its number format.
         """
-        return OnnxRuntimeSession(built / MODEL_FILE, target, read_settings(built))
+        return OnnxRuntimeSession(built / MODEL_FILE, target, Settings.read(built))
 
     def versions(self) -> Mapping[str, str]:
         """ONNX Runtime's version."""

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import msgspec
 import onnxruntime as ort
 
 from assay.backends.onnxruntime.providers import QUIET, Chosen, Provider, choose_providers
-from assay.core.errors import BuildFailed
+from assay.backends.settings import BuiltSettings
 from assay.core.precision import Precision
 from assay.core.target import ServingMode, Target
-
-SETTINGS_FILE = "settings.json"
-SCHEMA = 1
 
 UNWANTED_REWRITES = "MatMulAddFusion;WeightBiasQuantization"
 """Rewrites that are off where a graph holds quantize/dequantize pairs (seen in 1.31). MatMulAddFusion comes before the
@@ -25,11 +19,10 @@ FLOAT_ACCURACY, INTEGER_ACCURACY = 1, 4
 """``accuracy_level`` at which MatMulNBits multiplies floats, and that at which it rounds its input to integers."""
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What ``settings.json`` in a built folder holds.
+class Settings(BuiltSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a model is run.
 
     Attributes:
-        schema: version of this structure.
         optimise: let ONNX Runtime rewrite the graph; off gives the exact semantics of every node.
         quantized: the graph has quantize/dequantize pairs that are to become integer operators.
         integers: let pairs become integer operators at all; off computes them in floats as they stand.
@@ -39,7 +32,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         rest: float in which TensorRT may compute what an INT8 graph leaves in FP32.
     """
 
-    schema: int = SCHEMA
     optimise: bool = True
     quantized: bool = False
     integers: bool = True
@@ -47,27 +39,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     provider: Provider = Provider.CPU
     tf32: bool = False
     rest: Precision = Precision.FP32
-
-
-def write_settings(settings: Settings, folder: Path) -> None:
-    """Store the settings of a built folder."""
-    (folder / SETTINGS_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(settings), indent=2))
-
-
-def read_settings(folder: Path) -> Settings:
-    """Read the settings of a built folder.
-
-    Raises:
-        BuildFailed: they are missing, damaged, or of a newer schema.
-    """
-    path = folder / SETTINGS_FILE
-    try:
-        settings = msgspec.json.decode(path.read_bytes(), type=Settings)
-    except (OSError, msgspec.MsgspecError) as err:
-        raise BuildFailed(f"{path} cannot be read: {err}", "build the artifact again") from err
-    if settings.schema != SCHEMA:
-        raise BuildFailed(f"{path} has schema {settings.schema}, not {SCHEMA}", "build the artifact again")
-    return settings
 
 
 def find_providers(settings: Settings, device: str) -> Chosen:

@@ -14,7 +14,7 @@ from assay.backends.openvino.processor import is_exact_here
 from assay.backends.openvino.profile import find_renamed
 from assay.backends.openvino.quantizers import fuse_pairs
 from assay.backends.openvino.session import OpenVinoSession
-from assay.backends.openvino.settings import MODEL_FILE, Settings, write_settings
+from assay.backends.openvino.settings import MODEL_FILE, Settings
 from assay.backends.openvino.signs import find_lost_signs
 from assay.backends.openvino.vendor import INSTALL, load_core, load_openvino, read_capabilities
 from assay.core.errors import BackendUnavailable, BuildFailed, UnsupportedPlan
@@ -160,7 +160,7 @@ class OpenVinoBackend:
         settings = Settings(
             inputs=signature.inputs, outputs=signature.outputs, compute=compute, group=group, renamed=renamed
         )
-        write_settings(settings, into)
+        settings.write(into)
         written = read_model(into / MODEL_FILE)
         lost = find_lost_signs(written, compile_model(written, target, Compute(compute, group)).compiled)
         if lost:

@@ -9,7 +9,7 @@ import numpy as np
 
 from assay.backends.openvino.compilation import read_model
 from assay.backends.openvino.errors import mapped_errors
-from assay.backends.openvino.settings import MODEL_FILE, Settings, write_settings
+from assay.backends.openvino.settings import MODEL_FILE, Settings
 from assay.backends.openvino.tensors import BFLOAT16
 from assay.backends.openvino.vendor import load_openvino
 from assay.core.errors import BuildFailed
@@ -38,7 +38,7 @@ def adopt_ir(model: Path, into: Path) -> None:
     )
     with mapped_errors(BuildFailed, f"OpenVINO cannot write {model} as IR", "is the disk full?"):
         module.save_model(read, str(into / MODEL_FILE), compress_to_fp16=False)
-    write_settings(settings, into)
+    settings.write(into)
 
 
 def describe_port(port: Any, otherwise: str) -> TensorSpec:  # noqa: ANN401 - the vendor's object has no types

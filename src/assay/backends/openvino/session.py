@@ -28,7 +28,7 @@ from assay.backends.openvino.compilation import (
 from assay.backends.openvino.engine import Engine, Tensors
 from assay.backends.openvino.errors import VENDOR_ERRORS, mapped_errors, summarize_error
 from assay.backends.openvino.profile import describe_nodes, find_origins, time_nodes
-from assay.backends.openvino.settings import MODEL_FILE, read_settings
+from assay.backends.openvino.settings import MODEL_FILE, Settings
 from assay.backends.openvino.tensors import BFLOAT16, wrap_array
 from assay.backends.openvino.vendor import load_openvino
 from assay.core.audit import ExecutionAudit
@@ -56,7 +56,7 @@ class OpenVinoSession:
     """
 
     def __init__(self, folder: Path, target: Target) -> None:
-        settings = read_settings(folder)
+        settings = Settings.read(folder)
         self._signature = Signature(settings.inputs, settings.outputs)
         self._compute, self._renamed = Compute(settings.compute, settings.group), settings.renamed
         self._path = folder / MODEL_FILE

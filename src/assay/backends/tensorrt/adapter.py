@@ -17,7 +17,7 @@ from assay.backends.tensorrt.engine import WORKSPACE_BYTES, Order, build_engine
 from assay.backends.tensorrt.place import Place, describe, find_place, list_builds
 from assay.backends.tensorrt.profiles import plan_shapes
 from assay.backends.tensorrt.session import TensorRtSession
-from assay.backends.tensorrt.settings import GRAPH_FILE, Settings, read_settings, write_settings
+from assay.backends.tensorrt.settings import GRAPH_FILE, Settings
 from assay.backends.tensorrt.unsigned import find_unsigned
 from assay.backends.tensorrt.vendor import INSTALL, Vendor, load_vendor
 from assay.core.errors import BackendUnavailable, BuildFailed, UnsupportedPlan
@@ -131,7 +131,7 @@ class TensorRtBackend:
             outputs=signature.outputs,
             ranges=ranges,
         )
-        write_settings(settings, into)
+        settings.write(into)
 
     def open(self, built: Path, target: Target) -> Session:
         """Open an engine on a GPU of this machine.
@@ -140,7 +140,7 @@ class TensorRtBackend:
             BackendUnavailable: TensorRT or the GPU is missing.
             BuildFailed: the engine is for another GPU or version, or cannot be loaded.
         """
-        settings, vendor, place = read_settings(built), load_vendor(), self._find_place(target)
+        settings, vendor, place = Settings.read(built), load_vendor(), self._find_place(target)
         if place.gpu is None:
             message = f"{target.device} is only built for: no GPU of this machine is named"
             raise BackendUnavailable(message, "name cuda:0 where there is one")

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from assay.backends.backend import Availability, Support
 from assay.backends.model_files import copy_model
-from assay.backends.torch.settings import Settings, write_settings
+from assay.backends.torch.settings import Settings
 from assay.backends.torch.vendor import INSTALL, explain_cuda, explain_eager, find_device, load_torch, refuse_format
 from assay.core.errors import BackendUnavailable, UnsupportedPlan
 from assay.core.plan import IntegerDialect, Plan
@@ -101,7 +101,7 @@ class TorchBackend:
             rest=plan.rest if plan.quantizes else Precision.FP32,
             tf32=plan.precision is Precision.TF32,
         )
-        write_settings(settings, into)
+        settings.write(into)
         self.open(into, target).close()
 
     def open(self, built: Path, target: Target) -> Session:

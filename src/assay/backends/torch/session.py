@@ -18,7 +18,7 @@ from assay.backends.torch.errors import RUNNING_ERRORS, to_run_error
 from assay.backends.torch.execution import Engine
 from assay.backends.torch.loading import load_model
 from assay.backends.torch.operators import Tensor
-from assay.backends.torch.settings import Settings, read_settings
+from assay.backends.torch.settings import Settings
 from assay.backends.torch.vendor import find_device
 from assay.core.audit import ExecutionAudit
 from assay.core.errors import RunFailed
@@ -40,7 +40,7 @@ class TorchSession:
 
     def __init__(self, built: Path, target: Target) -> None:
         self._device = find_device(target.device)
-        self._settings: Settings = read_settings(built)
+        self._settings: Settings = Settings.read(built)
         self._path = built / MODEL_FILE
         self._model, self._signature = load_model(self._path, self._settings, self._device)
         self._engine: Engine | None = Engine(self._model, self._settings, target.threads)

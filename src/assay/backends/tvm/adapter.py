@@ -19,7 +19,7 @@ from assay.backends.tvm.building import (
 from assay.backends.tvm.machine import BOARDS, Machine, find_machine
 from assay.backends.tvm.plans import list_dialects, refuse_plan
 from assay.backends.tvm.session import TvmSession
-from assay.backends.tvm.settings import Library, Settings, read_settings, write_settings
+from assay.backends.tvm.settings import Library, Settings
 from assay.backends.tvm.vendor import INSTALL, load_tvm
 from assay.core.errors import BackendUnavailable, BuildFailed, UnsupportedPlan
 from assay.core.plan import IntegerDialect, Plan
@@ -123,7 +123,7 @@ class TvmBackend:
             libraries=libraries,
             missing=missing,
         )
-        write_settings(settings, into)
+        settings.write(into)
         if target.device == HERE:
             self.open(into, target).close()
 
@@ -135,7 +135,7 @@ class TvmBackend:
             BuildFailed: TVM cannot load what was built.
         """
         load_tvm()
-        settings = read_settings(built)
+        settings = Settings.read(built)
         if target.device != HERE or settings.device != HERE:
             named = settings.device if target.device == HERE else target.device
             message = f"{built} is only built for {named}: this machine is none"

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
+from assay.backends.settings import BuiltSettings
 from assay.backends.tvm.machine import Machine
 from assay.backends.tvm.products import Product
-from assay.core.errors import BuildFailed
 from assay.core.tensor import TensorSpec
 
-SCHEMA = 1
-SETTINGS_FILE = "settings.json"
 OBJECT_SUFFIX = ".tar"
 LIBRARY_SUFFIX = ".so"
 
@@ -38,11 +34,10 @@ class Library(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.file.endswith(LIBRARY_SUFFIX)
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Settings(BuiltSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything about a built model that its files do not say.
 
     Attributes:
-        schema: version of this file's form.
         version: of TVM.
         machine: that it was compiled for.
         device: as the target named it.
@@ -53,7 +48,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         missing: why there is no linked library, in words; empty where there is one.
     """
 
-    schema: int = SCHEMA
     version: str
     machine: Machine
     device: str
@@ -62,24 +56,3 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     outputs: tuple[TensorSpec, ...]
     libraries: tuple[Library, ...]
     missing: str = ""
-
-
-def write_settings(settings: Settings, folder: Path) -> None:
-    """Write the settings into a built folder."""
-    (folder / SETTINGS_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n")
-
-
-def read_settings(folder: Path) -> Settings:
-    """Read the settings of a built folder.
-
-    Raises:
-        BuildFailed: missing, unreadable, or of another schema.
-    """
-    path = folder / SETTINGS_FILE
-    try:
-        settings = msgspec.json.decode(path.read_bytes(), type=Settings)
-    except (OSError, msgspec.MsgspecError) as err:
-        raise BuildFailed(f"{path} cannot be read: {err}", "build the model again") from err
-    if settings.schema != SCHEMA:
-        raise BuildFailed(f"{path} has schema {settings.schema}, not {SCHEMA}", "build it again with this version")
-    return settings
