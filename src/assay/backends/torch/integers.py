@@ -7,7 +7,7 @@ windows of its input, channels last, with a weight ``[M, kernel..., C]``.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -20,6 +20,26 @@ WIDTH = 8
 """What its other sizes must be a multiple of there."""
 MIDDLE = 128
 BYTE = {torch.uint8: (0, 255), torch.int8: (-128, 127)}
+
+
+class Constants(NamedTuple):
+    """Inputs of an integer product that are known beforehand, in their order.
+
+    Attributes:
+        packed: ``[M, kernel * C] int8`` weight.
+        scale: ``[M] float32`` step of the sums.
+        offset: ``[M] int32`` part of the sums that is the zero point's.
+        bias: ``[M] float32``.
+        y_scale: of the codes that are wanted, one element; None for values.
+        y_zero: their zero point.
+    """
+
+    packed: Tensor
+    scale: Tensor
+    offset: Tensor
+    bias: Tensor | None = None
+    y_scale: Tensor | None = None
+    y_zero: Tensor | None = None
 
 
 def to_signed(codes: Tensor) -> Tensor:
@@ -102,41 +122,27 @@ def make_windows(x: Tensor, window: Window, fill: Tensor) -> tuple[Tensor, tuple
     return view.reshape(x.shape[0] * math.prod(sizes), -1), sizes
 
 
-def finish(
-    total: Tensor,
-    steps: tuple[Tensor, Tensor, Tensor | None],
-    codes: tuple[Tensor | None, Tensor | None],
-    *,
-    relu: bool,
-) -> Tensor:
+def finish(total: Tensor, by: Constants, *, relu: bool) -> Tensor:
     """From int32 sums ``[rows, M]`` to values in FP32, or to codes where there is a scale for them.
 
     Args:
         total: sums.
-        steps: scale, offset and bias, see ``convolve_packed``.
-        codes: scale and zero point of the codes that are wanted.
+        by: of the product.
         relu: cut what is negative.
     """
-    (scale, offset, bias), (y_scale, y_zero) = steps, codes
-    y = (total - offset).to(torch.float32) * scale
-    y = y if bias is None else y + bias
+    y = (total - by.offset).to(torch.float32) * by.scale
+    y = y if by.bias is None else y + by.bias
     y = torch.relu(y) if relu else y
-    if y_scale is None or y_zero is None:
+    if by.y_scale is None or by.y_zero is None:
         return y
-    low, high = BYTE[y_zero.dtype]
-    return (torch.round(y / y_scale) + y_zero.to(torch.float32)).clamp(low, high).to(y_zero.dtype)
+    low, high = BYTE[by.y_zero.dtype]
+    return (torch.round(y / by.y_scale) + by.y_zero.to(torch.float32)).clamp(low, high).to(by.y_zero.dtype)
 
 
-def convolve_packed(  # noqa: PLR0913, PLR0917 - the inputs of the operator
+def convolve_packed(
     x: Tensor,
     x_zero: Tensor,
-    packed: Tensor,
-    scale: Tensor,
-    offset: Tensor,
-    bias: Tensor | None = None,
-    y_scale: Tensor | None = None,
-    y_zero: Tensor | None = None,
-    *,
+    *constants: Tensor | None,
     kernel: Host,
     relu: int = 0,
     narrow: int = 0,
@@ -147,44 +153,27 @@ def convolve_packed(  # noqa: PLR0913, PLR0917 - the inputs of the operator
     Args:
         x: u8 or s8 codes.
         x_zero: zero point.
-        packed: ``[M, kernel * C] int8``.
-        scale: ``[M]`` step of the sums.
-        offset: ``[M]`` part of the sums that is the zero point's.
-        bias: ``[M] float32``.
-        y_scale: of the codes that are wanted; None for values.
-        y_zero: their zero point.
+        constants: in the order of ``Constants``.
         kernel: sizes of the window.
         relu: cut what is negative.
         narrow: bits of the float that values pass through, 16 or -16 for bfloat16; 0 for FP32.
         window: as ONNX has it.
     """
-    found = make_window(x.shape[2:], kernel, **window)
-    fill = to_signed(x_zero.reshape(1))
-    rows, sizes = make_windows(to_signed(x), found, fill)
-    y = finish(add_products(rows, packed.t()), (scale, offset, bias), (y_scale, y_zero), relu=bool(relu))
-    return _pass(y, narrow).reshape(x.shape[0], *sizes, packed.shape[0]).movedim(-1, 1)
+    by, found = Constants(*constants), make_window(x.shape[2:], kernel, **window)
+    rows, sizes = make_windows(to_signed(x), found, to_signed(x_zero.reshape(1)))
+    y = _multiply(rows, by, relu, narrow)
+    return y.reshape(x.shape[0], *sizes, y.shape[1]).movedim(-1, 1)
 
 
-def multiply_packed(  # noqa: PLR0913 - as above
-    x: Tensor,
-    packed: Tensor,
-    scale: Tensor,
-    offset: Tensor,
-    bias: Tensor | None = None,
-    y_scale: Tensor | None = None,
-    y_zero: Tensor | None = None,
-    *,
-    relu: int = 0,
-    narrow: int = 0,
-) -> Tensor:
+def multiply_packed(x: Tensor, *constants: Tensor | None, relu: int = 0, narrow: int = 0) -> Tensor:
     """Product of codes ``[..., K]`` with a packed weight: values ``[..., M]``, or codes; see ``convolve_packed``."""
-    flat = x.reshape(-1, x.shape[-1])
-    y = finish(add_products(to_signed(flat), packed.t()), (scale, offset, bias), (y_scale, y_zero), relu=bool(relu))
-    return _pass(y, narrow).reshape((*x.shape[:-1], packed.shape[0]))
+    y = _multiply(to_signed(x.reshape(-1, x.shape[-1])), Constants(*constants), relu, narrow)
+    return y.reshape((*x.shape[:-1], y.shape[1]))
 
 
-def _pass(y: Tensor, narrow: int) -> Tensor:
-    """Values through the 16-bit float that they would be stored in."""
+def _multiply(rows: Tensor, by: Constants, relu: int, narrow: int) -> Tensor:
+    """Product of s8 codes ``[rows, K]``, finished; values pass through the 16-bit float that they would be kept in."""
+    y = finish(add_products(rows, by.packed.t()), by, relu=bool(relu))
     if not narrow or not y.is_floating_point():
         return y
     return y.to(torch.float16 if narrow > 0 else torch.bfloat16).to(torch.float32)

@@ -15,6 +15,7 @@ import torch
 import triton  # type: ignore[import-not-found, unused-ignore]  # an extra
 import triton.language as tl  # type: ignore[import-not-found, unused-ignore]  # as above
 
+from assay.backends.torch.integers import Constants
 from assay.backends.torch.operators import Host, Tensor
 from assay.backends.torch.windows import make_window
 
@@ -188,34 +189,17 @@ def integer_product(
 
 
 @integer_product.register_fake  # type: ignore[untyped-decorator]  # as above
-def _shape(
-    x: torch.Tensor,
-    point: torch.Tensor,
-    w: torch.Tensor,
-    scale: torch.Tensor,
-    offset: torch.Tensor,
-    bias: torch.Tensor | None,
-    y_scale: torch.Tensor | None,
-    y_zero: torch.Tensor | None,
-    sizes: list[int],
-    relu: bool,  # noqa: FBT001 - as above
-    kind: int,
-) -> torch.Tensor:
+def _shape(x: torch.Tensor, point: torch.Tensor, w: torch.Tensor, *others: Any) -> torch.Tensor:  # noqa: ANN401 - as above
     """The result's shape and type."""
-    del point, scale, offset, bias, y_scale, y_zero, relu
+    del point
+    *_, sizes, _, kind = others
     return x.new_empty((x.shape[0], sizes[0], sizes[1], w.shape[0]), dtype=KINDS[kind])
 
 
 def convolve(
     x: Tensor,
     x_zero: Tensor,
-    packed: Tensor,
-    scale: Tensor,
-    offset: Tensor,
-    bias: Tensor | None = None,
-    y_scale: Tensor | None = None,
-    y_zero: Tensor | None = None,
-    *,
+    *constants: Tensor | None,
     kernel: Host,
     relu: int = 0,
     narrow: int = 0,
@@ -230,28 +214,20 @@ def convolve(
     for part in (found.kernel, found.strides, found.dilations):
         sizes += [*ones, *part]
     sizes += [*nothing, *found.before]
-    kind = FLOAT_KINDS[narrow] if y_zero is None else CODE_KINDS[y_zero.dtype]
-    y = integer_product(last, x_zero, packed, scale, offset, bias, y_scale, y_zero, sizes, bool(relu), kind)
-    y = (y.to(torch.float32) if y_zero is None else y).permute(0, 3, 1, 2)
+    y = _run(last, x_zero, Constants(*constants), sizes, relu, narrow).permute(0, 3, 1, 2)
     return y.squeeze(2) if flat else y
 
 
-def multiply(
-    x: Tensor,
-    packed: Tensor,
-    scale: Tensor,
-    offset: Tensor,
-    bias: Tensor | None = None,
-    y_scale: Tensor | None = None,
-    y_zero: Tensor | None = None,
-    *,
-    relu: int = 0,
-    narrow: int = 0,
-) -> Tensor:
+def multiply(x: Tensor, *constants: Tensor | None, relu: int = 0, narrow: int = 0) -> Tensor:
     """Product of codes ``[..., K]``; see ``integers.multiply_packed``."""
     whole = x.contiguous().reshape(-1, 1, 1, x.shape[-1])
     zero = torch.zeros((), dtype=x.dtype, device=x.device)  # nothing is padded
-    kind = FLOAT_KINDS[narrow] if y_zero is None else CODE_KINDS[y_zero.dtype]
-    sizes = [1] * 8 + [0] * 2
-    y = integer_product(whole, zero, packed, scale, offset, bias, y_scale, y_zero, sizes, bool(relu), kind)
-    return (y.to(torch.float32) if y_zero is None else y).reshape((*x.shape[:-1], packed.shape[0]))
+    y = _run(whole, zero, Constants(*constants), [1] * 8 + [0] * 2, relu, narrow)
+    return y.reshape((*x.shape[:-1], y.shape[-1]))
+
+
+def _run(x: Tensor, zero: Tensor, by: Constants, sizes: list[int], relu: int, narrow: int) -> Tensor:
+    """The operator, and its result as FP32 where it is no codes."""
+    kind = FLOAT_KINDS[narrow] if by.y_zero is None else CODE_KINDS[by.y_zero.dtype]
+    y = integer_product(x, zero, *by, sizes, bool(relu), kind)
+    return y.to(torch.float32) if by.y_zero is None else y
