@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -11,7 +13,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.reference
+import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from assay.cli.program import main
 
 CLASSES = 6
 
@@ -47,6 +52,20 @@ def run_assay(*arguments: str | Path, cwd: Path | None = None, limit_s: float = 
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=limit_s)
     assert "Traceback" not in done.stderr, done.stderr
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def call_assay(*arguments: str | Path, cwd: Path | None = None) -> Ran:
+    """Run the command line in this process, for all that a process of its own would not show better: it is faster."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setattr(sys, "argv", ["assay", *map(str, arguments)])
+        patch.chdir(cwd or Path.cwd())
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        with pytest.raises(SystemExit) as left:
+            main()
+    assert isinstance(left.value.code, int)
+    return Ran(left.value.code, out.getvalue(), err.getvalue())
 
 
 def write_model(path: Path, rng: np.random.Generator) -> None:
@@ -99,7 +118,7 @@ def study_arguments(files: Files, output: Path) -> list[str | Path]:
         "--minimize",
         "size",
         "--latency-seconds",
-        "1",
+        "0.5",
         "--output",
         output,
     ]

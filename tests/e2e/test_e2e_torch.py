@@ -8,13 +8,13 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from study_samples import run_assay
+from study_samples import call_assay, run_assay
 
 import assay
 from assay.core.errors import RequestError
 
 pytestmark = pytest.mark.filterwarnings("default")
-OPTIONS = ("--task", "classification", "--precisions", "fp32", "--runtimes", "onnxruntime", "--latency-seconds", "0.5")
+OPTIONS = ("--task", "classification", "--precisions", "fp32", "--runtimes", "onnxruntime", "--latency-seconds", "0.3")
 NETWORK = """
 import torch
 
@@ -71,7 +71,7 @@ def test_a_module_is_studied_from_python(torch: ModuleType, network: ModuleType,
         output=tmp_path / "S",
         precisions=["fp32"],
         runtimes=["onnxruntime"],
-        latency_seconds=0.5,
+        latency_seconds=0.3,
     )
     assert study.decision.status == "chosen"
     assert study.trials[0]["metric"] == "top3"
@@ -89,10 +89,10 @@ def test_a_program_and_a_function_are_studied_from_the_command_line(
     program = torch.export.export(network.make().eval(), (torch.zeros(2, 3, 8, 8),), dynamic_shapes=axes)
     torch.export.save(program, tmp_path / "network.pt2")
     asked = (*OPTIONS, "--evaluation", "items.npz", "--tolerance", "top1: 10pp")
-    for model, folder in (("network.pt2", "program"), ("e2e_network:give", "function")):
-        ran = run_assay("study", model, *asked, "--output", folder, cwd=tmp_path)
+    for model, folder, run in (("network.pt2", "program", call_assay), ("e2e_network:give", "function", run_assay)):
+        ran = run("study", model, *asked, "--output", folder, cwd=tmp_path)
         assert ran.status == 0, ran.err
-        assert run_assay("release", folder, f"{folder}-release", cwd=tmp_path).status == 0
+        assert call_assay("release", folder, f"{folder}-release", cwd=tmp_path).status == 0
         hold(torch, network, tmp_path / f"{folder}-release")
 
 
@@ -101,7 +101,7 @@ def test_a_checkpoint_is_refused_without_opening_it(torch: ModuleType, network: 
     torch.save(network.make().state_dict(), tmp_path / "weights.pt2")
     for name in ("network.pt", "weights.pt2"):
         asked = (*OPTIONS, "--evaluation", "x.npz", "--tolerance", "top1: 1pp", "--output", "S")
-        ran = run_assay("study", name, *asked, cwd=tmp_path)
+        ran = call_assay("study", name, *asked, cwd=tmp_path)
         assert ran.status == 2
         assert name in ran.err
         assert "hint:" in ran.err
