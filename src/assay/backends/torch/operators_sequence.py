@@ -3,25 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from assay.backends.torch.operators import Host, Operator, Table, Tensor, simple
 
-Bound = Any
-"""What a step of a recurrent layer keeps of its direction: functions and tensors."""
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "Sigmoid": torch.sigmoid,
     "Tanh": torch.tanh,
     "Relu": torch.relu,
 }
+DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+"""Whether each direction of a layer goes backwards."""
 
 
-def _directions(direction: str) -> tuple[bool, ...]:
-    """Whether each direction of a layer goes backwards."""
-    return {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[direction]
+class _Inputs(NamedTuple):
+    """Inputs of a recurrent layer, in ONNX's order; only LSTM has the last two.
+
+    Attributes:
+        x: ``[T, B, I]``, or batch first where ``layout`` is 1.
+        w: ``[D, gates * H, I]`` weights of the input.
+        r: ``[D, gates * H, H]`` weights of the hidden state.
+        b: ``[D, 2 * gates * H]`` biases; None for zeros.
+        lengths: ``[B]`` steps of each item; None for all.
+        hidden: ``[D, B, H]`` hidden state before the first step; None for zeros.
+        cell: likewise.
+        peepholes: ``[D, 3 * H]``; None for none.
+    """
+
+    x: Tensor
+    w: Tensor
+    r: Tensor
+    b: Tensor | None = None
+    lengths: Tensor | None = None
+    hidden: Tensor | None = None
+    cell: Tensor | None = None
+    peepholes: Tensor | None = None
+
+
+class _Direction(NamedTuple):
+    """What one direction of a recurrent layer computes with.
+
+    Attributes:
+        place: among the layer's directions.
+        w: ``[gates * H, I]`` weights of the input.
+        r: ``[gates * H, H]`` weights of the hidden state.
+        w_bias: ``[gates * H]``, beside ``w``.
+        r_bias: ``[gates * H]``, beside ``r``.
+        activations: of the gates.
+    """
+
+    place: int
+    w: Tensor
+    r: Tensor
+    w_bias: Tensor
+    r_bias: Tensor
+    activations: list[Callable[[Tensor], Tensor]]
+
+    def add(self, value: Tensor, hidden: Tensor) -> Tensor:
+        """Sums of all gates, ``[B, gates * H]``."""
+        return value @ self.w.t() + hidden @ self.r.t() + self.w_bias + self.r_bias
+
+
+Step = Callable[[Tensor, list[Tensor], _Direction], list[Tensor]]
+"""From the input ``[B, I]`` at one time and the states before it, each ``[B, H]``, to the states after it."""
 
 
 def _pick(activations: Host | None, standard: tuple[str, ...], index: int) -> list[Callable[[Tensor], Tensor]]:
@@ -30,18 +77,13 @@ def _pick(activations: Host | None, standard: tuple[str, ...], index: int) -> li
     return [ACTIVATIONS[name] for name in names[index * len(standard) : (index + 1) * len(standard)]]
 
 
-def _run_layer(
-    x: Tensor,
-    state: list[Tensor],
-    step: Callable[[Tensor, list[Tensor]], list[Tensor]],
-    lengths: Tensor | None,
-    *,
-    backwards: bool,
+def _run_direction(
+    x: Tensor, state: list[Tensor], step: Step, own: _Direction, lengths: Tensor | None, *, backwards: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """One direction over ``x [T, B, I]``: all hidden states ``[T, B, H]``, and the last ones."""
     outputs: list[Tensor] = []
     for index in reversed(range(x.shape[0])) if backwards else range(x.shape[0]):
-        fresh = step(x[index], state)
+        fresh = step(x[index], state, own)
         if lengths is not None:
             inside = (lengths > index).unsqueeze(1)
             outputs.append(torch.where(inside, fresh[0], torch.zeros_like(fresh[0])))
@@ -63,111 +105,39 @@ def _split_bias(b: Tensor | None, index: int, width: int, like: Tensor) -> tuple
     return b[index][:width], b[index][width:]
 
 
-def run_lstm(  # noqa: PLR0913, PLR0917 - the inputs and attributes of the operator
-    x: Tensor,
-    w: Tensor,
-    r: Tensor,
-    b: Tensor | None = None,
-    lengths: Tensor | None = None,
-    hidden: Tensor | None = None,
-    cell: Tensor | None = None,
-    peepholes: Tensor | None = None,
+def _run_layer(  # noqa: PLR0913 - the attributes that all recurrent layers have
+    step: Step,
+    standard: tuple[str, ...],
+    inputs: _Inputs,
+    begin: tuple[Tensor | None, ...],
     *,
     hidden_size: int,
     direction: str = "forward",
     activations: Host | None = None,
     layout: int = 0,
-    input_forget: int = 0,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """LSTM; gates in the order input, output, forget, cell."""
-    x = x.transpose(0, 1) if layout else x
+) -> tuple[Tensor, ...]:
+    """All directions of a recurrent layer.
+
+    Args:
+        step: of the layer.
+        standard: activations of a direction where none are named.
+        inputs: of the layer.
+        begin: states before the first step, ``[D, B, H]`` each; None for zeros.
+        hidden_size: ``H``.
+        direction: ``forward``, ``reverse`` or ``bidirectional``.
+        activations: names, one direction's after the other's.
+        layout: 1 where the batch is the first axis.
+
+    Returns:
+        ``Y [T, D, B, H]`` and the last states ``[D, B, H]``; batch first where ``layout`` is 1.
+    """
+    x = inputs.x.transpose(0, 1) if layout else inputs.x
     found: list[tuple[Tensor, list[Tensor]]] = []
-    for index, backwards in enumerate(_directions(direction)):
-        f, g, h = _pick(activations, ("Sigmoid", "Tanh", "Tanh"), index)
-        wb, rb = _split_bias(b, index, 4 * hidden_size, x)
-        peep = (0.0, 0.0, 0.0) if peepholes is None else peepholes[index].split(hidden_size)
-
-        def step(
-            value: Tensor, state: list[Tensor], k: int = index, p: Bound = peep, a: Bound = (f, g, h, wb, rb)
-        ) -> list[Tensor]:
-            gates = value @ w[k].t() + state[0] @ r[k].t() + a[3] + a[4]
-            i, o, forget, c = gates.split(hidden_size, 1)
-            i = a[0](i + p[0] * state[1])
-            forget = 1 - i if input_forget else a[0](forget + p[2] * state[1])
-            fresh = forget * state[1] + i * a[1](c)
-            return [a[0](o + p[1] * fresh) * a[2](fresh), fresh]
-
-        begin = [_start(hidden, index, x, hidden_size), _start(cell, index, x, hidden_size)]
-        found.append(_run_layer(x, begin, step, lengths, backwards=backwards))
-    return _join(found, layout)
-
-
-def run_gru(  # noqa: PLR0913 - as above
-    x: Tensor,
-    w: Tensor,
-    r: Tensor,
-    b: Tensor | None = None,
-    lengths: Tensor | None = None,
-    hidden: Tensor | None = None,
-    *,
-    hidden_size: int,
-    direction: str = "forward",
-    activations: Host | None = None,
-    layout: int = 0,
-    linear_before_reset: int = 0,
-) -> tuple[Tensor, Tensor]:
-    """GRU; gates in the order update, reset, hidden."""
-    x = x.transpose(0, 1) if layout else x
-    found: list[tuple[Tensor, list[Tensor]]] = []
-    size = hidden_size
-    for index, backwards in enumerate(_directions(direction)):
-        f, g = _pick(activations, ("Sigmoid", "Tanh"), index)
-        wb, rb = _split_bias(b, index, 3 * size, x)
-
-        def step(value: Tensor, state: list[Tensor], k: int = index, a: Bound = (f, g, wb, rb)) -> list[Tensor]:
-            left = value @ w[k].t() + a[2]
-            right = state[0] @ r[k][: 2 * size].t() + a[3][: 2 * size]
-            update = a[0](left[:, :size] + right[:, :size])
-            reset = a[0](left[:, size : 2 * size] + right[:, size:])
-            last, shift = r[k][2 * size :].t(), a[3][2 * size :]
-            inner = reset * (state[0] @ last + shift) if linear_before_reset else (reset * state[0]) @ last + shift
-            return [(1 - update) * a[1](left[:, 2 * size :] + inner) + update * state[0]]
-
-        found.append(_run_layer(x, [_start(hidden, index, x, size)], step, lengths, backwards=backwards))
-    joined = _join(found, layout)
-    return joined[0], joined[1]
-
-
-def run_rnn(  # noqa: PLR0913 - as above
-    x: Tensor,
-    w: Tensor,
-    r: Tensor,
-    b: Tensor | None = None,
-    lengths: Tensor | None = None,
-    hidden: Tensor | None = None,
-    *,
-    hidden_size: int,
-    direction: str = "forward",
-    activations: Host | None = None,
-    layout: int = 0,
-) -> tuple[Tensor, Tensor]:
-    """RNN."""
-    x = x.transpose(0, 1) if layout else x
-    found: list[tuple[Tensor, list[Tensor]]] = []
-    for index, backwards in enumerate(_directions(direction)):
-        (f,) = _pick(activations, ("Tanh",), index)
-        wb, rb = _split_bias(b, index, hidden_size, x)
-
-        def step(value: Tensor, state: list[Tensor], k: int = index, a: Bound = (f, wb, rb)) -> list[Tensor]:
-            return [a[0](value @ w[k].t() + state[0] @ r[k].t() + a[1] + a[2])]
-
-        found.append(_run_layer(x, [_start(hidden, index, x, hidden_size)], step, lengths, backwards=backwards))
-    joined = _join(found, layout)
-    return joined[0], joined[1]
-
-
-def _join(found: list[tuple[Tensor, list[Tensor]]], layout: int) -> tuple[Tensor, ...]:
-    """``Y [T, D, B, H]`` and the last states ``[D, B, H]``; batch first where ``layout`` is 1."""
+    for index, backwards in enumerate(DIRECTIONS[direction]):
+        biases = _split_bias(inputs.b, index, inputs.w.shape[1], x)
+        own = _Direction(index, inputs.w[index], inputs.r[index], *biases, _pick(activations, standard, index))
+        state = [_start(given, index, x, hidden_size) for given in begin]
+        found.append(_run_direction(x, state, step, own, inputs.lengths, backwards=backwards))
     y = torch.stack([outputs for outputs, _ in found], 1)
     states = [torch.stack(parts) for parts in zip(*(state for _, state in found), strict=True)]
     if layout:
@@ -175,7 +145,52 @@ def _join(found: list[tuple[Tensor, list[Tensor]]], layout: int) -> tuple[Tensor
     return (y, *states)
 
 
-def resize(  # noqa: PLR0913 - as above
+def run_lstm(*inputs: Tensor | None, input_forget: int = 0, **layer: Any) -> tuple[Tensor, ...]:  # noqa: ANN401 - attributes that all recurrent layers have
+    """LSTM; gates in the order input, output, forget, cell."""
+    given = _Inputs(*inputs)
+
+    def step(value: Tensor, state: list[Tensor], own: _Direction) -> list[Tensor]:
+        p = (0.0, 0.0, 0.0) if given.peepholes is None else given.peepholes[own.place].chunk(3)
+        f, g, h = own.activations
+        i, o, forget, c = own.add(value, state[0]).chunk(4, 1)
+        i = f(i + p[0] * state[1])
+        forget = 1 - i if input_forget else f(forget + p[2] * state[1])
+        fresh = forget * state[1] + i * g(c)
+        return [f(o + p[1] * fresh) * h(fresh), fresh]
+
+    return _run_layer(step, ("Sigmoid", "Tanh", "Tanh"), given, (given.hidden, given.cell), **layer)
+
+
+def run_gru(*inputs: Tensor | None, linear_before_reset: int = 0, **layer: Any) -> tuple[Tensor, ...]:  # noqa: ANN401 - as above
+    """GRU; gates in the order update, reset, hidden."""
+    given = _Inputs(*inputs)
+
+    def step(value: Tensor, state: list[Tensor], own: _Direction) -> list[Tensor]:
+        f, g = own.activations
+        size = state[0].shape[1]
+        left = value @ own.w.t() + own.w_bias
+        right = state[0] @ own.r[: 2 * size].t() + own.r_bias[: 2 * size]
+        update = f(left[:, :size] + right[:, :size])
+        reset = f(left[:, size : 2 * size] + right[:, size:])
+        last, shift = own.r[2 * size :].t(), own.r_bias[2 * size :]
+        inner = reset * (state[0] @ last + shift) if linear_before_reset else (reset * state[0]) @ last + shift
+        return [(1 - update) * g(left[:, 2 * size :] + inner) + update * state[0]]
+
+    return _run_layer(step, ("Sigmoid", "Tanh"), given, (given.hidden,), **layer)
+
+
+def run_rnn(*inputs: Tensor | None, **layer: Any) -> tuple[Tensor, ...]:  # noqa: ANN401 - as above
+    """RNN."""
+    given = _Inputs(*inputs)
+
+    def step(value: Tensor, state: list[Tensor], own: _Direction) -> list[Tensor]:
+        (f,) = own.activations
+        return [f(own.add(value, state[0]))]
+
+    return _run_layer(step, ("Tanh",), given, (given.hidden,), **layer)
+
+
+def resize(  # noqa: PLR0913 - the inputs and attributes of the operator
     x: Tensor,
     roi: Host | None = None,
     scales: Host | None = None,
