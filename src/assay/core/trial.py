@@ -15,6 +15,11 @@ from assay.core.generation import Generation
 from assay.core.plan import Candidate
 from assay.core.threshold import Threshold
 
+WIDEST = 1e9
+"""Bound of a difference that has none, where the metric has none either: stored numbers are finite."""
+WHOLE_SHARE = 1.0
+"""The same of a share."""
+
 
 class TrialStatus(StrEnum):
     """How a trial ended."""
@@ -60,6 +65,12 @@ class Quality:
     agreement: float
     method: str
     asymptotic: bool = False
+
+    @property
+    def allows_anything(self) -> bool:
+        """Whether too few items were measured for the method, so that its bounds are those of any difference."""
+        is_share = self.higher_is_better and 0 <= self.reference <= 1
+        return min(self.high, -self.low) >= (WHOLE_SHARE if is_share else WIDEST)
 
 
 @dataclass(frozen=True, slots=True)

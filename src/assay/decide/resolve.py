@@ -8,8 +8,6 @@ from statistics import NormalDist
 from assay.core.trial import Quality
 
 POWER = 0.8
-WIDEST = 2.0
-"""Width of an interval of differences of shares that says nothing."""
 MOST_ITEMS = 10_000_000
 """Beyond this, more items are no answer."""
 
@@ -73,8 +71,6 @@ def find_deviation(quality: Quality) -> float | None:
         return math.sqrt(lost + won - (lost - won) ** 2)
     quantile = NormalDist().inv_cdf(quality.confidence)
     width = quality.high - quality.low
-    # Where too few items were measured for the method, the interval of a share allows anything and tells no spread.
-    allows_anything = quality.higher_is_better and 0 <= quality.reference <= 1 and width >= WIDEST
-    if quantile <= 0 or not 0 < width < math.inf or allows_anything:
+    if quantile <= 0 or not 0 < width < math.inf or quality.allows_anything:
         return None
     return width / 2 / quantile * math.sqrt(n)

@@ -11,8 +11,6 @@ from assay.report.rows import Row
 NOTHING = "–"  # noqa: RUF001 - a dash is what typography wants in an empty cell
 MINUS = "\N{MINUS SIGN}"
 LEAST_SHARE = 0.005
-WIDEST = 2.0
-"""Width of an interval of differences of shares that says nothing."""
 MS_PER_S = 1000.0
 
 
@@ -35,7 +33,7 @@ def change_bounds(row: Row) -> str:
     quality = None if row.trial.evidence is None else row.trial.evidence.quality
     if quality is None or row.trial.reference:
         return ""
-    if quality.high - quality.low >= WIDEST and 0 <= quality.reference <= 1:
+    if quality.allows_anything:
         return "no bounds"
     low, high = signed_change(quality, quality.low), signed_change(quality, quality.high)
     return f"{low.removesuffix(' pp')} to {high}"

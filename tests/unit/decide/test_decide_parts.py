@@ -9,10 +9,11 @@ from trial_samples import make_plan, make_quality
 
 from assay.core.plan import Candidate
 from assay.core.precision import Precision
+from assay.core.trial import WIDEST
 from assay.decide import words
 from assay.decide.assess import count_samples_needed
 from assay.decide.front import find_front
-from assay.decide.resolve import plan_items
+from assay.decide.resolve import find_deviation, plan_items
 
 
 @pytest.mark.parametrize(
@@ -117,3 +118,14 @@ def test_a_metric_without_flips_is_planned_from_its_interval() -> None:
     allows_anything = replace(quality, difference=-0.0123, low=-1.0, high=1.0)
     assert plan_items(allows_anything, 0.04, 0.95) is None
     assert plan_items(replace(allows_anything, reference=3.0), 0.04, 0.95) is not None
+
+
+@pytest.mark.parametrize(("reference", "higher_is_better", "bound"), [(0.93, True, 1.0), (0.0, False, WIDEST)])
+def test_bounds_that_allow_anything_tell_no_spread(reference: float, bound: float, *, higher_is_better: bool) -> None:
+    """They stand where there were too few items for the method; a spread from them would swallow every search."""
+    quality = make_quality(0.123, 0.1, n=60, reference=reference, higher_is_better=higher_is_better)
+    assert not quality.allows_anything
+    assert find_deviation(quality) is not None
+    open_wide = replace(quality, low=-bound, high=bound)
+    assert open_wide.allows_anything
+    assert find_deviation(open_wide) is None

@@ -13,7 +13,13 @@ from assay.core.session import Scores
 from assay.decide.assess import assess
 from assay.decide.finding import Verdict
 from assay.measure.functionals.table import load_functional
-from assay.measure.statistics.influence import INFLUENCE, bound_above, bound_excess, bound_mean_above
+from assay.measure.statistics.influence import (
+    INFLUENCE,
+    bound_above,
+    bound_excess,
+    bound_mean_above,
+    describe_functional,
+)
 from assay.measure.statistics.paired import compare
 
 
@@ -151,3 +157,10 @@ def test_an_excess_is_certified_no_oftener_than_the_confidence_allows() -> None:
         accepted += bound_excess(metric, *pair, (old - new) / old, 0.95)[1] <= 0
     # 150 draws at 5% give 17 or more with a chance of 0.2%; none would be a bound that certifies nothing.
     assert 1 <= accepted <= 16
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_few_items_have_bounds_that_allow_anything(name: str) -> None:
+    rng = np.random.default_rng(5)
+    scores = make_scores(make_records(name, 4, rng))
+    assert describe_functional(make_metric(name), scores, scores, 0.95).allows_anything

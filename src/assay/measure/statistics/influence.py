@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from assay.core.errors import MeasurementError, RequestError
 from assay.core.session import Metric, Scores
-from assay.core.trial import Quality
+from assay.core.trial import WIDEST, Quality
 from assay.measure.functionals.functional import Biased, Functional, Records
 from assay.measure.functionals.table import load_functional
 
@@ -32,10 +32,7 @@ NEAREST, FARTHEST = math.log(1e-12), math.log(1e6)
 """Where the tilt is looked for, as logarithms in units of the values' range."""
 HALVINGS = 26
 
-
 TOO_FEW = "none: too few items for an interval"
-WIDEST = 1e9
-"""Bound of a difference that has none: stored numbers are finite."""
 
 
 def compare_functional(metric: Metric, reference: Scores, variant: Scores, confidence: float) -> Quality:

@@ -22,6 +22,7 @@ from assay.core.errors import MeasurementError, RequestError
 from assay.core.requirements import CLASS_COLUMN, SliceRule, ToleranceKind
 from assay.core.session import Metric, Scores
 from assay.core.tensor import Array
+from assay.core.trial import WIDEST
 from assay.measure.statistics.slice_parts import FlipPart, Part, divide
 from assay.measure.statistics.trinomial import GAMMA_SHARE
 
@@ -30,8 +31,6 @@ DEAD_LOSS = 0.1
 MOST_NAMED = 3
 MOST_EXACT = 64
 """Of more slices, bounds of flips that decide nothing are the quick ones."""
-WIDEST = 1e9
-"""In place of infinite bounds, which JSON lacks."""
 GRAVITY = (CertificateStatus.WORSE, CertificateStatus.OPEN, CertificateStatus.CERTIFIED)
 
 
