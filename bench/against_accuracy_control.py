@@ -28,7 +28,7 @@ from accuracy_control.contest import time_all
 from accuracy_control.olive_part import run_olive
 from accuracy_control.peers import run_accuracy_control, run_plain
 from accuracy_control.product import run_study
-from accuracy_control.results import Row, read_row, write_row
+from accuracy_control.results import Row, drop_others, read_row, write_row
 from accuracy_control.running import open_model, say_all
 from zoo.pair import Places
 
@@ -174,6 +174,7 @@ def run_pair(name: str, options: argparse.Namespace) -> Row:
     """Every part of a pair that is not there yet."""
     folder = find_folder(name, options)
     case = make_case(name, options)
+    drop_others(folder, (case.model, case.calibration, case.evaluation))
     rows: dict[str, Row] = {}
     for part in PARTS:
         if part == "olive" and (options.olive is None or name != options.olive_pair):
