@@ -216,6 +216,7 @@ def test_only_so_many_shapes_are_compiled(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch warns of its own parts when it compiles
 def test_compiled_networks_give_the_same(tmp_path: Path) -> None:
     if explain_eager("cpu"):
         pytest.skip(explain_eager("cpu"))
@@ -232,3 +233,22 @@ def test_compiled_networks_give_the_same(tmp_path: Path) -> None:
         assert session.describe({"x": x}) == "compiled"
         session.bind({"x": x})()
     np.testing.assert_allclose(compiled, eager, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("layer", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_recurrent_layers_take_states_batch_first(layer: str, gates: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = {"w": (2, gates * 6, 5), "r": (2, gates * 6, 6), "b": (2, 2 * gates * 6)}
+    held = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in weights.items()}
+    x, h = (rng.standard_normal(shape).astype(np.float32) for shape in ((4, 3, 5), (2, 3, 6)))
+    found = []
+    for layout, turn in ((0, (0, 1, 2)), (1, (1, 0, 2))):
+        shapes = [",".join(str(array.shape[axis]) for axis in turn) for array in (x, h)]
+        node = f'y, z = {layer}<hidden_size = 6, direction = "bidirectional", layout = {layout}>(x, w, r, b, , h)'
+        model = parse(f"g (float[{shapes[0]}] x, float[{shapes[1]}] h) => (float y, float z) {{ {node} }}", **held)
+        (folder := tmp_path / str(layout)).mkdir()
+        with open_model(model, folder) as session:
+            outputs = session.run({"x": x.transpose(turn), "h": h.transpose(turn)})
+        found.append((outputs["y"], outputs["z"].transpose(turn)))
+    np.testing.assert_allclose(found[1][0].transpose(1, 2, 0, 3), found[0][0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-5, atol=1e-6)

@@ -28,7 +28,7 @@ class _Inputs(NamedTuple):
         r: ``[D, gates * H, H]`` weights of the hidden state.
         b: ``[D, 2 * gates * H]`` biases; None for zeros.
         lengths: ``[B]`` steps of each item; None for all.
-        hidden: ``[D, B, H]`` hidden state before the first step; None for zeros.
+        hidden: ``[D, B, H]`` hidden state before the first step, batch first likewise; None for zeros.
         cell: likewise.
         peepholes: ``[D, 3 * H]``; None for none.
     """
@@ -122,7 +122,7 @@ def _run_layer(  # noqa: PLR0913 - the attributes that all recurrent layers have
         step: of the layer.
         standard: activations of a direction where none are named.
         inputs: of the layer.
-        begin: states before the first step, ``[D, B, H]`` each; None for zeros.
+        begin: states before the first step, ``[D, B, H]`` each, or batch first where ``layout`` is 1; None for zeros.
         hidden_size: ``H``.
         direction: ``forward``, ``reverse`` or ``bidirectional``.
         activations: names, one direction's after the other's.
@@ -132,11 +132,12 @@ def _run_layer(  # noqa: PLR0913 - the attributes that all recurrent layers have
         ``Y [T, D, B, H]`` and the last states ``[D, B, H]``; batch first where ``layout`` is 1.
     """
     x = inputs.x.transpose(0, 1) if layout else inputs.x
+    starts = [given.transpose(0, 1) if layout and given is not None else given for given in begin]
     found: list[tuple[Tensor, list[Tensor]]] = []
     for index, backwards in enumerate(DIRECTIONS[direction]):
         biases = _split_bias(inputs.b, index, inputs.w.shape[1], x)
         own = _Direction(index, inputs.w[index], inputs.r[index], *biases, _pick(activations, standard, index))
-        state = [_start(given, index, x, hidden_size) for given in begin]
+        state = [_start(given, index, x, hidden_size) for given in starts]
         found.append(_run_direction(x, state, step, own, inputs.lengths, backwards=backwards))
     y = torch.stack([outputs for outputs, _ in found], 1)
     states = [torch.stack(parts) for parts in zip(*(state for _, state in found), strict=True)]
