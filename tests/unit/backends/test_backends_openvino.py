@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -324,6 +325,18 @@ def test_the_built_folder_is_all_that_opens(residual: Path, tmp_path: Path) -> N
 
 def weights_size(path: Path, plan: Plan) -> int:
     return build(path, plan).joinpath("model.bin").stat().st_size
+
+
+def test_what_was_built_opens_without_the_onnx_package(residual: Path) -> None:
+    """Its import takes longer than opening a small model, in every process that measures or serves."""
+    code = (
+        "import sys; sys.modules['onnx'] = None\n"
+        "from pathlib import Path\n"
+        "from assay.backends.table import load_backend\n"
+        "from assay.core.target import Target\n"
+        f"load_backend('openvino').open(Path({str(build(residual))!r}), Target('openvino', batch={BATCH})).close()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_constants_stay_as_small_as_they_are_stored(tmp_path: Path) -> None:

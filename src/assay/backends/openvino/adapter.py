@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from assay.backends.backend import Availability, Support
-from assay.backends.model_files import read_signature
 from assay.backends.openvino.compilation import Compute, compile_model, order_ports, read_model
 from assay.backends.openvino.errors import mapped_errors, summarize_error
 from assay.backends.openvino.plans import find_compute, refuse_plan
@@ -143,6 +142,9 @@ class OpenVinoBackend:
             UnsupportedPlan: see ``supports``.
             BuildFailed: OpenVINO refused the model.
         """
+        # Opening what was built needs no ONNX package, whose import takes longer than opening a small model.
+        from assay.backends.model_files import read_signature  # noqa: PLC0415
+
         module = load_openvino()
         support = self.supports(plan, target)
         if not support.supported:

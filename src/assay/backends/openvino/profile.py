@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from assay.backends.model_files import read_graph
 from assay.backends.openvino.audit import NOT_EXECUTED
 from assay.core.mixing import NodeTime
 
@@ -32,6 +31,9 @@ def find_renamed(model: Path, converted: Any) -> tuple[tuple[str, str], ...]:  #
     Returns:
         Pairs of an operator's and its ONNX node's name.
     """
+    # Opening what was built needs no ONNX package.
+    from assay.backends.model_files import read_graph  # noqa: PLC0415
+
     nodes = read_graph(model).graph.node
     names = {node.name for node in nodes}
     makers = {output: node.name for node in nodes for output in node.output if output and node.name}
