@@ -37,6 +37,9 @@ $(VENV)/.torch: $(VENV)/.ready
 		|| echo "$(TORCH) is not to be had here: what needs PyTorch is skipped"
 	@touch $@
 
+# Tests start Assay by the hundred, and where the environment forbids bytecode, each process would compile it anew.
+test test-all: export PYTHONDONTWRITEBYTECODE =
+
 test: lint
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
 
