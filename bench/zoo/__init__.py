@@ -9,4 +9,5 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "examples" / "detection"))
+for example in ("detection", "shared"):
+    sys.path.append(str(Path(__file__).resolve().parents[2] / "examples" / example))

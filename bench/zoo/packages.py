@@ -1,4 +1,4 @@
-"""Downloaded packages by name; their members are read as ``examples/detection`` reads them."""
+"""Downloaded packages by name; their members are read as the examples read them."""
 
 from __future__ import annotations
 

