@@ -8,30 +8,22 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import onnx_ir as ir
 import pytest
-from study_samples import write_model
+from workspace_samples import make_attempt, open_space
 
 from assay.calibrate.ranges import solve_ranges
 from assay.core.errors import RunFailed
 from assay.core.mixing import Boundary, CostTable, Mix, NodeTime
-from assay.core.plan import Candidate, Plan, Scheme
+from assay.core.plan import Plan, Scheme
 from assay.core.precision import Precision, RangeMethod
-from assay.core.requirements import Requirements, Tolerance
-from assay.core.trial import TrialStatus
-from assay.data.source import DataSource
 from assay.graph.groups import Grouping, find_groups
 from assay.measure.group_times import Owners
 from assay.studies import group_costs, profiling
-from assay.studies.attempt import Attempt, build_candidate
-from assay.studies.building import probe_artifact
+from assay.studies.attempt import Attempt
 from assay.studies.group_costs import Measured, level, measure_costs, tabulate
 from assay.studies.group_layout import Layout, lay_out
-from assay.studies.opening import open_workspace
 from assay.studies.profiling_worker import Profile, join_rounds
-from assay.studies.progress import Silent
-from assay.studies.request import StudyRequest
 from assay.studies.workspace import Workspace
 
 Forms = tuple[Grouping, ir.Model, dict[Precision, Attempt]]
@@ -99,33 +91,7 @@ def test_the_shortest_of_several_rounds_counts() -> None:
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    folder = tmp_path_factory.mktemp("costs")
-    rng = np.random.default_rng(0)
-    write_model(folder / "small.onnx", rng)
-    images = rng.standard_normal((40, 3, 12, 12)).astype(np.float32)
-    np.savez(folder / "items.npz", image=images, target=np.zeros(40, np.int64))
-    source = DataSource(folder / "items.npz")
-    request = StudyRequest(
-        model=folder / "small.onnx",
-        output=folder / "STUDY",
-        task="classification",
-        evaluation=source,
-        calibration=source,
-        calibration_items=16,
-        requirements=Requirements(Tolerance.parse("top1: 20pp")),
-        batch=4,
-        accept_unfit=True,
-        accept_unresolvable=True,
-    )
-    request.output.mkdir()
-    return open_workspace(request, Silent())
-
-
-def attempt(space: Workspace, runtime: str, plan: Plan) -> Attempt:
-    candidate = Candidate(runtime, plan)
-    built = build_candidate(space, candidate)
-    probe = probe_artifact(built, space.sample, space.target(runtime), space.request.limits)
-    return Attempt(candidate, TrialStatus.OK, "", built.address, probe)
+    return open_space(tmp_path_factory.mktemp("costs"), batch=4)
 
 
 def make_forms(space: Workspace, runtime: str) -> Forms:
@@ -135,7 +101,11 @@ def make_forms(space: Workspace, runtime: str) -> Forms:
     observed = space.calibrator.observe()
     grouping = find_groups(observed.model, scheme, solve_ranges(observed.calibration, scheme))
     plans = {FP32: Plan(FP32), INT8: Plan(INT8, scheme=scheme)}
-    return grouping, observed.model, {precision: attempt(space, runtime, plan) for precision, plan in plans.items()}
+    return (
+        grouping,
+        observed.model,
+        {precision: make_attempt(space, runtime, plan) for precision, plan in plans.items()},
+    )
 
 
 @pytest.fixture(scope="module")

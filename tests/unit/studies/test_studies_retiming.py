@@ -5,23 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from study_samples import write_model
+from workspace_samples import make_attempt, open_space
 
 from assay.core.errors import RunFailed
 from assay.core.mixing import MixedBudget
 from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
-from assay.core.requirements import Requirements, Tolerance
-from assay.core.trial import TrialStatus
-from assay.data.source import DataSource
 from assay.studies import retiming
-from assay.studies.attempt import Attempt, build_candidate
-from assay.studies.building import probe_artifact
-from assay.studies.opening import open_workspace
-from assay.studies.progress import Silent
-from assay.studies.request import StudyRequest
+from assay.studies.attempt import Attempt
 from assay.studies.retiming import PlanTimer
 from assay.studies.workspace import Workspace
 
@@ -32,36 +24,13 @@ MIX = (INT8, FP32, INT8)
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    folder = tmp_path_factory.mktemp("retiming")
-    rng = np.random.default_rng(0)
-    write_model(folder / "model.onnx", rng)
-    images = rng.standard_normal((40, 3, 12, 12)).astype(np.float32)
-    np.savez(folder / "items.npz", image=images, target=np.zeros(40, np.int64))
-    source = DataSource(folder / "items.npz")
-    request = StudyRequest(
-        model=folder / "model.onnx",
-        output=folder / "STUDY",
-        task="classification",
-        evaluation=source,
-        calibration=source,
-        calibration_items=16,
-        requirements=Requirements(Tolerance.parse("top1: 20pp")),
-        runtimes=(RUNTIME,),
-        batch=2,
-        accept_unfit=True,
-        accept_unresolvable=True,
-    )
-    request.output.mkdir()
-    return open_workspace(request, Silent())
+    return open_space(tmp_path_factory.mktemp("retiming"), (RUNTIME,), batch=2)
 
 
 @pytest.fixture(scope="module")
 def attempt(space: Workspace) -> Attempt:
     """In floats: what forms compute does not matter here."""
-    candidate = Candidate(RUNTIME, Plan(FP32))
-    built = build_candidate(space, candidate)
-    probe = probe_artifact(built, space.sample, space.target(RUNTIME), space.request.limits)
-    return Attempt(candidate, TrialStatus.OK, address=built.address, probe=probe)
+    return make_attempt(space, RUNTIME, Plan(FP32))
 
 
 def make_timer(space: Workspace, attempt: Attempt, name: str) -> PlanTimer:
