@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import pytest
 
 from assay.backends.backend import Availability, Support
 from assay.backends.model_files import MODEL_FILE
@@ -31,6 +30,8 @@ from assay.core.precision import CastStyle, Precision
 from assay.core.session import Session
 from assay.core.target import ServingMode, Target
 from assay.core.tensor import Feeds, Outputs, Signature
+if TYPE_CHECKING:  # every process of a study with these runtimes imports this file
+    import pytest
 
 FAULTS = ("segfault", "hang", "eat", "spawn")
 STAGES = ("build", "run", "item", "time", "load")

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from decoder_samples import write_decoder, write_texts, write_tokenizer
-from study_samples import Ran, run_assay
+from study_samples import Ran, call_assay, run_assay
 
+pytestmark = pytest.mark.xdist_group("language")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "smollm2"
 STUDY = """
 model = "model.onnx"
@@ -22,7 +23,7 @@ precisions = ["fp32", "int8"]
 ranges = ["min-max"]
 repairs = []
 mixed_plans = 0
-latency_seconds = 0.5
+latency_seconds = 0.3
 
 [evaluation]
 path = "texts.jsonl"
@@ -94,7 +95,7 @@ def test_a_study_tells_what_generating_costs(finished: dict[str, Any], folder: P
 
 def test_a_finished_study_is_not_measured_again(finished: dict[str, Any], folder: Path) -> None:
     del finished
-    ran = run_assay("study", folder / "study.toml")
+    ran = call_assay("study", folder / "study.toml")
     assert ran.status == 0, ran.err
     assert "nothing to do" in ran.err + ran.out
 
@@ -102,7 +103,7 @@ def test_a_finished_study_is_not_measured_again(finished: dict[str, Any], folder
 def run_study(folder: Path, name: str, keys: str) -> Ran:
     path = folder / f"{name}.toml"
     path.write_text(keys.replace('"STUDY"', f'"STUDY-{name}"'), encoding="utf-8")
-    return run_assay("study", path)
+    return call_assay("study", path)
 
 
 @pytest.mark.slow

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from study_samples import run_assay
+from study_samples import call_assay, run_assay
 
 from assay.core.mixing import MixedBudget
 from assay.core.precision import Precision
 from assay.studies.record import StudyRecord
 from assay.studies.store import load_record
 
-pytestmark = pytest.mark.xdist_group("study")
+pytestmark = pytest.mark.xdist_group("mixed")
 FASHION = Path(__file__).parents[2] / "examples" / "fashion"
 PLANS = 2
 
@@ -34,7 +34,7 @@ runtimes = ["onnxruntime"]
 precisions = ["fp32", "int8"]
 ranges = ["min-max"]
 repairs = []
-latency_seconds = 2
+latency_seconds = 0.3
 mixed_plans = {PLANS}
 accept_unfit = true
 accept_unresolvable = true
@@ -87,10 +87,10 @@ def test_groups_are_left_in_floats_where_int8_strains_the_tolerance(
 
 
 def test_a_larger_budget_goes_on_with_what_is_known(arguments: tuple[str, ...], record: StudyRecord) -> None:
-    assert "nothing to do" in run_assay(*arguments).err
+    assert "nothing to do" in call_assay(*arguments).err
     assert load_record(Path(arguments[-1])) == record
     before = record.mixed[0]
-    ran = run_assay(*arguments, "--mixed-plans", str(PLANS + 1))
+    ran = call_assay(*arguments, "--mixed-plans", str(PLANS + 1))
     assert ran.status in {0, 11}, ran.err
     after = load_record(Path(arguments[-1])).mixed[0]
     assert after.plans[: len(before.plans)] == before.plans
@@ -98,7 +98,7 @@ def test_a_larger_budget_goes_on_with_what_is_known(arguments: tuple[str, ...], 
     assert "measuring groups" not in ran.err
     for plan in before.plans:
         assert f"{plan.trial}: known from an earlier run" in ran.err
-    none = run_assay(*arguments, "--mixed-plans", "0")
+    none = call_assay(*arguments, "--mixed-plans", "0")
     assert none.status in {0, 11}, none.err
     without = load_record(Path(arguments[-1]))
     assert not without.mixed
@@ -114,6 +114,6 @@ def _moved(trial: object) -> float:
     ("flag", "value", "said"), [("--mixed-plans", "-1", "negative"), ("--mixed-seconds", "0", "not positive")]
 )
 def test_a_wrong_budget_is_refused(arguments: tuple[str, ...], flag: str, value: str, said: str) -> None:
-    ran = run_assay(*arguments, flag, value)
+    ran = call_assay(*arguments, flag, value)
     assert ran.status == 2
     assert said in ran.err

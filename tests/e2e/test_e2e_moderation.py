@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
-from study_samples import Files, run_assay
+from study_samples import Files, call_assay, run_assay
 
 from assay.cli.program import main
 from assay.core.trial import Evidence, Trial
 from assay.studies.record import StudyRecord
 from assay.studies.store import load_record
 
+pytestmark = pytest.mark.xdist_group("moderation")
 FEATURES, HIDDEN, ITEMS = 24, 256, 3000
 HERE = Path(__file__).resolve().parents[2]
 SPAM = HERE / "examples" / "moderation"
@@ -80,7 +81,7 @@ def ask(files: Files, task: str, tolerance: str, *more: object) -> list[str]:
         "--evaluation": files.evaluation,
         "--tolerance": tolerance,
         "--minimize": "size",
-        "--latency-seconds": "1",
+        "--latency-seconds": "0.5",
         "--runtimes": "onnxruntime",
         "--precisions": "fp32,int8",
         "--ranges": "mse",
@@ -148,7 +149,7 @@ def test_the_certificate_is_of_f1_at_the_variants_own_thresholds(study: Path) ->
 
 def test_the_threshold_is_served_with_the_variant(binary: Files, study: Path, tmp_path: Path) -> None:
     release = tmp_path / "release"
-    assert run_assay("release", study, release).status == 0
+    assert call_assay("release", study, release).status == 0
     chosen = find_chosen(load_record(study))
     (threshold,) = find_evidence(chosen).thresholds
     assert f"positive above {threshold.value:.6g}" in (release / "MODEL_CARD.md").read_text()
@@ -169,7 +170,7 @@ def test_the_threshold_is_served_with_the_variant(binary: Files, study: Path, tm
 def test_another_rule_is_decided_from_stored_scores(binary: Files, study: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in study.glob("measurements/*/scores/*.npz")}
     common = ask(binary, "binary-probability", "f1: 5%", "--output", study)
-    assert run_assay(*common, "--threshold", "recall >= 0.8").status in {0, 10, 11}
+    assert call_assay(*common, "--threshold", "recall >= 0.8").status in {0, 10, 11}
     record = load_record(study)
     found = {trial.id: find_evidence(trial).thresholds[0] for trial in record.trials}
     assert min(one.recall for one in found.values()) >= 0.8
@@ -186,7 +187,7 @@ def test_labels_have_a_threshold_each(tmp_path: Path) -> None:
     files = make_files(tmp_path, 2)
     output = tmp_path / "STUDY"
     asked = ask(files, "multi-label-probability", "f1-macro: 10%", "--threshold", "max-f1", "--output", output)
-    ran = run_assay(*asked, "--json")
+    ran = call_assay(*asked, "--json")
     assert ran.status == 0, ran.err
     for trial in load_record(output).trials:
         assert [one.label for one in find_evidence(trial).thresholds] == [0, 1]

@@ -15,12 +15,10 @@ import numpy as np
 import psutil
 import pytest
 from faulty_runtime import MARKED, install_faulty
-from study_samples import Files, Ran, run_assay, study_arguments
+from study_samples import Files, Ran, call_assay, run_assay, study_arguments
 
 from assay.studies.files import read_arrays
 from assay.studies.split import split_items
-
-pytestmark = pytest.mark.xdist_group("study")
 
 QUICK: list[str | Path] = ["--runtimes", "onnxruntime", "--precisions", "fp32,int8", "--ranges", "min-max"]
 SEARCHED, CERTIFIED = 3, 70
@@ -44,7 +42,7 @@ def mark_item(files: Files, folder: Path, place: int) -> Files:
 
 def read_trials(output: Path) -> dict[str, dict[str, str]]:
     """The trials of a finished study by id."""
-    document = run_assay("show", output, "--json").document
+    document = call_assay("show", output, "--json").document
     trials = document["trials"]
     assert isinstance(trials, list)
     return {trial["id"]: trial for trial in trials}
@@ -62,14 +60,14 @@ def test_each_fault_fails_its_trial_alone(files: Files, tmp_path: Path) -> None:
         "segfault-item": "died while scoring (signal SIGSEGV)",
         "segfault-time": "died while being timed (signal SIGSEGV); it was running in rounds",
         "segfault-load": "died while being timed (signal SIGSEGV); it was measuring throughput",
-        "hang-item": "hung: no answer in 15 s while scoring",
-        "hang-time": "hung: no answer in 15 s while being timed; it was running in rounds",
+        "hang-item": "hung: no answer in 10 s while scoring",
+        "hang-time": "hung: no answer in 10 s while being timed; it was running in rounds",
         "eat-item": "took more than 900 MiB of memory while scoring",
         "unimportable": "cannot be loaded: No module named 'nowhere_to_be_found'",
     }
     # A crash of the runtime that is asked first leaves the model to the others, too.
     runtimes = ",".join(["segfault-build", "onnxruntime", *(name for name in told if name != "segfault-build")])
-    limits = ["--trial-seconds", "15", "--trial-memory", "900MiB"]
+    limits = ["--trial-seconds", "10", "--trial-memory", "900MiB"]
     quick = ["--precisions", "fp32,int8", "--ranges", "min-max", "--repairs", "none", "--runtimes", runtimes]
     arguments = ask(data, tmp_path / "S", *quick, *limits)
     ran = run_assay(*arguments)
@@ -99,7 +97,7 @@ def test_a_crash_on_a_certification_item_fails_the_trial_alone(files: Files, tmp
     assert "died while scoring (signal SIGSEGV)" in trials["segfault-item.fp16"]["reason"]
     # It was to be tested before the other, which then takes its place.
     assert trials["onnxruntime.fp16"]["status"] == "ok"
-    assert json.loads(run_assay("show", tmp_path / "S", "--json").out)["decision"]["chosen"] == "onnxruntime.fp16"
+    assert json.loads(call_assay("show", tmp_path / "S", "--json").out)["decision"]["chosen"] == "onnxruntime.fp16"
 
 
 @pytest.mark.usefixtures("faulty")
@@ -199,7 +197,7 @@ def test_a_killed_study_goes_on(files: Files, tmp_path: Path) -> None:
 
 def test_interrupted_while_it_times_it_says_so(files: Files, tmp_path: Path) -> None:
     output = tmp_path / "S"
-    process = start(ask(files, output, *QUICK))
+    process = start(ask(files, output, *QUICK, "--latency-seconds", "9"))
     await_stage(process, lambda: any(output.glob("artifacts/.scratch.*/mark")))
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

@@ -40,6 +40,8 @@ MEMORY_SHARE = 0.5
 """Share of the free memory that artifacts opened together may take."""
 
 THROUGHPUT_SECONDS = 1.5
+"""Of each artifact's throughput, and of its energy; less where the rounds themselves have a smaller budget."""
+LEAST_THROUGHPUT_SECONDS = 0.3
 FURTHER_STEPS = 4
 """Of each artifact besides the rounds: opened twice, warmed up, and loaded."""
 MOST_ALIKE = 2
@@ -233,7 +235,7 @@ def time_group(
         budget_s=request.latency_seconds / groups,
         needed=wanted,
         confidence=confidence,
-        throughput_s=THROUGHPUT_SECONDS,
+        throughput_s=max(LEAST_THROUGHPUT_SECONDS, min(THROUGHPUT_SECONDS, request.latency_seconds)),
         held=space.held,
     )
     memory = None if request.trial_memory is None else request.trial_memory * len(group)
