@@ -30,6 +30,7 @@ from assay.core.precision import CastStyle, Precision
 from assay.core.session import Session
 from assay.core.target import ServingMode, Target
 from assay.core.tensor import Feeds, Outputs, Signature
+
 if TYPE_CHECKING:  # every process of a study with these runtimes imports this file
     import pytest
 

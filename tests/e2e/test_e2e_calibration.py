@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from study_samples import Files, run_assay, study_arguments
+from study_samples import Files, call_assay, study_arguments
 
 import assay
 
@@ -24,7 +24,7 @@ def unnormalised(files: Files, tmp_path_factory: pytest.TempPathFactory) -> File
 
 def test_an_unfit_set_is_refused_before_anything_is_built(unnormalised: Files, tmp_path: Path) -> None:
     output = tmp_path / "STUDY"
-    ran = run_assay(*study_arguments(unnormalised, output), "--json")
+    ran = call_assay(*study_arguments(unnormalised, output), "--json")
     assert ran.status == 4
     error = json.loads(ran.out)["error"]
     assert error["exit"] == 4
@@ -33,7 +33,7 @@ def test_an_unfit_set_is_refused_before_anything_is_built(unnormalised: Files, t
     assert "--accept-unfit" in error["hint"]
     assert list((output / "artifacts").iterdir()) == []
     accepted = study_arguments(unnormalised, output)
-    ran = run_assay(*accepted, "--accept-unfit", "--precisions", "fp32,int8", "--runtimes", "onnxruntime", "--json")
+    ran = call_assay(*accepted, "--accept-unfit", "--precisions", "fp32,int8", "--runtimes", "onnxruntime", "--json")
     assert ran.status in {0, 10, 11}, ran.err
     assert "unfit" in " ".join(json.loads(ran.out)["warnings"])
     assert json.loads(ran.out)["fitness"]["verdict"] == "unfit"
@@ -43,7 +43,7 @@ def test_the_items_are_held_against_production_where_a_sample_is_named(files: Fi
     rng = np.random.default_rng(6)
     np.savez(tmp_path / "production.npz", image=(40 * rng.normal(0, 1, (64, 3, 12, 12))).astype(np.float32))
     arguments = study_arguments(files, tmp_path / "STUDY")
-    ran = run_assay(*arguments, "--production", tmp_path / "production.npz")
+    ran = call_assay(*arguments, "--production", tmp_path / "production.npz")
     assert ran.status == 4
     assert "unfit" in ran.err
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from study_samples import CLASSES, Files, run_assay, study_arguments
+from study_samples import CLASSES, Files, call_assay, run_assay, study_arguments
 
 import assay
 from assay.core.certificate import Certificate, CertificateStatus, Design
 from assay.studies.record import StudyRecord
 from assay.studies.store import load_record
 
-NARROW = ("--precisions", "fp32,fp16,int8", "--runtimes", "onnxruntime")
+pytestmark = pytest.mark.xdist_group("certificates")
+NARROW = ("--precisions", "fp32,fp16,int8", "--runtimes", "onnxruntime", "--ranges", "min-max", "--repairs", "none")
 """By size, FP16 is the best of these on every machine."""
 
 
@@ -28,7 +29,7 @@ def study(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ask(files: Files, study: Path, *more: str) -> StudyRecord:
     """The same study with other requirements."""
-    ran = run_assay(*study_arguments(files, study), *NARROW, *more)
+    ran = call_assay(*study_arguments(files, study), *NARROW, *more)
     assert ran.status in {0, 10, 11}, ran.err
     return load_record(study)
 
@@ -83,7 +84,7 @@ def test_slices_are_certified_each(files: Files, study: Path) -> None:
     assert certificate.n == certificate.available
     assert {part.value for part in certificate.slices} <= {str(index) for index in range(CLASSES)}
     assert sum(part.n for part in certificate.slices) == certificate.n
-    unknown = run_assay(*study_arguments(files, study), "--slice", "camera: 5pp")
+    unknown = call_assay(*study_arguments(files, study), "--slice", "camera: 5pp")
     assert unknown.status == 2
     assert "camera" in unknown.err
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from detector_samples import draw_pictures, write_detector
 from numpy.typing import NDArray
-from study_samples import Files, Ran, run_assay
+from study_samples import Files, Ran, call_assay, run_assay
 
 from assay.studies.holding import can_hold
 
-FAST = ("--latency-seconds", "2", "--mixed-plans", "0", "--ranges", "min-max", "--repairs", "none")
+FAST = ("--latency-seconds", "0.5", "--mixed-plans", "0", "--ranges", "min-max", "--repairs", "none")
 EXAMPLE = Path(__file__).parents[2] / "examples/detection"
 
 
@@ -29,7 +29,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Files:
 def study(detector: Files, evaluation: Path, output: Path, *flags: str) -> Ran:
     data = ("--calibration", str(detector.calibration), "--evaluation", str(evaluation), "--task", "detection")
     usual = ("--tolerance", "map50: 10pp", "--runtimes", "onnxruntime", "--precisions", "fp32,int8")
-    return run_assay("study", detector.model, *data, *usual, *FAST, "--output", output, *flags)
+    return call_assay("study", detector.model, *data, *usual, *FAST, "--output", output, *flags)
 
 
 BOARD = 'name = "board"\nmemory = "400MiB"\nfps = 30\n'

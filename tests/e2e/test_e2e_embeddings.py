@@ -12,11 +12,12 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
-from study_samples import Ran, run_assay
+from study_samples import Ran, call_assay, run_assay
 from text_samples import NEGATIVE, PLAIN, POSITIVE, WORDS, write_text_model, write_tokenizer
 
 pytest.importorskip("tokenizers")
 
+pytestmark = pytest.mark.xdist_group("embeddings")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "embeddings"
 QUESTIONS, CANDIDATES, PAIRS = 300, 4, 400
 BODIES = [f"body{place + 1}" for place in range(CANDIDATES)]
@@ -26,7 +27,7 @@ output = "{output}"
 task = "embedding"
 tolerance = "{tolerance}"
 minimize = "size"
-latency_seconds = 0.5
+latency_seconds = 0.3
 sequential = false
 runtimes = ["onnxruntime"]
 precisions = {precisions}
@@ -85,7 +86,7 @@ def embed(folder: Path, texts: Sequence[str]) -> Vectors:
 def study(folder: Path, output: str, **keys: str) -> Ran:
     keys.setdefault("precisions", '["fp32", "int8"]')
     (folder / f"{output}.toml").write_text(STUDY.format(output=output, **keys))
-    return run_assay("study", f"{output}.toml", "--json", cwd=folder)
+    return call_assay("study", f"{output}.toml", "--json", cwd=folder)
 
 
 def retrieve(folder: Path, output: str, tolerance: str, evaluation: str) -> Ran:

@@ -3,10 +3,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from study_samples import Files, run_assay, study_arguments
+from study_samples import Files, call_assay, run_assay, study_arguments
 
 import assay
 
+pytestmark = pytest.mark.xdist_group("study")
 TRIAL = "onnxruntime.int8-u8s8-chain-mse-bias"
 SECTION = "Where the loss comes from"
 
@@ -38,22 +39,22 @@ def test_a_study_of_an_older_version_is_explained_after_it_is_read_on(copied: Pa
     del older["threshold"]
     for path in (measured, copied / "study.json"):
         path.write_text(json.dumps(older), encoding="utf-8")
-    again = run_assay(*study_arguments(files, copied))
+    again = call_assay(*study_arguments(files, copied))
     assert again.status == 0, again.err
     assert "nothing to do" in again.err
-    ran = run_assay("explain", copied, TRIAL, "--items", "10", "--json")
+    ran = call_assay("explain", copied, TRIAL, "--items", "10", "--json")
     assert ran.status == 0, ran.err
 
 
 def test_an_explanation_is_kept_and_drawn_wherever_the_study_is_told_of(copied: Path, tmp_path: Path) -> None:
     record = (copied / "study.json").read_bytes()
-    assert run_assay("show", copied, "--json").document["explanations"] == []
+    assert call_assay("show", copied, "--json").document["explanations"] == []
     explained = assay.open_study(copied).explain(TRIAL, items=10)
     assert {blame.sensitivity.group.name for blame in explained.blames} == {"first", "second", "head"}
     assert (copied / "study.json").read_bytes() == record
-    (told,) = run_assay("show", copied, "--json").document["explanations"]
+    (told,) = call_assay("show", copied, "--json").document["explanations"]
     assert told["trial"] == TRIAL
-    assert "where the loss of" in run_assay("show", copied).out
+    assert "where the loss of" in call_assay("show", copied).out
     assert SECTION not in (copied / "report.html").read_text(encoding="utf-8")
     assert run_assay("report", copied, "--output", tmp_path / "drawn").status == 0
     for name in ("report.html", "report.md"):
@@ -67,16 +68,16 @@ def test_a_damaged_explanation_is_named_with_what_to_do(copied: Path) -> None:
     (path,) = copied.glob("measurements/*/explanations/*.json")
     path.write_bytes(path.read_bytes()[:100])
     for command in ("report", "show"):
-        ran = run_assay(command, copied)
+        ran = call_assay(command, copied)
         assert ran.status == 5
         assert str(path) in ran.err.replace("\n", "")
         assert "delete it" in ran.err
     path.unlink()
-    assert run_assay("report", copied).status == 0
+    assert call_assay("report", copied).status == 0
 
 
 def test_the_terminal_names_the_groups(copied: Path) -> None:
-    ran = run_assay("explain", copied)
+    ran = call_assay("explain", copied)
     assert ran.status == 0, ran.err
     assert "second" in ran.out
     assert "dB" in ran.out
@@ -91,7 +92,7 @@ def test_wrong_input_is_answered_in_words(finished: Path, tmp_path: Path) -> Non
         ((finished, "--items", "0"), 2, "not positive"),
         ((tmp_path,), 5, "no finished study"),
     ):
-        ran = run_assay("explain", *arguments)
+        ran = call_assay("explain", *arguments)
         assert ran.status == status
         assert said in ran.err
 
@@ -104,8 +105,8 @@ def test_a_changed_model_is_refused(finished: Path, files: Files, tmp_path: Path
     other = tmp_path / "small.onnx"
     other.write_bytes(files.model.read_bytes() + b"\x72\x00")  # an empty documentation string
     request.write_text(text.replace(str(files.model.resolve()), str(other)), encoding="utf-8")
-    ran = run_assay("explain", copy)
+    ran = call_assay("explain", copy)
     assert ran.status == 2
     assert "changed" in ran.err
     request.unlink()
-    assert "run the study again" in run_assay("explain", copy).err
+    assert "run the study again" in call_assay("explain", copy).err

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fault_samples import make_gated
-from study_samples import run_assay, study_arguments
+from study_samples import call_assay, run_assay, study_arguments
 
 from assay.core.trial import TrialStatus
 from assay.studies.store import load_record
 
-pytestmark = pytest.mark.xdist_group("study")
 QUICK = ("--accept-unfit", "--runtimes", "onnxruntime", "--precisions", "fp32,int8", "--ranges", "mse")
 
 
@@ -39,17 +38,17 @@ def test_dead_forms_fail_and_fp32_is_chosen(tmp_path: Path) -> None:
         assert f"it begins at node '{fault.nodes[0]}'" in record.decision.reasons[trial.id]
     first = [trial for trial in broken if not trial.candidate.plan.overrides]
     assert {trial.faults[0].nodes for trial in first} == {("gate",)}
-    shown = json.loads(run_assay("show", tmp_path / "STUDY", "--json").out)
+    shown = json.loads(call_assay("show", tmp_path / "STUDY", "--json").out)
     told = {trial["id"]: trial["reason"] for trial in shown["trials"]}
     assert "it begins at node 'gate' (Mul)" in told[first[0].id]
-    again = run_assay(*study_arguments(files, tmp_path / "STUDY"), *QUICK)
+    again = call_assay(*study_arguments(files, tmp_path / "STUDY"), *QUICK)
     assert "nothing to do" in again.err
     assert load_record(tmp_path / "STUDY") == record
 
 
 def test_the_next_plan_keeps_the_guilty_nodes_in_floats(tmp_path: Path) -> None:
     files = make_gated(tmp_path, layers=0)
-    ran = run_assay(*study_arguments(files, tmp_path / "STUDY"), *QUICK)
+    ran = call_assay(*study_arguments(files, tmp_path / "STUDY"), *QUICK)
     assert ran.status == 0, ran.err
     trials = load_record(tmp_path / "STUDY").trials
     dead = [trial for trial in trials if trial.faults]
@@ -63,6 +62,7 @@ def test_the_next_plan_keeps_the_guilty_nodes_in_floats(tmp_path: Path) -> None:
         assert {"gate", "flatten"} & {name for name, _ in trial.candidate.plan.overrides}
 
 
+@pytest.mark.xdist_group("study")
 def test_healthy_forms_have_no_fault(finished: Path) -> None:
     trials = load_record(finished).trials
     assert len([trial for trial in trials if trial.evidence is not None]) > 4

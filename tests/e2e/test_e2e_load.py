@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from study_samples import Files, Ran, run_assay
+from study_samples import Files, Ran, call_assay, run_assay
 
 STATUSES = {"holds": 0, "broken": 10, "open": 11}
 
@@ -20,15 +20,16 @@ def check(ran: Ran) -> dict[str, object]:
 
 def test_a_model_file_holds_a_loose_bound_and_breaks_a_tight_one(files: Files) -> None:
     single = ["load", files.model, "--scenario", "single-stream", "--seconds", "0.3", "--json", "--accept-unsteady"]
-    loose = check(run_assay(*single, "--constraint", "p50 <= 60s at 75%", "--evaluation", files.evaluation))
+    loose = check(call_assay(*single, "--constraint", "p50 <= 60s at 75%", "--evaluation", files.evaluation))
     assert loose["status"] == "holds"
-    tight = check(run_assay(*single, "--constraint", "p50 <= 0.0001us"))
+    tight = check(call_assay(*single, "--constraint", "p50 <= 0.0001us"))
     assert tight["status"] == "broken"
 
 
+@pytest.mark.xdist_group("study")
 def test_a_trial_and_a_release_serve(finished: Path, tmp_path: Path) -> None:
     release = tmp_path / "RELEASE"
-    made = run_assay("release", finished, release)
+    made = call_assay("release", finished, release)
     assert made.status == 0, made.err
     for target in (release, finished):
         ran = run_assay("load", target, "--scenario", "server", "--rate", "50", "--seconds", "0.5", "--json")
@@ -58,7 +59,7 @@ def test_offline_prints_for_people(files: Files, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_input_is_told(files: Files, arguments: list[str], words: str) -> None:
-    ran = run_assay("load", files.model, *arguments)
+    ran = call_assay("load", files.model, *arguments)
     assert ran.status == 2
     assert words in ran.err
 
@@ -69,7 +70,7 @@ def test_a_study_for_cost_finds_rates_under_its_constraint(files: Files, tmp_pat
     ran = run_assay(
         "study", files.model, "--task", "classification", "--evaluation", files.evaluation,
         "--precisions", "fp32", "--runtimes", "onnxruntime", "--tolerance", "top1: 20pp", "--minimize", "cost",
-        "--constraint", "p50 <= 20s at 90%", "--prices", prices, "--latency-seconds", "3",
+        "--constraint", "p50 <= 20s at 90%", "--prices", prices, "--latency-seconds", "1",
         "--output", tmp_path / "STUDY",
     )  # fmt: skip
     assert ran.status in {0, 10, 11}, ran.err
