@@ -24,7 +24,8 @@ from trial_samples import (
     make_trial,
 )
 
-from assay.core.precision import Placement, Precision
+from assay.core.plan import Plan, WeightScheme
+from assay.core.precision import Placement, Precision, WeightStyle
 from assay.core.requirements import Objective
 from assay.core.trial import Trial
 from assay.report.charts.ink import PLACEHOLDERS, Ink
@@ -32,6 +33,7 @@ from assay.report.html import render_html
 from assay.studies.record import StudyRecord
 
 INT8 = Precision.INT8
+STORED = Plan(Precision.INT4, weights=WeightScheme(WeightStyle.WEIGHTS, block=32))
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 PICTURE = "data:image/png;base64,"
 HOSTILE = '<script>alert("x")</script> & $x_1$ %s {{ 7*7 }}'
@@ -107,6 +109,13 @@ RECORDS = {
     "certified": make_certified_record(),
     "served": make_served_record(),
     "nowhere": make_served_record(served=False),
+    "formats": make_record(
+        [
+            make_reference(),
+            *(make_trial(one, 4.0, make_quality(), runtime="torch") for one in Precision if one is not Precision.INT4),
+            make_trial(Precision.INT4, 4.0, make_quality(), plan=STORED),
+        ]
+    ),
     "bare": replace(make_record(), calibration=None, warnings=(), latency_samples={}),
 }
 
