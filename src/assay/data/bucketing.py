@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.core.session import Batch, Dataset
-from assay.core.tensor import Array
 from assay.data.batching import check_size
 from assay.data.grouping import group_items
-from assay.data.labels import read_labels
 from assay.data.lengths import Lengths, key_shapes, measure_length
-from assay.data.seeking import is_seekable, read_columns, take_items
-from assay.data.telling import tell_item
+from assay.data.seeking import take_items
+from assay.data.wrapping import WrappingDataset
 
 
-class BucketedDataset:
+class BucketedDataset(WrappingDataset):
     """A `Dataset` whose batches hold items of one shape, each saying the places of its items.
 
     A batch is given as soon as enough items of a shape were read; what is left of each shape comes last, the shortest
@@ -36,34 +34,15 @@ class BucketedDataset:
     def __init__(
         self, dataset: Dataset, rule: Lengths, names: tuple[str, ...], count_cut: Callable[[], int] = int
     ) -> None:
-        self._dataset = dataset
+        super().__init__(dataset)
         self._rule = rule
         self._names = names
         self._count_cut = count_cut
 
     @property
-    def fingerprint(self) -> str:
-        """Content hash of the data set behind: batches do not change what is in it."""
-        return self._dataset.fingerprint
-
-    @property
-    def labelled(self) -> bool:
-        """Whether batches carry targets."""
-        return self._dataset.labelled
-
-    @property
     def rule(self) -> Lengths:
         """By which items were brought to their lengths."""
         return self._rule
-
-    @property
-    def seekable(self) -> bool:
-        """As the data set behind."""
-        return is_seekable(self._dataset)
-
-    def __len__(self) -> int:
-        """Number of items."""
-        return len(self._dataset)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All items, at most ``size`` of one shape at a time.
@@ -82,26 +61,6 @@ class BucketedDataset:
         """
         check_size(size)
         return group_items(take_items(self._dataset, items, 1), size)
-
-    def read_columns(self) -> Mapping[str, Array]:
-        """The columns of all items.
-
-        Raises:
-            DataError: they cannot be read.
-        """
-        return read_columns(self._dataset)
-
-    def read_labels(self) -> Array | None:
-        """The stored labels of all items.
-
-        Raises:
-            DataError: they cannot be read.
-        """
-        return read_labels(self._dataset)
-
-    def tell(self, item: int) -> str:
-        """An item as a person reads it; empty where the data have no words for it."""
-        return tell_item(self._dataset, item)
 
     @property
     def lengths(self) -> NDArray[np.int64]:

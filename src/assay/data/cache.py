@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 
@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.core.session import Batch, Dataset
-from assay.core.tensor import Array
 from assay.data.batching import check_size, index_items, join_batches, pick_rows, slice_batch
 from assay.data.bucketing import BucketedDataset
-from assay.data.labels import read_labels
-from assay.data.seeking import is_seekable, read_columns, take_items
-from assay.data.telling import tell_item
+from assay.data.seeking import is_seekable, take_items
+from assay.data.wrapping import WrappingDataset
 
 BLOCK_BYTES = 1024
 """What a kept batch takes beside its arrays; it counts, since batches of one item can be many."""
@@ -37,33 +35,14 @@ def remember(dataset: Dataset, limit_bytes: int) -> Dataset:
     return RememberedDataset(dataset, limit_bytes)
 
 
-class RememberedDataset:
+class RememberedDataset(WrappingDataset):
     """A `Dataset` that reads each item of another one once, where that fits into memory."""
 
     def __init__(self, dataset: Dataset, limit_bytes: int) -> None:
-        self._dataset = dataset
+        super().__init__(dataset)
         self._limit_bytes = limit_bytes
         self._held_bytes = 0
         self._blocks: list[Batch] = []
-
-    @property
-    def fingerprint(self) -> str:
-        """Content hash of the data set behind."""
-        return self._dataset.fingerprint
-
-    @property
-    def labelled(self) -> bool:
-        """Whether batches carry targets."""
-        return self._dataset.labelled
-
-    @property
-    def seekable(self) -> bool:
-        """What is kept is at hand; for the rest the data set behind decides."""
-        return is_seekable(self._dataset)
-
-    def __len__(self) -> int:
-        """Number of items."""
-        return len(self._dataset)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All items in order, ``size`` at a time; the last batch may be smaller.
@@ -88,26 +67,6 @@ class RememberedDataset:
             absent = np.flatnonzero(missing[part])
             fresh = read.draw(absent.size) if absent.size else None
             yield self._assemble(items[part], absent, fresh, low)
-
-    def read_columns(self) -> Mapping[str, Array]:
-        """The columns of all items.
-
-        Raises:
-            DataError: they cannot be read.
-        """
-        return read_columns(self._dataset)
-
-    def read_labels(self) -> Array | None:
-        """The stored labels of all items.
-
-        Raises:
-            DataError: they cannot be read.
-        """
-        return read_labels(self._dataset)
-
-    def tell(self, item: int) -> str:
-        """An item as a person reads it; empty where the data have no words for it."""
-        return tell_item(self._dataset, item)
 
     @cached_property
     def _block_of(self) -> NDArray[np.int32]:
