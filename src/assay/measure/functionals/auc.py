@@ -6,21 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from assay.measure.functionals.binary import SCORE, find_right, read_truth, require
+from assay.measure.functionals.binary import LEAST_OF_A_KIND, SCORE, BinaryFunctional, read_truth, require
 from assay.measure.functionals.functional import Records
 
-LEAST_ITEMS = 100
-LEAST_OF_EACH = 30
 NO_ORDER = 0.5
 """The area where nothing is to be ordered."""
 
 
-class Auc:
+class Auc(BinaryFunctional):
     """The area, from the record ``binary``; equal scores count a half. Infinite scores rank as they stand."""
 
-    span: float = 1.0
-    groups: int = 0
-    libraries: tuple[str, ...] = ("sklearn",)
+    name = "auc"
 
     def check(self, records: Records) -> None:
         """Refuse too few positives or negatives.
@@ -28,10 +24,8 @@ class Auc:
         Raises:
             MeasurementError: naming how many there are and how many are needed.
         """
-        positives = int(read_truth(records).sum())
-        require("auc", "items", len(records), LEAST_ITEMS)
-        require("auc", "positive items", positives, LEAST_OF_EACH)
-        require("auc", "negative items", len(records) - positives, LEAST_OF_EACH)
+        super().check(records)
+        require(self.name, "negative items", int((~read_truth(records)).sum()), LEAST_OF_A_KIND)
 
     def value(self, records: Records) -> float:
         """The area by scikit-learn, from ranks: the area depends on nothing else; 0.5 where there is one class only."""
@@ -62,7 +56,3 @@ class Auc:
         """An item of the rarer class that goes from one end of the ranking to the other."""
         positives = int(read_truth(records).sum())
         return len(records) / min(positives, len(records) - positives)
-
-    def right(self, records: Records) -> NDArray[np.bool_]:
-        """Items whose predicted class is the true one."""
-        return find_right(records)

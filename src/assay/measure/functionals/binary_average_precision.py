@@ -6,28 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from assay.measure.functionals.binary import SCORE, find_right, read_truth, require
+from assay.measure.functionals.binary import SCORE, BinaryFunctional, read_truth
 from assay.measure.functionals.functional import Records
 
-LEAST_ITEMS = 100
-LEAST_POSITIVES = 30
 
-
-class BinaryAveragePrecision:
+class BinaryAveragePrecision(BinaryFunctional):
     """The step-wise area under precision over recall, from the record ``binary``."""
 
-    span: float = 1.0
-    groups: int = 0
-    libraries: tuple[str, ...] = ("sklearn",)
-
-    def check(self, records: Records) -> None:
-        """Refuse too few items or positives.
-
-        Raises:
-            MeasurementError: naming how many there are and how many are needed.
-        """
-        require("average-precision", "items", len(records), LEAST_ITEMS)
-        require("average-precision", "positive items", int(read_truth(records).sum()), LEAST_POSITIVES)
+    name = "average-precision"
 
     def value(self, records: Records) -> float:
         """Average precision by scikit-learn, from ranks: it depends on nothing else; 0 where nothing is positive."""
@@ -62,10 +48,6 @@ class BinaryAveragePrecision:
         head = float(np.sum(positives * above_true / above**2))
         fall = 1 / float(truth.mean()) + float(np.sum(positives * (above - above_true) / above**2))
         return max(head, fall)
-
-    def right(self, records: Records) -> NDArray[np.bool_]:
-        """Items whose predicted class is the true one."""
-        return find_right(records)
 
 
 def _sort(

@@ -7,27 +7,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.measure.functionals.binary import require
 from assay.measure.functionals.functional import Records
-from assay.measure.functionals.pairs import read_pairs
-
-LEAST_ITEMS = 200
+from assay.measure.functionals.pairs import PairsFunctional, read_pairs
 
 
-class Mae:
+class Mae(PairsFunctional):
     """``mean |said - truth|``, from the record ``pairs``, in the target's unit: a mean of unbounded numbers."""
 
+    name = "mae"
     span: float = math.inf
-    groups: int = 0
-    libraries: tuple[str, ...] = ()
-
-    def check(self, records: Records) -> None:
-        """Refuse too few items.
-
-        Raises:
-            MeasurementError: naming how many there are and how many are needed.
-        """
-        require("mae", "items", len(records), LEAST_ITEMS)
 
     def value(self, records: Records) -> float:
         """The error."""
@@ -45,8 +33,3 @@ class Mae:
         """An item one standard deviation out that is put as far on the other side, or the farthest there is."""
         _, truth = read_pairs(records)
         return max(2 * float(np.std(truth)), float(np.abs(self.influence(records)).max()))
-
-    def right(self, records: Records) -> NDArray[np.bool_] | None:
-        """Numbers are neither right nor wrong."""
-        del records
-        return None

@@ -6,7 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.core.errors import MeasurementError
+from assay.measure.functionals.binary import require
 from assay.measure.functionals.functional import Records
+
+LEAST_ITEMS = 200
 
 
 def read_pairs(records: Records) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -44,3 +47,43 @@ def standardise(values: NDArray[np.float64]) -> NDArray[np.float64]:
     centred = centred / largest  # squares of very small or large numbers must stay numbers
     standard: NDArray[np.float64] = centred / np.sqrt(np.mean(centred**2))
     return standard
+
+
+class PairsFunctional:
+    """What the metrics of two numbers have in common.
+
+    Attributes:
+        name: of the metric.
+    """
+
+    name: str
+    groups: int = 0
+    libraries: tuple[str, ...] = ()
+
+    def check(self, records: Records) -> None:
+        """Refuse too few items.
+
+        Raises:
+            MeasurementError: naming how many there are and how many are needed.
+        """
+        require(self.name, "items", len(records), LEAST_ITEMS)
+
+    def right(self, records: Records) -> NDArray[np.bool_] | None:
+        """Numbers are neither right nor wrong."""
+        del records
+        return None
+
+
+class Correlation(PairsFunctional):
+    """A metric of two numbers that is not defined where one of them does not vary."""
+
+    span: float = 2.0
+
+    def check(self, records: Records) -> None:
+        """Refuse too few items, or none that vary.
+
+        Raises:
+            MeasurementError: naming how many there are and how many are needed.
+        """
+        super().check(records)
+        require_spread(self.name, *read_pairs(records))

@@ -6,30 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import pearsonr
 
-from assay.measure.functionals.binary import require
 from assay.measure.functionals.functional import Records
-from assay.measure.functionals.pairs import read_pairs, require_spread, standardise
+from assay.measure.functionals.pairs import Correlation, read_pairs, standardise
 
-LEAST_ITEMS = 200
 OPPOSITE = 4.0
 """Change of the influence of an item that lies sqrt(2) standard deviations out and is put as far on the other side."""
 
 
-class Pearson:
+class Pearson(Correlation):
     """The linear correlation, from the record ``pairs``; 0 where a side does not vary."""
 
-    span: float = 2.0
-    groups: int = 0
-    libraries: tuple[str, ...] = ()
-
-    def check(self, records: Records) -> None:
-        """Refuse too few items, or none that vary.
-
-        Raises:
-            MeasurementError: naming how many there are and how many are needed.
-        """
-        require("pearson", "items", len(records), LEAST_ITEMS)
-        require_spread("pearson", *read_pairs(records))
+    name = "pearson"
 
     def value(self, records: Records) -> float:
         """The correlation by SciPy."""
@@ -53,8 +40,3 @@ class Pearson:
     def worst(self, records: Records) -> float:
         """An item put on the other side, or as far off as the farthest is: correlations have no bound of their own."""
         return max(OPPOSITE, float(np.abs(self.influence(records)).max()))
-
-    def right(self, records: Records) -> NDArray[np.bool_] | None:
-        """Numbers are neither right nor wrong."""
-        del records
-        return None

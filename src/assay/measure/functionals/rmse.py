@@ -7,27 +7,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.measure.functionals.binary import require
 from assay.measure.functionals.functional import Records
-from assay.measure.functionals.pairs import read_pairs
-
-LEAST_ITEMS = 200
+from assay.measure.functionals.pairs import PairsFunctional, read_pairs
 
 
-class Rmse:
+class Rmse(PairsFunctional):
     """``sqrt(mean (said - truth)^2)``, from the record ``pairs``, in the target's unit."""
 
+    name = "rmse"
     span: float = math.inf
-    groups: int = 0
-    libraries: tuple[str, ...] = ()
-
-    def check(self, records: Records) -> None:
-        """Refuse too few items.
-
-        Raises:
-            MeasurementError: naming how many there are and how many are needed.
-        """
-        require("rmse", "items", len(records), LEAST_ITEMS)
 
     def value(self, records: Records) -> float:
         """The error."""
@@ -49,8 +37,3 @@ class Rmse:
         _, truth = read_pairs(records)
         opposite = 4 * float(np.var(truth)) / (2 * self.value(records)) if self.value(records) > 0 else 0.0
         return max(opposite, 2 * float(np.std(truth)), float(np.abs(self.influence(records)).max()))
-
-    def right(self, records: Records) -> NDArray[np.bool_] | None:
-        """Numbers are neither right nor wrong."""
-        del records
-        return None

@@ -6,33 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
-from assay.measure.functionals.binary import require
 from assay.measure.functionals.functional import Records
-from assay.measure.functionals.pairs import read_pairs, require_spread
+from assay.measure.functionals.pairs import Correlation, read_pairs
 
-LEAST_ITEMS = 200
 OPPOSITE = 3.0
 """Half of what an item costs that goes from one end of the ranking to the other."""
 
 
-class Spearman:
+class Spearman(Correlation):
     """The correlation of ranks, from the record ``pairs``; equal numbers share their mean rank.
 
     0 where a side does not vary.
     """
 
-    span: float = 2.0
-    groups: int = 0
-    libraries: tuple[str, ...] = ()
-
-    def check(self, records: Records) -> None:
-        """Refuse too few items, or none that vary.
-
-        Raises:
-            MeasurementError: naming how many there are and how many are needed.
-        """
-        require("spearman", "items", len(records), LEAST_ITEMS)
-        require_spread("spearman", *read_pairs(records))
+    name = "spearman"
 
     def value(self, records: Records) -> float:
         """The correlation by SciPy."""
@@ -67,11 +54,6 @@ class Spearman:
     def worst(self, records: Records) -> float:
         """An item put on the other side of the ranking, or as far off as the farthest is."""
         return max(OPPOSITE, float(np.abs(self.influence(records)).max()))
-
-    def right(self, records: Records) -> NDArray[np.bool_] | None:
-        """Numbers are neither right nor wrong."""
-        del records
-        return None
 
 
 def _rank(values: NDArray[np.float64]) -> NDArray[np.float64]:
