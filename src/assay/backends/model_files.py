@@ -60,7 +60,11 @@ def read_signature(model: Path) -> Signature:
     Raises:
         BuildFailed: the file is not an ONNX model.
     """
-    graph = read_graph(model).graph
+    return describe_interface(read_graph(model).graph)
+
+
+def describe_interface(graph: onnx.GraphProto) -> Signature:
+    """Inputs and outputs of a graph under its own names, in its own order; constants are none."""
     constants = {tensor.name for tensor in graph.initializer}
     inputs = tuple(_describe(value) for value in graph.input if value.name not in constants)
     return Signature(inputs, tuple(_describe(value) for value in graph.output))
@@ -69,13 +73,14 @@ def read_signature(model: Path) -> Signature:
 def _describe(value: onnx.ValueInfoProto) -> TensorSpec:
     """Specification of one graph input or output; float32 where the file does not state the type."""
     kind = value.type.tensor_type
-    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type or onnx.TensorProto.FLOAT)).name
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type or onnx.TensorProto.FLOAT))
+    name = "str" if dtype.hasobject else dtype.name
     if not kind.HasField("shape"):
-        return TensorSpec(value.name, dtype, None)
+        return TensorSpec(value.name, name, None)
     axes: list[int | str | None] = [
         axis.dim_value if axis.HasField("dim_value") else (axis.dim_param or None) for axis in kind.shape.dim
     ]
-    return TensorSpec(value.name, dtype, tuple(axes))
+    return TensorSpec(value.name, name, tuple(axes))
 
 
 def external_locations(proto: onnx.ModelProto) -> Iterator[str]:

@@ -9,16 +9,16 @@ from typing import Self
 
 import numpy as np
 import onnx
-from onnx.helper import tensor_dtype_to_np_dtype
 from onnx.reference import ReferenceEvaluator
 
 from assay.backends.feeds import explain_mismatch
+from assay.backends.model_files import describe_interface
 from assay.backends.reference.audit import audit_values
 from assay.backends.reference.errors import EVALUATOR_ERRORS, to_build_error, to_run_error
 from assay.backends.reference.operators import OPERATORS
 from assay.core.audit import ExecutionAudit
 from assay.core.errors import RunFailed
-from assay.core.tensor import Array, Feeds, Outputs, Signature, TensorSpec
+from assay.core.tensor import Array, Feeds, Outputs, Signature
 
 
 class ReferenceSession:
@@ -39,11 +39,7 @@ class ReferenceSession:
             self._evaluator: ReferenceEvaluator | None = ReferenceEvaluator(self._graph, new_ops=list(OPERATORS))
         except EVALUATOR_ERRORS as err:
             raise to_build_error(err, model) from err
-        weights = {tensor.name for tensor in self._graph.graph.initializer}
-        self._signature = Signature(
-            tuple(_to_spec(value) for value in self._graph.graph.input if value.name not in weights),
-            tuple(_to_spec(value) for value in self._graph.graph.output),
-        )
+        self._signature = describe_interface(self._graph.graph)
 
     @property
     def signature(self) -> Signature:
@@ -99,14 +95,3 @@ class ReferenceSession:
         except EVALUATOR_ERRORS as err:
             raise to_run_error(err, self._model) from err
         return {name: np.asarray(value) for name, value in values.items() if value is not None}
-
-
-def _to_spec(value: onnx.ValueInfoProto) -> TensorSpec:
-    """Specification of a graph input or output."""
-    tensor = value.type.tensor_type
-    dtype = np.dtype(tensor_dtype_to_np_dtype(tensor.elem_type))
-    name = "str" if dtype.hasobject else dtype.name
-    if not tensor.HasField("shape"):
-        return TensorSpec(value.name, name, None)
-    axes = (d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in tensor.shape.dim)
-    return TensorSpec(value.name, name, tuple(axes))

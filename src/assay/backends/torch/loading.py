@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 from onnx import inliner
-from onnx.helper import tensor_dtype_to_np_dtype
 
+from assay.backends.model_files import describe_interface
 from assay.backends.torch.catalogue import CONTROL, find_operator
 from assay.backends.torch.errors import LOADING_ERRORS, to_build_error
 from assay.backends.torch.rewrite import fuse_integers
@@ -19,7 +18,7 @@ from assay.backends.torch.tracing import Model
 from assay.backends.torch.vendor import has_integer_kernels
 from assay.core.errors import BuildFailed
 from assay.core.precision import Precision
-from assay.core.tensor import Signature, TensorSpec
+from assay.core.tensor import Signature
 
 NARROW = {Precision.FP16: (torch.float16, 16), Precision.BF16: (torch.bfloat16, -16)}
 """Rest of an INT8 plan -> torch's type, and how integer products are told of it."""
@@ -37,7 +36,7 @@ def load_model(path: Path, settings: Settings, device: str) -> tuple[Model, Sign
         _check_operators(proto, path)
         dtype, bits = NARROW.get(settings.rest, (None, 0))
         origins = fuse_integers(proto.graph, bits) if settings.integers else {}
-        signature = read_signature(proto.graph)
+        signature = describe_interface(proto.graph)
         opset = max((entry.version for entry in proto.opset_import if entry.domain in {"", "ai.onnx"}), default=1)
         fast = has_integer_kernels(device)
         return Model(proto.graph, opset, device, origins, dtype, fast), signature
@@ -90,20 +89,3 @@ def _check_operators(proto: onnx.ModelProto, path: Path) -> None:
         name = node.name or node.output[0]
         kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
         raise BuildFailed(f"{path}: node {name!r} is a {kind}, which has no form in torch", "choose another runtime")
-
-
-def read_signature(graph: onnx.GraphProto) -> Signature:
-    """Inputs and outputs as the model states them."""
-    weights = {tensor.name for tensor in graph.initializer}
-    inputs = tuple(_to_spec(value) for value in graph.input if value.name not in weights)
-    return Signature(inputs, tuple(_to_spec(value) for value in graph.output))
-
-
-def _to_spec(value: onnx.ValueInfoProto) -> TensorSpec:
-    tensor = value.type.tensor_type
-    dtype = np.dtype(tensor_dtype_to_np_dtype(tensor.elem_type))
-    name = "str" if dtype.hasobject else dtype.name
-    if not tensor.HasField("shape"):
-        return TensorSpec(value.name, name, None)
-    axes = (d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in tensor.shape.dim)
-    return TensorSpec(value.name, name, tuple(axes))
