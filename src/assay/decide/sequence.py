@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from assay.core.requirements import Requirements
 from assay.core.trial import Trial
 from assay.decide import words
-from assay.decide.assess import Assessment, describe_loss, is_model_itself
+from assay.decide.assess import Assessment, Loss, describe_loss, is_model_itself
 from assay.decide.field import Field, count_flips
 from assay.decide.finding import Verdict
 from assay.decide.objective import describe_cost
@@ -114,18 +114,27 @@ def _replaces(cheaper: Assessment, dearer: Assessment) -> bool:
     if cheaper.loss is None or dearer.loss is None:
         return False
     same = cheaper.trial.candidate.plan.precision.bits == dearer.trial.candidate.plan.precision.bits
-    return same and cheaper.loss.upper - dearer.loss.upper <= EQUAL_RISK * cheaper.loss.margin
+    return same and _judge_risk(cheaper.loss) - _judge_risk(dearer.loss) <= EQUAL_RISK * cheaper.loss.margin
+
+
+def _judge_risk(loss: Loss) -> float:
+    """The bound of a loss on the search items, where a gain counts for nothing.
+
+    What moves many answers gains on some draw of a few items, and among many candidates one always does. On other items
+    it gains nothing: it must not be tested before one that moves no answer, and keep it from its test by failing.
+    """
+    return loss.upper + max(0.0, -loss.point)
 
 
 def _rank(assessment: Assessment) -> tuple[float, float, int, int, str]:
-    """The safest first: by the bound of the loss on the search items, then the loss itself, the higher precision.
+    """The safest first: by the risk that the search items show, then the loss itself, the higher precision.
 
     Where the items are too few for an interval, all bounds are alike and the loss orders.
     """
     loss = assessment.loss
-    upper, point = (0.0, 0.0) if loss is None else (loss.upper, loss.point)
+    risk, point = (0.0, 0.0) if loss is None else (_judge_risk(loss), max(0.0, loss.point))
     bits = assessment.trial.candidate.plan.precision.bits
-    return (round(upper, 12), point, -bits, count_flips(assessment), assessment.trial.id)
+    return (round(risk, 12), point, -bits, count_flips(assessment), assessment.trial.id)
 
 
 def _find_floor(field_: Field) -> Assessment | None:

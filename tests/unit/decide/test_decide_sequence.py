@@ -67,6 +67,16 @@ def test_bf16_that_is_as_fast_as_int8_is_tested_first_though_int8_looked_luckier
     assert order_tests(REQUIREMENTS, harmed).order == ("openvino.int8-u8s8-chain-mse",)
 
 
+def test_a_lucky_gain_does_not_keep_what_changes_nothing_from_its_test() -> None:
+    """On other items the gain is gone; had it been tested alone and failed, nothing would be certified."""
+    same = make_trial(6.0, 0.0, 1.0, precision=BF16)
+    trials = [make_reference(), make_trial(4.0, -0.3, 1.1, plan=FAST), same]
+    assert order_tests(REQUIREMENTS, trials).order == ("openvino.bf16", "openvino.int8-u8s8-chain-mse")
+    # of two with the same spread the gain makes neither safer, and the cheaper one takes the place
+    wider = [make_reference(), make_trial(4.0, -0.3, 1.0, plan=FAST), same]
+    assert order_tests(REQUIREMENTS, wider).order == ("openvino.bf16", "openvino.int8-u8s8-chain-mse")
+
+
 def test_bf16_that_ties_with_int8_is_chosen_and_says_why() -> None:
     good = make_quality(0.1, 0.2, n=2000)
     trials = [make_reference(), make_any(INT8, 4.0, good, plan=FAST), make_any(BF16, 4.1, good)]
