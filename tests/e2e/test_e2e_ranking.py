@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from study_samples import Files, Ran, run_assay
+from study_samples import Files, Ran, call_assay, run_assay
 
 FILMS, COLUMNS, CANDIDATES, SEEN = 6000, 32, 20, 5
 QUERIES = 1500
@@ -87,7 +87,7 @@ def arguments(
     return [
         "study", files.model, "--task", "ranking", "--calibration", files.calibration, "--evaluation",
         files.evaluation, "--tolerance", tolerance, "--minimize", "size", "--precisions", "fp32,int8",
-        "--ranges", "min-max", "--latency-seconds", "1", "--runtimes", runtimes, "--mixed-plans", "0",
+        "--ranges", "min-max", "--latency-seconds", "0.5", "--runtimes", runtimes, "--mixed-plans", "0",
         "--output", output, "--json",
     ]  # fmt: skip
 
@@ -124,7 +124,7 @@ def test_a_film_beyond_the_table_is_refused(ranker: Files, tmp_path: Path) -> No
     films[7, 3] = FILMS
     broken = spoil(ranker.evaluation, tmp_path / "broken.npz", films=films)
     bad = Files(tmp_path, ranker.model, ranker.calibration, broken)
-    ran = run_assay(*arguments(bad, tmp_path / "STUDY"))
+    ran = call_assay(*arguments(bad, tmp_path / "STUDY"))
     assert ran.status == 2
     assert all(named in ran.err for named in ("broken.npz", "item 7", str(FILMS), "hint:"))
 

@@ -14,7 +14,7 @@ import onnx.reference
 import pandas as pd
 import polars as pl
 import pytest
-from study_samples import Files, run_assay, study_arguments
+from study_samples import Files, call_assay, run_assay, study_arguments
 
 import assay
 from assay.core.errors import DataError, StoreError
@@ -59,7 +59,7 @@ def test_quality_is_what_the_labels_say(finished: Path) -> None:
 
 def test_a_second_run_does_nothing_and_says_so(files: Files, finished: Path) -> None:
     before = (finished / "study.json").read_bytes()
-    ran = run_assay(*study_arguments(files, finished))
+    ran = call_assay(*study_arguments(files, finished))
     assert ran.status == 0
     assert "nothing to do" in ran.err
     assert "timing" not in ran.err
@@ -74,17 +74,17 @@ def test_new_requirements_are_decided_without_new_measurements(files: Files, fin
     assert refused.status == 4
     assert "cannot resolve a loss of 0.01 pp" in refused.err
     assert "evaluation items or more" in refused.err
-    ran = run_assay(*arguments, "--accept-unresolvable")
+    ran = call_assay(*arguments, "--accept-unresolvable")
     assert ran.status == 11, ran.err
     assert "deciding anew" in ran.err
-    document = run_assay("show", finished, "--json").document
+    document = call_assay("show", finished, "--json").document
     assert isinstance(document["decision"], dict)
     assert document["decision"]["status"] == "undecided"
-    assert run_assay("release", finished, tmp_path / "none").status == 2
+    assert call_assay("release", finished, tmp_path / "none").status == 2
     arguments[arguments.index("top1: 0.01pp")] = "top1: 20pp"
     arguments += ["--constraint", "p50 <= 0.0000001ms"]
-    assert run_assay(*arguments).status == 10
-    assert run_assay(*study_arguments(files, finished)).status == 0
+    assert call_assay(*arguments).status == 10
+    assert call_assay(*study_arguments(files, finished)).status == 0
 
 
 def test_release_runs_verifies_and_notices_damage(files: Files, finished: Path, tmp_path: Path) -> None:
@@ -113,11 +113,11 @@ def test_release_runs_verifies_and_notices_damage(files: Files, finished: Path, 
             loaded.run({"image": images[:7, :, :5]})
     damaged = next((release / "artifacts").rglob("*.onnx"), None) or next((release / "artifacts").rglob("*.bin"))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x00\x01")
-    ran = run_assay("verify", release)
+    ran = call_assay("verify", release)
     assert ran.status == 5
     assert damaged.name in ran.err
     (release / "manifest.json").unlink()
-    assert run_assay("verify", release).status == 5
+    assert call_assay("verify", release).status == 5
     with pytest.raises(StoreError, match="not a release"):
         assay.load(release)
 
@@ -135,7 +135,7 @@ def test_a_fallback_takes_over(finished: Path, tmp_path: Path) -> None:
 
 
 def test_reports_are_whole(finished: Path, tmp_path: Path) -> None:
-    ran = run_assay("report", finished, "--output", tmp_path)
+    ran = call_assay("report", finished, "--output", tmp_path)
     assert ran.status == 0, ran.err
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert assay.open_study(finished).decision.sentence.split()[0] in page
@@ -165,7 +165,7 @@ def test_the_function_does_what_the_command_does(files: Files, tmp_path: Path) -
         runtimes=["reference", "onnxruntime"],
         precisions=["int8"],
         ranges=["min-max"],
-        latency_seconds=0.5,
+        latency_seconds=0.3,
         output=tmp_path / "study",
     )
     assert study.decision.chosen is not None
@@ -180,7 +180,9 @@ def test_the_function_does_what_the_command_does(files: Files, tmp_path: Path) -
 
 def test_an_interrupted_study_resumes(files: Files, tmp_path: Path) -> None:
     output = tmp_path / "STUDY"
-    command = [sys.executable, "-m", "assay", *map(str, study_arguments(files, output))]
+    brief = ("--runtimes", "onnxruntime", "--precisions", "fp32,int8", "--ranges", "min-max")
+    arguments = [*study_arguments(files, output), *brief]
+    command = [sys.executable, "-m", "assay", *map(str, arguments)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     trials = output / "measurements"
     deadline = time.monotonic() + 120
@@ -192,7 +194,7 @@ def test_an_interrupted_study_resumes(files: Files, tmp_path: Path) -> None:
     assert "resume" in err
     assert "Traceback" not in err
     done = {path.stem: path.stat().st_mtime_ns for path in trials.rglob("trials/*.json")}
-    ran = run_assay(*study_arguments(files, output))
+    ran = call_assay(*arguments)
     assert ran.status == 0, ran.err
     assert "known from an earlier run" in ran.err
     assert all(
@@ -206,6 +208,6 @@ def test_a_lost_artifact_is_built_again(files: Files, finished: Path) -> None:
         t for t in assay.open_study(finished).record.trials if t.id == assay.open_study(finished).decision.chosen
     )
     shutil.rmtree(finished / "artifacts" / chosen.artifact)
-    ran = run_assay(*study_arguments(files, finished))
+    ran = call_assay(*study_arguments(files, finished))
     assert ran.status == 0, ran.err
     assert (finished / "artifacts" / chosen.artifact).is_dir()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from study_samples import run_assay
+from study_samples import call_assay, run_assay
 from text_samples import TextFiles, write_text_files, write_text_model, write_texts
 
 pytest.importorskip("tokenizers")
 
+pytestmark = pytest.mark.xdist_group("text")
 ROOT = Path(__file__).parents[2]
 STUDY = """\
 model = "text.onnx"
@@ -20,7 +21,7 @@ output = "STUDY"
 task = "classification"
 tolerance = "top1: 15pp"
 minimize = "size"
-latency_seconds = 1
+latency_seconds = 0.3
 runtimes = ["onnxruntime"]
 precisions = ["fp32", "int8"]
 ranges = ["min-max"]
@@ -76,9 +77,9 @@ def test_the_report_has_a_table_of_lengths_and_the_texts_that_broke(texts: TextF
 
 def test_a_release_takes_texts_with_its_own_tokenizer(texts: TextFiles, tmp_path: Path) -> None:
     release = tmp_path / "release"
-    assert run_assay("release", texts.folder / "STUDY", release).status == 0
+    assert call_assay("release", texts.folder / "STUDY", release).status == 0
     assert (release / "tokenizer.json").read_bytes() == texts.tokenizer.read_bytes()
-    assert run_assay("verify", release).status == 0
+    assert call_assay("verify", release).status == 0
     with texts.evaluation.open() as file:
         rows = list(csv.DictReader(file))[:60]
     unlabelled = tmp_path / "new.txt"
@@ -130,7 +131,7 @@ def test_bad_texts_are_refused_without_a_traceback(
     made = write_text_files(tmp_path, evaluated=8)
     write_texts(made.evaluation, texts_file * 30)
     (tmp_path / "study.toml").write_text(STUDY)
-    ran = run_assay("study", "study.toml", cwd=tmp_path)
+    ran = call_assay("study", "study.toml", cwd=tmp_path)
     assert ran.status != 0
     assert said in ran.err
 
@@ -139,11 +140,11 @@ def test_tokens_out_of_the_vocabulary_and_a_false_tokenizer_are_refused(tmp_path
     made = write_text_files(tmp_path, evaluated=40)
     write_text_model(made.model, np.random.default_rng(0), rows=12)
     (tmp_path / "study.toml").write_text(STUDY)
-    ran = run_assay("study", "study.toml", cwd=tmp_path)
+    ran = call_assay("study", "study.toml", cwd=tmp_path)
     assert ran.status != 0
     assert "and the model's table has 12 rows" in ran.err
     made.tokenizer.write_text("{}")
-    ran = run_assay("study", "study.toml", cwd=tmp_path)
+    ran = call_assay("study", "study.toml", cwd=tmp_path)
     assert ran.status != 0
     assert "is no tokenizer" in ran.err
 

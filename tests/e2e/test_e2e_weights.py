@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from study_samples import Files, run_assay
+from study_samples import Files, call_assay, run_assay
 
 WIDTHS = (64, 256, 256, 8)
 
@@ -39,7 +39,7 @@ def test_weights_are_tried_without_calibration(tmp_path: Path) -> None:
     np.savez(data, x=x, target=scores.argmax(axis=1))
     ran = run_assay(
         "study", model, "--task", "classification", "--evaluation", data, "--tolerance", "top1: 5pp",
-        "--precisions", "fp32,int8,int4", "--runtimes", "onnxruntime", "--latency-seconds", "1",
+        "--precisions", "fp32,int8,int4", "--runtimes", "onnxruntime", "--latency-seconds", "0.5",
         "--output", output, "--json",
     )  # fmt: skip
     assert ran.status in {0, 11}, ran.err
@@ -62,7 +62,7 @@ def test_weights_are_tried_without_calibration(tmp_path: Path) -> None:
 
 
 def test_a_convolutional_net_without_calibration_is_refused(files: Files, tmp_path: Path) -> None:
-    ran = run_assay(
+    ran = call_assay(
         "study", files.model, "--task", "classification", "--evaluation", files.evaluation, "--tolerance", "top1: 5pp",
         "--output", tmp_path / "STUDY",
     )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from study_samples import Files
 
+pytestmark = pytest.mark.xdist_group("workloads")
 ROOT = Path(__file__).parents[2]
 STATEMENT = """
 title = "Small pictures"
@@ -34,7 +35,7 @@ tolerance = "top1: 20pp"
 minimize = "size"
 precisions = ["fp32", "fp16"]
 runtimes = ["onnxruntime"]
-latency_seconds = 0.5
+latency_seconds = 0.2
 [evaluation]
 path = "files/evaluation.npz"
 """
