@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -18,11 +17,10 @@ from assay.core.session import Session
 from assay.core.tensor import Feeds
 from assay.measure.generation import time_calls
 from assay.measure.memory import read_peak_bytes
-from assay.studies.following import follow
+from assay.studies.answering import answer_marked_job
 from assay.studies.held import hold
 from assay.studies.marking import Marker
 from assay.studies.timing_worker import Entry, open_entry
-from assay.studies.worker import write_reply
 
 PROMPT, STEP, FILLING = "taking prompts", "generating tokens", "filling its cache"
 
@@ -133,15 +131,5 @@ def work(job: GenerationJob | PeakJob, marker: Marker) -> GenerationReply:
         return GenerationReply(error=str(error), failed=isinstance(error, BackendError))
 
 
-def main(parent: str, job_path: str, reply_path: str, mark_path: str) -> int:
-    """Read the job, do it, write the reply; the exit status is 0 when a reply stands."""
-    follow(int(parent))
-    job = msgspec.json.decode(Path(job_path).read_bytes(), type=GenerationJob | PeakJob)
-    with Marker(Path(mark_path)) as marker:
-        reply = work(job, marker)
-    write_reply(Path(reply_path), reply)
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main(*sys.argv[1:]))
+    raise SystemExit(answer_marked_job(sys.argv[1:], msgspec.json.Decoder(GenerationJob | PeakJob).decode, work))

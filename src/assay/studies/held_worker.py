@@ -21,8 +21,7 @@ from assay.core.tensor import Feeds
 from assay.measure.frames import RUN
 from assay.measure.memory import read_peak_bytes
 from assay.measure.meters import EnergyMeter, find_energy_meter
-from assay.studies.following import follow
-from assay.studies.worker import write_reply
+from assay.studies.answering import answer_job
 
 LEAST_FRAMES = 3
 NS_PER_S = 1e9
@@ -105,13 +104,5 @@ def work(job: HeldJob) -> HeldReply:
         return HeldReply(error="there was no memory left")
 
 
-def main(parent: str, job_path: str, reply_path: str) -> int:
-    """Read the job, do it, write the reply; the exit status is 0 when a reply stands."""
-    follow(int(parent))
-    job = msgspec.json.decode(Path(job_path).read_bytes(), type=HeldJob)
-    write_reply(Path(reply_path), work(job))
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main(*sys.argv[1:]))
+    raise SystemExit(answer_job(sys.argv[1:], msgspec.json.Decoder(HeldJob).decode, work))

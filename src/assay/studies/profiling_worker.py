@@ -23,8 +23,7 @@ from assay.core.session import Profiled, Session
 from assay.core.target import Target
 from assay.core.tensor import Feeds
 from assay.measure.latency import measure_latency
-from assay.studies.following import follow
-from assay.studies.worker import write_reply
+from assay.studies.answering import answer_job
 
 ROUNDS = 3
 """Of profiling every artifact, where time allows."""
@@ -118,13 +117,5 @@ def work(job: ProfileJob) -> ProfileReply:
         return ProfileReply(error="the machine's memory is used up")
 
 
-def main(parent: str, job_path: str, reply_path: str) -> int:
-    """Read the job, do it, write the reply; the exit status is 0 when a reply stands."""
-    follow(int(parent))
-    job = msgspec.json.decode(Path(job_path).read_bytes(), type=ProfileJob)
-    write_reply(Path(reply_path), work(job))
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main(*sys.argv[1:]))
+    raise SystemExit(answer_job(sys.argv[1:], msgspec.json.Decoder(ProfileJob).decode, work))

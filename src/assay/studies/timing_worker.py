@@ -29,10 +29,9 @@ from assay.measure.meters import find_energy_meter
 from assay.measure.scenarios.find_rate import find_rate
 from assay.measure.throughput import stream_load
 from assay.measure.traffic import measure_traffic
-from assay.studies.following import follow
+from assay.studies.answering import answer_marked_job
 from assay.studies.held import HeldSession
 from assay.studies.marking import Marker
-from assay.studies.worker import write_reply
 
 OPENING, TIMING, THROUGHPUT, RATE = "opening", "running in rounds", "measuring throughput", "finding the rate"
 
@@ -216,15 +215,5 @@ def work(job: TimingJob | RateJob, marker: Marker) -> TimingReply:
         return TimingReply(error=str(error), failed=isinstance(error, BackendError))
 
 
-def main(parent: str, job_path: str, reply_path: str, mark_path: str) -> int:
-    """Read the job, do it, write the reply; the exit status is 0 when a reply stands."""
-    follow(int(parent))
-    job = msgspec.json.decode(Path(job_path).read_bytes(), type=TimingJob | RateJob)
-    with Marker(Path(mark_path)) as marker:
-        reply = work(job, marker)
-    write_reply(Path(reply_path), reply)
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main(*sys.argv[1:]))
+    raise SystemExit(answer_marked_job(sys.argv[1:], msgspec.json.Decoder(TimingJob | RateJob).decode, work))

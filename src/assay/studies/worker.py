@@ -15,13 +15,13 @@ import numpy as np
 
 from assay.backends.table import load_backend
 from assay.core.audit import ExecutionAudit
-from assay.core.errors import AssayError, BackendError, UnsupportedPlan
+from assay.core.errors import AssayError, UnsupportedPlan
 from assay.core.plan import Plan
 from assay.core.session import Session
 from assay.core.target import Target
 from assay.core.tensor import Feeds
 from assay.measure.memory import read_current_bytes, read_peak_bytes
-from assay.studies.following import follow
+from assay.studies.answering import answer_job
 
 QUICK_RUNS = 15
 QUICK_SECONDS = 2.0
@@ -124,37 +124,18 @@ def probe_artifact(job: ProbeJob) -> Probe:
 
 
 def work(job: BuildJob | ProbeJob) -> Reply:
-    """Do a job; a runtime's refusal becomes the reply."""
+    """Do a job; what fails becomes the reply."""
     try:
         if isinstance(job, ProbeJob):
             return Reply(probe=probe_artifact(job))
         backend = load_backend(job.target.runtime)
         backend.build(Path(job.model), Path(job.into), job.plan, job.target)
         return Reply()
-    except BackendError as error:
-        return Reply(error=str(error), kind=type(error).__name__, unsupported=isinstance(error, UnsupportedPlan))
-
-
-def main(parent: str, job_path: str, reply_path: str) -> int:
-    """Read the job, do it, write the reply; the exit status is 0 when a reply stands."""
-    follow(int(parent))
-    job = msgspec.json.decode(Path(job_path).read_bytes(), type=BuildJob | ProbeJob)
-    try:
-        reply = work(job)
     except AssayError as error:
-        reply = Reply(error=str(error), kind=type(error).__name__)
+        return Reply(error=str(error), kind=type(error).__name__, unsupported=isinstance(error, UnsupportedPlan))
     except MemoryError:
-        reply = Reply(error="the machine's memory is used up", kind="MemoryError")
-    write_reply(Path(reply_path), reply)
-    return 0
-
-
-def write_reply(path: Path, reply: object) -> None:
-    """Write a reply so that it is whole where it is."""
-    part = path.with_suffix(".part")
-    part.write_bytes(msgspec.json.encode(reply))
-    part.replace(path)
+        return Reply(error="the machine's memory is used up", kind="MemoryError")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(*sys.argv[1:]))
+    raise SystemExit(answer_job(sys.argv[1:], msgspec.json.Decoder(BuildJob | ProbeJob).decode, work))
