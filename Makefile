@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-study
 TORCH := torch==2.13.0+cpu
+# One worker runs a file, so that the study that its tests share is made once; files that make studies come early.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup demo workloads test test-all lint lock clean
 
@@ -41,10 +43,10 @@ $(VENV)/.torch: $(VENV)/.ready
 test test-all: export PYTHONDONTWRITEBYTECODE =
 
 test: lint
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: lint $(VENV)/.torch
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(PYTEST)
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/core.lock

@@ -29,9 +29,6 @@ DECLARED = Preprocess(scale=255, mean=(0.2860,), std=(0.3530,))
 
 Call: TypeAlias = Callable[..., tuple[int, str, str]]
 
-pytestmark = pytest.mark.xdist_group("calibration_sets")
-"""One worker runs these, so that the sets that they share are made once."""
-
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:

@@ -13,7 +13,6 @@ from assay.core.certificate import Certificate, CertificateStatus, Design
 from assay.studies.record import StudyRecord
 from assay.studies.store import load_record
 
-pytestmark = pytest.mark.xdist_group("certificates")
 NARROW = ("--precisions", "fp32,fp16,int8", "--runtimes", "onnxruntime", "--ranges", "min-max", "--repairs", "none")
 """By size, FP16 is the best of these on every machine."""
 

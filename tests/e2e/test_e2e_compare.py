@@ -152,7 +152,6 @@ def test_another_runtime_and_an_openvino_model(pair: Pair, assay: Assay, tmp_pat
     assert (status, json.loads(out)["b"]["runtime"]) == (0, "openvino")
 
 
-@pytest.mark.xdist_group("study")
 def test_a_release_and_a_trial_are_compared(pair: Pair, finished: Path, assay: Assay, tmp_path: Path) -> None:
     record = json.loads((finished / "study.json").read_text())
     status, _, err = assay("release", finished, tmp_path / "release")

@@ -17,7 +17,6 @@ from text_samples import NEGATIVE, PLAIN, POSITIVE, WORDS, write_text_model, wri
 
 pytest.importorskip("tokenizers")
 
-pytestmark = pytest.mark.xdist_group("embeddings")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "embeddings"
 QUESTIONS, CANDIDATES, PAIRS = 300, 4, 400
 BODIES = [f"body{place + 1}" for place in range(CANDIDATES)]

@@ -7,7 +7,6 @@ from study_samples import Files, call_assay, run_assay, study_arguments
 
 import assay
 
-pytestmark = pytest.mark.xdist_group("study")
 TRIAL = "onnxruntime.int8-u8s8-chain-mse-bias"
 SECTION = "Where the loss comes from"
 

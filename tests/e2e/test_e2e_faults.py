@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 from fault_samples import make_gated
 from study_samples import call_assay, run_assay, study_arguments
 
@@ -62,7 +61,6 @@ def test_the_next_plan_keeps_the_guilty_nodes_in_floats(tmp_path: Path) -> None:
         assert {"gate", "flatten"} & {name for name, _ in trial.candidate.plan.overrides}
 
 
-@pytest.mark.xdist_group("study")
 def test_healthy_forms_have_no_fault(finished: Path) -> None:
     trials = load_record(finished).trials
     assert len([trial for trial in trials if trial.evidence is not None]) > 4

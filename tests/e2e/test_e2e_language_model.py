@@ -11,7 +11,6 @@ import pytest
 from decoder_samples import write_decoder, write_texts, write_tokenizer
 from study_samples import Ran, call_assay, run_assay
 
-pytestmark = pytest.mark.xdist_group("language")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "smollm2"
 STUDY = """
 model = "model.onnx"

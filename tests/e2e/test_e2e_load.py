@@ -26,7 +26,6 @@ def test_a_model_file_holds_a_loose_bound_and_breaks_a_tight_one(files: Files) -
     assert tight["status"] == "broken"
 
 
-@pytest.mark.xdist_group("study")
 def test_a_trial_and_a_release_serve(finished: Path, tmp_path: Path) -> None:
     release = tmp_path / "RELEASE"
     made = call_assay("release", finished, release)

@@ -13,7 +13,6 @@ from assay.core.precision import Precision
 from assay.studies.record import StudyRecord
 from assay.studies.store import load_record
 
-pytestmark = pytest.mark.xdist_group("mixed")
 FASHION = Path(__file__).parents[2] / "examples" / "fashion"
 PLANS = 2
 

@@ -21,7 +21,6 @@ from assay.core.trial import Evidence, Trial
 from assay.studies.record import StudyRecord
 from assay.studies.store import load_record
 
-pytestmark = pytest.mark.xdist_group("moderation")
 FEATURES, HIDDEN, ITEMS = 24, 256, 3000
 HERE = Path(__file__).resolve().parents[2]
 SPAM = HERE / "examples" / "moderation"

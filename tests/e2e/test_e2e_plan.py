@@ -49,7 +49,6 @@ def test_words_say_what_the_items_at_hand_can_do(
     assert "none to search on" in text
 
 
-@pytest.mark.xdist_group("study")
 def test_a_pilot_gives_the_flips(
     finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +93,6 @@ def test_bad_input_is_named(
     assert named in err
 
 
-@pytest.mark.xdist_group("study")
 def test_bad_pilots_are_named(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,9 +19,6 @@ from study_samples import Files, call_assay, run_assay, study_arguments
 import assay
 from assay.core.errors import DataError, StoreError
 
-pytestmark = pytest.mark.xdist_group("study")
-"""One worker runs these, so that the study that they share is made once."""
-
 
 def test_show_keeps_its_schema(finished: Path) -> None:
     document = run_assay("show", finished, "--json").document

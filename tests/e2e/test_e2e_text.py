@@ -13,7 +13,6 @@ from text_samples import TextFiles, write_text_files, write_text_model, write_te
 
 pytest.importorskip("tokenizers")
 
-pytestmark = pytest.mark.xdist_group("text")
 ROOT = Path(__file__).parents[2]
 STUDY = """\
 model = "text.onnx"

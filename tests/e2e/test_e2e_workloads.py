@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from study_samples import Files
 
-pytestmark = pytest.mark.xdist_group("workloads")
 ROOT = Path(__file__).parents[2]
 STATEMENT = """
 title = "Small pictures"

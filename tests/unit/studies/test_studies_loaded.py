@@ -22,7 +22,6 @@ def fix_batch(path: Path, batch: int) -> None:
     onnx.save(model, path)
 
 
-@pytest.mark.xdist_group("study")
 def test_a_fixed_batch_is_filled_up_and_cut(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     path = tmp_path / "fixed.onnx"
