@@ -32,8 +32,8 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# PyTorch's CPU build, for the tests that need PyTorch, which `make test` skips without it; never the one for CUDA,
-# which is what most indexes have.
+# PyTorch's CPU build, for the tests that need PyTorch, which are skipped without it; never the one for CUDA, which is
+# what most indexes have.
 $(VENV)/.torch: $(VENV)/.ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) \
 		|| echo "$(TORCH) is not to be had here: what needs PyTorch is skipped"
@@ -42,7 +42,7 @@ $(VENV)/.torch: $(VENV)/.ready
 # Tests start Assay by the hundred, and where the environment forbids bytecode, each process would compile it anew.
 test test-all: export PYTHONDONTWRITEBYTECODE =
 
-test: lint
+test: lint $(VENV)/.torch
 	$(PYTEST) -m "not slow"
 
 test-all: lint $(VENV)/.torch
