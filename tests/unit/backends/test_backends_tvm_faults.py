@@ -18,6 +18,7 @@ def tvm_is_here() -> None:
     need_tvm()
 
 
+@pytest.mark.slow
 @pytest.mark.xfail(raises=RuntimeError, reason="its VNNI intrinsic has the operands of LLVM before 22")
 def test_tvms_own_dot_product_compiles() -> None:
     te, tir = load_compiler("te"), load_compiler("s_tir")
