@@ -16,6 +16,7 @@ from assay.core.errors import BackendError, DataError, RunFailed
 from assay.core.session import Session
 from assay.core.tensor import Array, Feeds, Outputs, Signature
 from assay.core.threshold import Threshold
+from assay.studies.joining import join_calls
 from assay.studies.manifest import Manifest, ReleasedArtifact
 from assay.studies.release import read_manifest
 from assay.studies.sample import count_feeds, fill_up
@@ -64,8 +65,16 @@ class LoadedRelease:
         """Inputs and outputs of the model."""
         return self._session.signature
 
+    @property
+    def call_items(self) -> int:
+        """Most items of one call of the artifact that runs."""
+        return self._fixed_batch() or self._current.target.batch
+
     def run(self, feeds: Feeds) -> Mapping[str, Array]:
         """Outputs by name for inputs by name; any number of items on the first axis.
+
+        Where they take several calls, an output of a fixed size, without a row for every item, gets an axis of the
+        calls in front.
 
         Raises:
             DataError: the feeds do not fit the model.
@@ -73,11 +82,13 @@ class LoadedRelease:
         """
         check_feeds(self.signature, feeds)
         fixed = self._fixed_batch()
-        parts: list[Mapping[str, Array]] = []
-        for batch in split(feeds, fixed or self._current.target.batch):
+        parts: list[Outputs] = []
+        sizes: list[int] = []
+        for batch in split(feeds, self.call_items):
+            sizes.append(count_feeds(batch))
             outputs = self._run_batch(batch if fixed is None else fill_up(batch, fixed))
-            parts.append(outputs if fixed is None else cut(outputs, fixed, count_feeds(batch)))
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            parts.append(outputs if fixed is None else cut(outputs, fixed, sizes[-1]))
+        return parts[0] if len(parts) == 1 else join_calls(parts, sizes, self.signature)
 
     def stream(self, batches: Iterable[Feeds]) -> Iterator[Outputs]:
         """Outputs of many calls in their order, one call at a time.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.core.errors import RequestError
-from assay.core.tensor import Array
+from assay.core.tensor import Outputs
 from assay.data.open import open_dataset
 from assay.data.source import DataSource
 from assay.studies.files import write_arrays
+from assay.studies.joining import join_calls
 from assay.studies.kept_tokenizer import find_tokenizer
-from assay.studies.loaded import LoadedRelease
+from assay.studies.loaded import LoadedRelease, split
 from assay.studies.positive import run_batch
 from assay.studies.progress import Progress
+from assay.studies.sample import count_feeds
 
 BATCH = 32
 
@@ -65,27 +67,18 @@ def run_file(folder: Path, source: str, destination: Path, preprocess: bool, pro
         declared = declared if preprocess or textual else None
         dataset = open_dataset(DataSource(path=source, preprocess=declared, apart=True), release.signature)
         progress.start(f"running {release.active}", len(dataset))
-        parts: list[Mapping[str, Array]] = []
+        calls: list[Outputs] = []
+        sizes: list[int] = []
         places: list[NDArray[np.int64]] = []
         for batch in dataset.batches(BATCH):
-            parts.append(run_batch(release, batch.feeds))
+            for feeds in split(batch.feeds, release.call_items):
+                calls.append(run_batch(release, feeds))
+                sizes.append(count_feeds(feeds))
             places.append(batch.start + np.arange(batch.size) if batch.places is None else batch.places)
             progress.advance(batch.size)
         progress.finish()
         order = np.argsort(np.concatenate(places))
-        outputs = {name: join_outputs([part[name] for part in parts])[order] for name in parts[0]}
+        outputs = join_calls(calls, sizes, release.signature, order)
         write_arrays(destination, outputs)
         values = tuple(one.value for one in release.thresholds)
         return RunOutcome(len(dataset), release.active, str(destination), dict(release.failures), values)
-
-
-def join_outputs(parts: Sequence[Array]) -> Array:
-    """An output of all calls, ``[n, ...]``; what is shorter because its items are is filled up with zeros."""
-    if len({part.shape[1:] for part in parts}) == 1 or len({part.ndim for part in parts}) > 1:
-        return np.concatenate(parts)
-    widest = np.max([part.shape[1:] for part in parts], axis=0)
-    filled = [
-        np.pad(part, [(0, 0), *((0, wide - own) for wide, own in zip(widest, part.shape[1:], strict=True))])
-        for part in parts
-    ]
-    return np.concatenate(filled)
