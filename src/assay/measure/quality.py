@@ -182,7 +182,7 @@ def _divide(outputs: Outputs, batch: Batch) -> Iterator[tuple[Batch, Outputs]]:
         feeds = {name: value[wide] for name, value in batch.feeds.items()}
         targets = None if batch.targets is None else batch.targets[part]
         whole = batch.size * batch.rows
-        rows = {name: value[wide] if len(value) == whole else value for name, value in outputs.items()}
+        rows = {name: value[wide] if value.ndim and len(value) == whole else value for name, value in outputs.items()}
         yield Batch(feeds, targets, item, rows=batch.rows), rows
 
 

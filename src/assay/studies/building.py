@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from assay.core.errors import BackendError, BuildFailed, RunFailed, StoreError, UnsupportedPlan
 from assay.core.plan import Candidate
 from assay.core.target import Target
 from assay.core.tensor import Feeds
-from assay.studies.files import SCRATCH, hash_file, new_folder, store_errors
+from assay.studies.files import SCRATCH, hash_file, new_folder, pack_arrays, store_errors
 from assay.studies.isolation import Doing, Limits, WatchedProcess, run_to_end
 from assay.studies.store import StudyStore, address_of
 from assay.studies.worker import BuildJob, Probe, ProbeJob, Reply
@@ -104,7 +103,7 @@ def probe_artifact(built: Built, feeds: Feeds, target: Target, limits: Limits) -
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=built.folder.parent) as name:
         path = Path(name, "feeds.npz")
         with store_errors(path, "write"):
-            np.savez(path, allow_pickle=False, **dict(feeds))
+            pack_arrays(path, feeds)
         job = ProbeJob(built=str(built.folder.resolve()), feeds=str(path), target=target)
         reply = run_worker(job, limits)
     raise_reply(reply, RunFailed)

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -100,13 +101,26 @@ def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     with store_errors(path, "write"):
         try:
             with temporary.open("wb") as file:
-                np.savez(file, allow_pickle=False, **dict(arrays))
+                pack_arrays(file, arrays)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
             sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def pack_arrays(file: IO[bytes] | Path, arrays: Mapping[str, Array]) -> None:
+    """Write an uncompressed ``.npz`` as `numpy.savez` does, whose own parameters no array may be called like.
+
+    Arrays of Python's texts are stored as NumPy's texts; nothing is ever pickled.
+    """
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            plain = np.asanyarray(array)
+            plain = plain.astype(np.str_) if plain.dtype.hasobject else plain
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, plain, allow_pickle=False)
 
 
 def read_arrays(path: Path) -> dict[str, Array]:

@@ -21,7 +21,7 @@ from assay.measure.generation import estimate_rate, estimate_time_ms
 from assay.measure.statistics.ratio import estimate_ratio
 from assay.studies.attempt import Attempt
 from assay.studies.decoding import Speaker, list_points, measure_cache
-from assay.studies.files import SCRATCH, store_errors
+from assay.studies.files import SCRATCH, pack_arrays, store_errors
 from assay.studies.generation_worker import GenerationJob, GenerationReply, PeakJob, Point, Times
 from assay.studies.isolation import Doing, Limits, WatchedProcess
 from assay.studies.marking import read_mark
@@ -89,7 +89,7 @@ def write_point(folder: Path, speaker: Speaker, context: int, batch: int) -> Poi
     def write(feeds: Feeds, kind: str) -> str:
         path = folder / f"{kind}-{context}-{batch}.npz"
         with store_errors(path, "write"):
-            np.savez(path, allow_pickle=False, **dict(feeds))
+            pack_arrays(path, feeds)
         return str(path)
 
     step = speaker.make_step(context, batch)

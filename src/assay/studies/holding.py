@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from assay.core.errors import BackendError, MeasurementError, RequestError, RunFailed
 from assay.core.requirements import Bounded, Requirements
@@ -19,7 +18,7 @@ from assay.measure.frames import RUN, SHARE, estimate_frame_rate, estimate_power
 from assay.measure.meters import find_energy_meter
 from assay.measure.statistics.quantile import count_needed
 from assay.studies.attempt import Attempt
-from assay.studies.files import SCRATCH, store_errors
+from assay.studies.files import SCRATCH, pack_arrays, store_errors
 from assay.studies.held_worker import HeldJob, HeldReply
 from assay.studies.isolation import Doing, Limits, WatchedProcess, run_to_end
 from assay.studies.memory_group import make_group, read_group_peak
@@ -149,7 +148,7 @@ def run_held(job: HeldJob, space: Workspace, limits: Limits, memory_bytes: int, 
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=space.store.measurements) as name:
         ask, answer, feeds = (Path(name, part) for part in ("job.json", "reply.json", "feeds.npz"))
         with store_errors(ask, "write"):
-            np.savez(feeds, allow_pickle=False, **dict(space.sample))
+            pack_arrays(feeds, space.sample)
             ask.write_bytes(msgspec.json.encode(msgspec.structs.replace(job, feeds=str(feeds))))
         held = (str(job.target.threads), str(memory_bytes), str(group or ""))
         doing = Doing(job.target.runtime, "running frames", RunFailed)

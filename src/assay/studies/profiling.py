@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from assay.core.errors import RunFailed, StoreError
 from assay.core.target import Target
 from assay.core.tensor import Feeds
-from assay.studies.files import SCRATCH, store_errors
+from assay.studies.files import SCRATCH, pack_arrays, store_errors
 from assay.studies.isolation import Doing, Limits, WatchedProcess, run_to_end
 from assay.studies.profiling_worker import Profile, ProfileJob, ProfileReply
 
@@ -55,7 +54,7 @@ def profile_artifacts(
         built, others = (tuple(str(folder.resolve()) for folder in some) for some in (folders, timed))
         job = ProfileJob(built, others, str(path), target, CALLS, BUDGET_S if budget_s is None else budget_s)
         with store_errors(path, "write"):
-            np.savez(path, allow_pickle=False, **dict(feeds))
+            pack_arrays(path, feeds)
             ask.write_bytes(msgspec.json.encode(job))
         with WatchedProcess("assay.studies.profiling_worker", (str(ask), str(answer)), doing, limits) as process:
             reply = msgspec.json.decode(run_to_end(process, answer, limits.seconds), type=ProfileReply)

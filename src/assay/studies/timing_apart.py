@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from assay.core.errors import BackendError, MeasurementError, RunFailed
 from assay.core.tensor import Feeds
 from assay.studies.attempt import Attempt
-from assay.studies.files import SCRATCH, store_errors
+from assay.studies.files import SCRATCH, pack_arrays, store_errors
 from assay.studies.isolation import Doing, Limits, WatchedProcess
 from assay.studies.marking import Mark, read_mark
 from assay.studies.timing_worker import Entry, RateJob, TimingJob, TimingReply
@@ -65,7 +64,7 @@ def run_timing(
         with store_errors(ask, "write"):
             arrays = Path(name, "feeds.npz")
             named = {f"{index}/{name}": array for index, feeds in enumerate(calls) for name, array in feeds.items()}
-            np.savez(arrays, allow_pickle=False, **named)
+            pack_arrays(arrays, named)
             ask.write_bytes(msgspec.json.encode(msgspec.structs.replace(job, feeds=str(arrays))))
         arguments = tuple(map(str, (ask, answer, path)))
         doing = Doing("timing", "being timed", RunFailed)

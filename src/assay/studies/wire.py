@@ -81,7 +81,7 @@ class Wire:
         Raises:
             ConnectionError: the other end is gone.
         """
-        named = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+        named = {name: lay_out(array) for name, array in (arrays or {}).items()}
         parts = tuple(Part(name, name_dtype(array.dtype), array.shape) for name, array in named.items())
         head = msgspec.json.encode(msgspec.structs.replace(message, parts=parts))
         self._send_all(len(head).to_bytes(LENGTH_BYTES, "big") + head)
@@ -132,6 +132,11 @@ class Wire:
     def _wait(self) -> None:
         if self._on_wait is not None:
             self._on_wait()
+
+
+def lay_out(array: Array) -> Array:
+    """The array as it is sent: its values behind each other, of any rank; a runtime's texts as NumPy's."""
+    return np.asarray(array.astype(np.str_) if array.dtype.hasobject else array, order="C")
 
 
 def name_dtype(dtype: np.dtype[np.generic]) -> str:

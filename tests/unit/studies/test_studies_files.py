@@ -69,6 +69,19 @@ def test_arrays_come_back(tmp_path: Path) -> None:
     assert all(np.array_equal(back[name], value) for name, value in arrays.items())
 
 
+@pytest.mark.parametrize("name", ["file", "allow_pickle", "args", "a/b:0"])
+def test_arrays_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.npz"
+    write_arrays(path, {name: np.arange(5)})
+    np.testing.assert_array_equal(read_arrays(path)[name], np.arange(5))
+
+
+def test_texts_that_a_runtime_gives_are_stored(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    write_arrays(path, {"label": np.array(["cat", "dog"], dtype=object)})
+    assert read_arrays(path)["label"].tolist() == ["cat", "dog"]
+
+
 def test_damaged_arrays_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     write_arrays(path, {"x": np.arange(1000)})
