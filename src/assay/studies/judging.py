@@ -9,7 +9,7 @@ import numpy as np
 
 from assay.backends.table import make_target
 from assay.calibrate.fitness.harm import is_judged
-from assay.calibrate.fitness.judge import judge
+from assay.calibrate.fitness.judge import SHIFT_P, judge
 from assay.core.calibration import Calibration
 from assay.core.errors import MeasurementError
 from assay.core.fitness import Fitness, Verdict
@@ -108,4 +108,10 @@ def refuse_unfit(fitness: Fitness | None, *, accepted: bool) -> None:
     if fitness is None or fitness.verdict is not Verdict.UNFIT or accepted:
         return
     message = "the calibration items are unfit for what they are held against. " + " ".join(fitness.reasons)
-    raise MeasurementError(message, "give items like those that are served, or --accept-unfit to go on with these")
+    alike = fitness.shift_p > SHIFT_P and not fitness.items
+    wanted = (
+        "items like those that are served"
+        if not alike
+        else "more items, for nothing shows that these are of another kind"
+    )
+    raise MeasurementError(message, f"give {wanted}, or --accept-unfit to go on with these")

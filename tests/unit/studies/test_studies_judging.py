@@ -14,7 +14,7 @@ from study_samples import write_model
 from assay.backends.table import load_backend
 from assay.core.errors import MeasurementError
 from assay.core.estimate import Estimate
-from assay.core.fitness import Fitness, Verdict
+from assay.core.fitness import Fitness, ItemBlame, Verdict
 from assay.core.session import Dataset
 from assay.data.open import open_dataset
 from assay.data.source import DataSource
@@ -113,3 +113,21 @@ def test_a_verdict_needs_no_bounds_to_refuse() -> None:
     fitness = Fitness(Verdict.UNFIT, nothing, 0.5, ("It is wrong.",), (), (), 10, 10, 10)
     with pytest.raises(MeasurementError, match="It is wrong"):
         refuse_unfit(fitness, accepted=False)
+
+
+@pytest.mark.parametrize(
+    ("shift_p", "items", "wanted"),
+    [
+        (0.5, (), "more items"),
+        (0.0005, (), "items like those that are served"),
+        (0.5, (ItemBlame(3, "is far out"),), "items like those that are served"),
+    ],
+)
+def test_a_refusal_asks_for_more_items_where_these_are_of_the_right_kind(
+    shift_p: float, items: tuple[ItemBlame, ...], wanted: str
+) -> None:
+    nothing = Estimate(0.0, None, None, 0.95, 10, "1")
+    fitness = Fitness(Verdict.UNFIT, nothing, shift_p, ("It is wrong.",), (), items, 10, 10, 10)
+    with pytest.raises(MeasurementError) as caught:
+        refuse_unfit(fitness, accepted=False)
+    assert caught.value.hint.startswith(f"give {wanted}")
