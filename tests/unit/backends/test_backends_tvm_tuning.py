@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from tvm_models import evaluate, need_tvm, open_built, parse
+from tvm_models import evaluate, need_tvm, open_built, parse, quantized_conv
 
 from assay.backends.tvm.database import DATABASE_VARIABLE, Database, find_database, open_database
 from assay.backends.tvm.machine import find_machine
@@ -50,7 +52,7 @@ def test_tiles_divide_the_product_and_fit_the_stack(rows: int, blocks: int) -> N
 
 def test_functions_to_tune_are_found_once(source: Path) -> None:
     machine = find_machine()
-    tasks = collect_tasks([source, source], Target("tvm"), machine, Database(None), 6)
+    tasks = collect_tasks([source, source], Target("tvm"), machine, Database(None, machine), 6)
     assert len(tasks) == 2
     assert all(task.measured == 0 and 2 <= len(task.tiles) <= 6 for task in tasks)
     assert all(task.calls == 2 for task in tasks)
@@ -67,7 +69,7 @@ def test_what_was_measured_is_chosen_and_not_measured_again(source: Path, tmp_pa
     tune_model([source], Target("tvm"), Budget(seconds=600, tiles=2), again.append)
     assert not again
     machine = find_machine()
-    database = open_database(folder)
+    database = open_database(folder, machine)
     tasks = collect_tasks([source], Target("tvm"), machine, database, 2)
     assert all(database.choose(task.module, machine) is not None for task in tasks)
     x = np.random.default_rng(1).standard_normal((1, 16, 12, 12)).astype(np.float32)
@@ -81,3 +83,25 @@ def test_no_time_measures_nothing(source: Path) -> None:
     seen: list[TuningProgress] = []
     tune_model([source], Target("tvm"), Budget(seconds=0), seen.append)
     assert not seen
+
+
+def test_a_fresh_process_reads_what_was_measured_of_integers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schedules name our own instruction, which a process must know before it can read them."""
+    need_tvm()
+    monkeypatch.setenv(DATABASE_VARIABLE, str(tmp_path / "database"))
+    model = quantized_conv(np.random.default_rng(2), "uint8", (16, 16, 1, 1), "pads = [0,0,0,0]")
+    for axis, size in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, 16, 6, 6), strict=True):
+        axis.Clear()
+        axis.dim_value = size
+    onnx.save(model, tmp_path / "net.onnx")
+    seen: list[TuningProgress] = []
+    folder = tune_model([tmp_path / "net.onnx"], Target("tvm"), Budget(seconds=60, tiles=2), seen.append)
+    assert seen
+    assert all(progress.milliseconds is not None for progress in seen), seen
+    code = (
+        "from pathlib import Path\n"
+        "from assay.backends.tvm.database import open_database\n"
+        "from assay.backends.tvm.machine import find_machine\n"
+        f"open_database(Path({str(folder)!r}), find_machine())\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

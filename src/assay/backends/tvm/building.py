@@ -76,7 +76,7 @@ def compile_file(path: Path, shapes: Mapping[str, tuple[int, ...]], machine: Mac
     Raises:
         BuildFailed: the file is no model, or TVM refuses it.
     """
-    database = open_database(find_database(machine))
+    database = open_database(find_database(machine), machine)
     return compile_model(read_model(path), shapes, machine, threads, database.choose)
 
 

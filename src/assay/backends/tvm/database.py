@@ -26,18 +26,21 @@ class Database:
 
     Args:
         folder: None for one that holds nothing and keeps nothing.
+        machine: what its schedules call must be known before they can be read.
 
     Raises:
         BuildFailed: its files cannot be read.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, machine: Machine) -> None:
         self.folder = folder
         self._store: Any = None
         if folder is None:
             return
         with mapped_errors(BuildFailed, f"TVM cannot read the database {folder}", "delete its files and tune again"):
             folder.mkdir(parents=True, exist_ok=True)
+            for lanes in list_widths(machine):
+                register_dot(machine, lanes)
             meta = load_compiler("s_tir.meta_schedule")
             self._store = meta.database.JSONDatabase(
                 path_workload=str(folder / WORKLOADS), path_tuning_record=str(folder / RECORDS)
@@ -47,8 +50,6 @@ class Database:
         """The fastest schedule that was measured for a function's module; None where none was."""
         if not self.list_traces(module):
             return None
-        for lanes in list_widths(machine):
-            register_dot(machine, lanes)
         return self._store.query_ir_module(module, machine.make_target(), "main")
 
     def list_traces(self, module: Module) -> frozenset[str]:
@@ -77,6 +78,6 @@ def find_database(machine: Machine) -> Path:
     return root / f"{machine.architecture}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def open_database(folder: Path) -> Database:
-    """The database of a folder; an empty one where nothing was ever tuned."""
-    return Database(folder if (folder / RECORDS).is_file() else None)
+def open_database(folder: Path, machine: Machine) -> Database:
+    """The database of a kind of machine in a folder; an empty one where nothing was ever tuned."""
+    return Database(folder if (folder / RECORDS).is_file() else None, machine)

@@ -116,7 +116,7 @@ def tune_model(
     """
     began, machine = time.monotonic(), find_machine()
     folder = find_database(machine)
-    database = Database(folder)
+    database = Database(folder, machine)
     tasks = collect_tasks(models, target, machine, database, budget.tiles)
     with mapped_errors(BuildFailed, "TVM cannot tune"):
         meter = Meter(machine, target.threads, database)
@@ -199,6 +199,22 @@ def _measure_all(
                 )
 
 
+def build_schedule(module: Any, target: Any, parameters: Any) -> Any:  # noqa: ANN401 - TVM's objects have no types
+    """Compile one scheduled function, in a process of the builder's.
+
+    MetaSchedule's own function imports all of TVM's intrinsics first, which takes 20 s in each of these processes; the
+    schedules here have theirs in them.
+
+    Args:
+        module: the function.
+        target: of the compiler.
+        parameters: none are bound to a function.
+    """
+    del parameters
+    plain = load_compiler("s_tir").transform.RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(module)
+    return load_compiler("driver").build(plain, target=target)
+
+
 class Meter:
     """Builds and runs schedules in processes of their own, and keeps what they took.
 
@@ -214,7 +230,7 @@ class Meter:
         self._target = machine.make_target(threads)
         os.environ[THREADS_VARIABLE] = str(threads)  # read by the processes that run the functions
         config = self._meta.runner.EvaluatorConfig(number=CALLS, repeat=REPEATS, min_repeat_ms=LEAST_MS)
-        self._builder = self._meta.builder.LocalBuilder(max_workers=1, timeout_sec=TIMEOUT_S)
+        self._builder = self._meta.builder.LocalBuilder(max_workers=1, timeout_sec=TIMEOUT_S, f_build=build_schedule)
         self._runner = self._meta.runner.LocalRunner(timeout_sec=TIMEOUT_S, evaluator_config=config)
 
     def measure(self, module: Any, tile: Tile) -> float | None:  # noqa: ANN401 - a module of TVM's has no type
