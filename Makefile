@@ -46,7 +46,7 @@ test: lint $(VENV)/.torch
 	$(PYTEST) -m "not slow"
 
 test-all: lint $(VENV)/.torch
-	$(PYTEST)
+	$(PYTEST) --timeout 3600
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/core.lock
