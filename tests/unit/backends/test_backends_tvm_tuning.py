@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,22 @@ from tvm_models import evaluate, need_tvm, open_built, parse, quantized_conv
 
 from assay.backends.tvm.database import DATABASE_VARIABLE, Database, find_database, open_database
 from assay.backends.tvm.machine import find_machine
+from assay.backends.tvm.measuring import THREADS_VARIABLE, Stopwatch
 from assay.backends.tvm.tiles import STACK_BYTES, list_tiles
 from assay.backends.tvm.tuning import Budget, TuningProgress, collect_tasks, tune_model
+from assay.backends.tvm.vendor import load_compiler
 from assay.core.target import Target
+
+COPY = """
+@T.prim_func(s_tir=True)
+def main(A: T.Buffer((4,), "int32"), B: T.Buffer((4,), "int32")) -> None:
+    with T.sblock("root"):
+        with T.sblock("copy"):
+            T.reads(A[0:4])
+            T.writes(B[0:4])
+            {loop}
+                B[1] = A[1]
+"""
 
 
 def convolutions() -> onnx.ModelProto:
@@ -104,4 +119,33 @@ def test_a_fresh_process_reads_what_was_measured_of_integers(tmp_path: Path, mon
         "from assay.backends.tvm.machine import find_machine\n"
         f"open_database(Path({str(folder)!r}), find_machine())\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
+def copy_with(loop: str) -> object:
+    """A module of one function that copies a number in a loop."""
+    function = load_compiler("script").from_source(
+        COPY.format(loop=loop), extra_vars={"T": load_compiler("script.tirx")}
+    )
+    return load_compiler("ir").IRModule({"main": function.with_attr("global_symbol", "main")})
+
+
+def test_a_function_that_never_ends_is_ended_and_the_next_is_measured() -> None:
+    need_tvm()
+    target, threads = find_machine().make_target(1), os.environ.get(THREADS_VARIABLE)
+    began = time.monotonic()
+    with Stopwatch(threads=1, limit_s=5.0) as stopwatch:
+        endless = stopwatch.clock(copy_with("while A[0] >= 0:"), target)
+        ended = time.monotonic()
+        quick = stopwatch.clock(copy_with("for i in T.serial(0, 4):"), target)
+    assert endless.seconds is None
+    assert endless.failure
+    assert ended - began < 60
+    assert quick.seconds is not None
+    assert os.environ.get(THREADS_VARIABLE) == threads
+
+
+def test_a_process_that_does_not_start_in_time_is_a_failure() -> None:
+    need_tvm()
+    with Stopwatch(threads=1, limit_s=0.01, start_s=0.0) as stopwatch:
+        assert stopwatch.clock(copy_with("for i in T.serial(0, 4):"), find_machine().make_target(1)).seconds is None

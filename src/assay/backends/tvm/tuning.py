@@ -1,4 +1,4 @@
-"""Measures the tiles that a model's products can be computed in, with MetaSchedule's builder, runner and database.
+"""Measures the tiles that a model's products can be computed in, and keeps them in a database of MetaSchedule's.
 
 The search space of a product is short: the tiles that divide it and fit the registers. So each is measured, the one
 expected fastest first, a function that takes long before one that does not, until all were or the time is over. What
@@ -7,7 +7,6 @@ was measured is written at once; a later run, of this model or of another with t
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from assay.backends.model_files import read_signature
 from assay.backends.tvm.building import find_shapes, read_model
 from assay.backends.tvm.compilation import import_model, list_functions, list_tiles, lower_module, wrap_function
 from assay.backends.tvm.database import Database, find_database
-from assay.backends.tvm.errors import VENDOR_ERRORS, mapped_errors
+from assay.backends.tvm.errors import mapped_errors
 from assay.backends.tvm.machine import Machine, find_machine
+from assay.backends.tvm.measuring import Meter, Stopwatch
 from assay.backends.tvm.schedules import schedule_product
 from assay.backends.tvm.tiles import Tile
 from assay.backends.tvm.vendor import hash_module, load_compiler
@@ -28,10 +28,6 @@ from assay.core.target import Target
 
 MOST_TILES = 10
 """Tiles of one function that are measured."""
-CALLS, REPEATS, LEAST_MS = 1, 3, 20
-"""A measurement: the best of three runs of at least 20 ms each."""
-TIMEOUT_S = 30.0
-THREADS_VARIABLE = "TVM_NUM_THREADS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +114,8 @@ def tune_model(
     folder = find_database(machine)
     database = Database(folder, machine)
     tasks = collect_tasks(models, target, machine, database, budget.tiles)
-    with mapped_errors(BuildFailed, "TVM cannot tune"):
-        meter = Meter(machine, target.threads, database)
+    with mapped_errors(BuildFailed, "TVM cannot tune"), Stopwatch(target.threads) as stopwatch:
+        meter = Meter(machine, target.threads, database, stopwatch)
         _measure_all(tasks, meter, began, budget.seconds, report)
     return folder
 
@@ -197,61 +193,3 @@ def _measure_all(
                 report(
                     TuningProgress(task.name, task.tiles[turn].name, taken, best.get(task.name), done, total, elapsed)
                 )
-
-
-def build_schedule(module: Any, target: Any, parameters: Any) -> Any:  # noqa: ANN401 - TVM's objects have no types
-    """Compile one scheduled function, in a process of the builder's.
-
-    MetaSchedule's own function imports all of TVM's intrinsics first, which takes 20 s in each of these processes; the
-    schedules here have theirs in them.
-
-    Args:
-        module: the function.
-        target: of the compiler.
-        parameters: none are bound to a function.
-    """
-    del parameters
-    plain = load_compiler("s_tir").transform.RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(module)
-    return load_compiler("driver").build(plain, target=target)
-
-
-class Meter:
-    """Builds and runs schedules in processes of their own, and keeps what they took.
-
-    Args:
-        machine: this one.
-        threads: that the functions run on.
-        database: where the times are kept.
-    """
-
-    def __init__(self, machine: Machine, threads: int, database: Database) -> None:
-        self._machine, self._database = machine, database
-        self._meta = load_compiler("s_tir.meta_schedule")
-        self._target = machine.make_target(threads)
-        os.environ[THREADS_VARIABLE] = str(threads)  # read by the processes that run the functions
-        config = self._meta.runner.EvaluatorConfig(number=CALLS, repeat=REPEATS, min_repeat_ms=LEAST_MS)
-        self._builder = self._meta.builder.LocalBuilder(max_workers=1, timeout_sec=TIMEOUT_S, f_build=build_schedule)
-        self._runner = self._meta.runner.LocalRunner(timeout_sec=TIMEOUT_S, evaluator_config=config)
-
-    def measure(self, module: Any, tile: Tile) -> float | None:  # noqa: ANN401 - a module of TVM's has no type
-        """Milliseconds of a call, least of some; None where it failed."""
-        function = module["main"]
-        try:
-            schedule = schedule_product(function, self._machine, tile)
-            seconds = self._run(schedule.mod, function)
-        except VENDOR_ERRORS:  # loops that do not fit this function, or a process that was lost
-            return None
-        if seconds is None:
-            return None
-        self._database.add(module, schedule.trace, self._target, seconds)
-        return 1e3 * seconds
-
-    def _run(self, module: Any, function: Any) -> float | None:  # noqa: ANN401 - as above
-        built = self._builder.build([self._meta.builder.BuilderInput(module, self._target)])[0]
-        if built.error_msg:
-            return None
-        arguments = self._meta.arg_info.ArgInfo.from_prim_func(function)
-        asked = self._meta.runner.RunnerInput(built.artifact_path, "cpu", arguments)
-        result = self._runner.run([asked])[0].result()
-        Path(str(built.artifact_path)).unlink(missing_ok=True)
-        return None if result.error_msg or not result.run_secs else min(float(value) for value in result.run_secs)
