@@ -7,7 +7,7 @@ them are tried together where the fastest form of a runtime strains the toleranc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from assay.core.plan import Candidate, IntegerDialect, Plan, Scheme, WeightScheme
@@ -114,12 +114,14 @@ def propose(
         precisions: what the user allows; FP32 is always tried.
         ranges: range methods that the user allows.
         tried: every candidate tried so far, also those that failed.
-        hurried: only what a search over mixed plans begins with: no neighbours, and no 16-bit format that the runtime
-            does not compute in. What is left out is proposed when asked again without it.
+        hurried: only what a search over mixed plans begins with: no neighbours, no 16-bit format that the runtime does
+            not compute in, and of INT8 the first dialect that runs. What is left out is proposed when asked again
+            without it.
     """
     known = {screened.candidate.id for screened in tried}
     allowed = frozenset(precisions) | {Precision.FP32}
-    first = [c for runtime in capabilities for c in _opening(runtime, traits, allowed, ranges, hurried=hurried)]
+    failed = {screened.candidate.id for screened in tried if screened.latency_ms is None} if hurried else None
+    first = [c for runtime in capabilities for c in _opening(runtime, traits, allowed, ranges, failed)]
     fresh = _unseen(first, known)
     if fresh:
         return fresh
@@ -147,15 +149,22 @@ def _opening(
     traits: ModelTraits,
     allowed: frozenset[Precision],
     ranges: Sequence[RangeMethod],
-    *,
-    hurried: bool,
+    failed: Collection[str] | None,
 ) -> Iterator[Candidate]:
-    """First round of one runtime."""
+    """First round of one runtime.
+
+    Args:
+        runtime: and what it can be asked for.
+        traits: of the model.
+        allowed: precisions.
+        ranges: range methods that the user allows.
+        failed: of one that is hurried, ids of candidates that did not run; else None.
+    """
     yield Candidate(runtime.name, Plan(Precision.FP32))
     if Precision.TF32 in allowed:
         yield Candidate(runtime.name, Plan(Precision.TF32))
     for precision in HALF_PRECISIONS:
-        if precision in allowed and (precision in runtime.rests or not hurried):
+        if precision in allowed and (precision in runtime.rests or failed is None):
             cast = runtime.casts.get(precision, CastStyle.TYPED)
             yield Candidate(runtime.name, Plan(precision, cast=cast))
     if traits.has_products:
@@ -164,9 +173,15 @@ def _opening(
         return
     rest = next((rest for rest in runtime.rests if rest in allowed), Precision.FP32)
     for dialect in runtime.dialects:
-        for placement in traits.placements:
-            scheme = Scheme(dialect, placement, _preferred(ranges), traits.standard_repairs, traits.has_tables)
-            yield Candidate(runtime.name, _with_rest(Plan(Precision.INT8, scheme=scheme), rest, runtime))
+        schemes = [
+            Scheme(dialect, placement, _preferred(ranges), traits.standard_repairs, traits.has_tables)
+            for placement in traits.placements
+        ]
+        plans = [_with_rest(Plan(Precision.INT8, scheme=scheme), rest, runtime) for scheme in schemes]
+        forms = [Candidate(runtime.name, plan) for plan in plans]
+        yield from forms
+        if failed is not None and not {form.id for form in forms} <= set(failed):
+            return
 
 
 def _with_rest(plan: Plan, rest: Precision, runtime: Capabilities) -> Plan:

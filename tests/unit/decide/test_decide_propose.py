@@ -158,12 +158,13 @@ def run_rounds(tried: list[Screened], latencies: dict[str, float], *, hurried: b
 
 def test_in_a_hurry_repairs_come_before_neighbours_and_formats_that_are_not_computed_in() -> None:
     tried: list[Screened] = []
-    fastest = {"openvino.int8-s8s8-chain-mse-bias-bf16": 8.0, "onnxruntime.int8-u8s8-chain-mse-bias": 8.5}
+    fastest = {"openvino.int8-u8s8-chain-mse-bias-bf16": 8.0, "onnxruntime.int8-u8s8-chain-mse-bias": 8.5}
     soon = run_rounds(tried, fastest, hurried=True)
     assert "openvino.bf16" in soon
+    assert not any("s8s8" in name for name in soon)
     assert not {"openvino.fp16", "onnxruntime.fp16", "onnxruntime.bf16"} & {*soon}
     assert soon[-2:] == [
-        "openvino.int8-s8s8-chain-mse-equalise-bias-round-bf16",
+        "openvino.int8-u8s8-chain-mse-equalise-bias-round-bf16",
         "onnxruntime.int8-u8s8-chain-mse-equalise-bias-round",
     ]
     assert not any("minmax" in name or "operands" in name for name in soon)
@@ -173,10 +174,19 @@ def test_in_a_hurry_repairs_come_before_neighbours_and_formats_that_are_not_comp
     assert not {*soon} & {*late}
 
 
+def test_in_a_hurry_the_next_dialect_follows_where_the_first_does_not_run() -> None:
+    chain = "openvino.int8-u8s8-chain-mse-bias-bf16"
+    fresh = propose([OPENVINO], REPAIRABLE, ALL, RANGES, (), hurried=True)
+    assert [name for name in ids(fresh) if "int8" in name] == [chain]
+    tried = [Screened(c, None if c.id == chain else 5.0) for c in fresh]
+    assert ids(propose([OPENVINO], REPAIRABLE, ALL, RANGES, tried, hurried=True)) == [chain.replace("u8s8", "s8s8")]
+
+
 def test_a_much_faster_placement_is_repaired_as_well() -> None:
     tried: list[Screened] = []
-    run_rounds(tried, {"openvino.int8-s8s8-chain-mse-bias-bf16": 8.0}, hurried=True)
-    late = run_rounds(tried, {"openvino.int8-s8s8-operands-mse-bias-bf16": 4.0}, hurried=False)
+    fastest = {"openvino.int8-s8s8-chain-mse-bias-bf16": 8.0, "openvino.int8-s8s8-operands-mse-bias-bf16": 4.0}
+    run_rounds(tried, fastest, hurried=True)
+    late = run_rounds(tried, fastest, hurried=False)
     assert "openvino.int8-s8s8-operands-mse-equalise-bias-round-bf16" in late
 
 
