@@ -17,7 +17,7 @@ from assay.studies.isolation import Doing, Limits, WatchedProcess, run_to_end
 from assay.studies.profiling_worker import Profile, ProfileJob, ProfileReply
 
 CALLS = 5
-BUDGET_S = 5.0
+BUDGET_S = 3.0
 
 
 def profile_artifacts(

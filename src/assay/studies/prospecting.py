@@ -20,6 +20,8 @@ NEIGHBOUR_ERROR = 0.1
 """Standard error of a neighbour's loss beside that of its draft's, as a share of it: sums of noises tell it roughly."""
 LEAST_SAVING = 2e-3
 """Of the time that the INT8 form takes: what is expected to save less is not worth a trial."""
+LEAST_CHANCE = 0.1
+"""Of holding: what most likely fails would take its trial's time, and its place among the plans, for nothing."""
 
 Built = Sequence[tuple[Seen, Draft]]
 
@@ -75,11 +77,12 @@ class Prospector:
     def _rank(self, others: Sequence[Prospect], factor: float, known: Collection[Mix]) -> list[Draft]:
         """Drafts that are worth a trial, the most promising first."""
         least = LEAST_SAVING * self._base.latency_ms
-        savings = {
-            mix: expect_saving(self._expect(draft, draft.milliseconds, factor, 0.0), others)
+        prospects = {
+            mix: self._expect(draft, draft.milliseconds, factor, 0.0)
             for mix, draft in self._drafter.drafts.items()
             if mix not in known and Precision.INT8 in mix
         }
+        savings = {mix: expect_saving(one, others) for mix, one in prospects.items() if one.chance >= LEAST_CHANCE}
         worth = [mix for mix, saving in savings.items() if saving > least]
         return [self._drafter.drafts[mix] for mix in sorted(worth, key=lambda mix: (-savings[mix], mix))]
 

@@ -17,10 +17,11 @@ from assay.core.plan import Candidate, Plan
 from assay.core.precision import Precision
 from assay.decide.knapsack import Knapsack
 from assay.decide.mixed import Draft, Exam, Seen, find_factor
+from assay.decide.prospects import estimate_chance
 from assay.decide.risks import NoiseModel, list_touching
 from assay.studies.drafting import Drafter
 from assay.studies.mixed_form import MeasuredForm, MixedForm, SettingScore
-from assay.studies.prospecting import LEAST_SAVING, NEIGHBOURS, Prospector
+from assay.studies.prospecting import LEAST_CHANCE, LEAST_SAVING, NEIGHBOURS, Prospector
 from assay.studies.workspace import Workspace
 
 INT8, FP32 = Precision.INT8, Precision.FP32
@@ -167,3 +168,28 @@ def test_neighbours_are_drafted_before_a_plan_is_picked() -> None:
         search.prospector.pick(search.built, search.known)
         added.append(len(set(search.drafter.drafts) - before))
     assert max(added) == NEIGHBOURS
+
+
+def test_what_most_likely_fails_is_not_picked_though_it_would_save_much() -> None:
+    search = Search(1)
+    search.drafter.find(search.base.margin, guess=0.3 * search.drafter.everything.noise)
+    floats = Seen(Candidate("openvino", Plan(FP32)), search.drafter.sack.predict_ms(FLOATS), 0.0, 0.0, 1.0, 1000)
+    refused = 0
+    for share in np.linspace(0.1, 1.0, 10).tolist():
+        base = replace(search.base, margin=search.base.margin * share)
+        picked = Prospector(search.drafter, base, (base, floats), EXAM, None).pick((), search.known)
+        chances = {
+            mix: estimate_chance(draft.loss, draft.variance, draft.error, base.margin, EXAM)
+            for mix, draft in search.drafter.drafts.items()
+            if mix not in search.known and INT8 in mix
+        }
+        if picked is not None:
+            assert chances[picked.mix] >= LEAST_CHANCE
+        else:
+            assert max(chances.values()) < LEAST_CHANCE
+            savings = [
+                chance * (floats.latency_ms - search.drafter.drafts[mix].milliseconds)
+                for mix, chance in chances.items()
+            ]
+            refused += max(savings) > 2 * LEAST_SAVING * base.latency_ms
+    assert refused
