@@ -101,7 +101,7 @@ def _count_rows(schedule: Schedule, blocks: Sequence[Block], reductions: Sequenc
 
 
 def _split_reduction(schedule: Schedule, block: Block, lanes: int) -> tuple[Block, ...]:
-    """Reduce in as many parts as a vector has lanes, and then those: both blocks; of one that reduces nothing, itself."""
+    """Reduce in as many parts as a vector has lanes, and then those: both blocks; else the block itself."""
     if is_spatial(schedule, block):
         return (block,)
     _, lane = schedule.split(schedule.get_loops(block)[-1], [None, lanes])
