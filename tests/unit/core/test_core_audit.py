@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import ml_dtypes
 import pytest
 
@@ -65,5 +67,5 @@ def test_nothing_multiplies_in_4_bits_and_nobody_tries_them_unasked() -> None:
 def test_names_tell_forms_apart(plan: Plan, name: str) -> None:
     assert plan.name == name
     assert plan.quantizes
-    kept = Plan(plan.precision, plan.rest, weights=plan.weights, overrides=(("head", Precision.FP32),))
+    kept = replace(plan, overrides=(("head", Precision.FP32),))
     assert kept.name.startswith(f"{name}-1kept-")
