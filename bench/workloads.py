@@ -2,8 +2,8 @@
 
 Run: ``python bench/workloads.py`` (or ``make workloads``), or with names of examples. One example after the other:
 its ``fetch.py`` runs where files are missing, then ``assay study``. What is finished is kept in the work folder and
-not run again, but with ``--again`` or where the study file, the statement or a version has changed; an interrupt
-loses nothing. An example that fails has the reason in its row, and the next one begins. Writes the page and
+not run again, but with ``--again``, from nothing, or where the study file, the statement or a version has changed; an
+interrupt loses nothing. An example that fails has the reason in its row, and the next one begins. Writes the page and
 ``bench/results/workloads.json``; the exit status is 1 where an example failed.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shutil
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -68,6 +69,8 @@ def run_example(example: Example, places: Places, progress: Progress, options: a
     """Fetch and study one example."""
     task = progress.add_task(example.key, total=None, detail="")
     extra = [part for flag in options.study_option for part in flag.split("=", 1)]
+    if options.again:
+        shutil.rmtree(places.study(example), ignore_errors=True)
     try:
         fetch_files(example, places, progress, task, allowed=not options.no_fetch)
         study_example(example, places, progress, task, extra)
@@ -118,7 +121,7 @@ def parse_options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("examples", nargs="*", help="names such as imagenet; all where none is given")
-    parser.add_argument("--again", action="store_true", help="also what was studied before")
+    parser.add_argument("--again", action="store_true", help="also what was studied before, from nothing")
     parser.add_argument("--no-fetch", action="store_true", help="fetch nothing: take the files that are there")
     parser.add_argument("--study-option", action="append", default=[], metavar="--FLAG=VALUE", help="of `assay study`")
     parser.add_argument("--root", type=Path, default=ROOT / "examples", help="the folder of the examples")

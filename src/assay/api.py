@@ -119,7 +119,7 @@ class StudyOptions(TypedDict, total=False):
         precisions: number formats to try.
         ranges: range methods to try.
         repairs: what may be done to a model that INT8 damages.
-        accept_unfit: go on with calibration items that are judged unfit.
+        accept_unfit: build INT8 from calibration items that are judged unfit, too.
         accept_unresolvable: go on with too few items for the tolerance.
         sequential: certify only until the items tell (default), or on all of them.
         slices: what every slice is held to, such as ``class: 5pp``.

@@ -81,7 +81,42 @@ def test_wrong_data_is_named(
     status, _, err = call(capsys, monkeypatch, *arguments)
     assert status == 2, err
     assert named in err
+    assert "wrong_data.npz" in err
     assert "hint:" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--runtimes", "", "no runtime is named"),
+        ("--precisions", ",", "no precision is named"),
+        ("--confidence", "0.2", "give 0.5 or more and less than 1"),
+    ],
+)
+def test_a_flag_without_a_usable_value_is_named(
+    files: Files,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+    value: str,
+    named: str,
+) -> None:
+    status, _, err = call(capsys, monkeypatch, *study_arguments(files, tmp_path / "S"), option, value)
+    assert status == 2, err
+    assert named in err
+
+
+def test_a_folder_without_an_image_is_no_folder_of_images(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.md").write_text("no picture")
+    arguments = change(study_arguments(files, tmp_path / "S"), "--evaluation", tmp_path / "folder")
+    status, _, err = call(capsys, monkeypatch, *arguments)
+    assert status == 2
+    assert "folder" in err
+    assert "zero images" in err
 
 
 def write_labelled(folder: Path, form: str, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +23,12 @@ def unnormalised(files: Files, tmp_path_factory: pytest.TempPathFactory) -> File
     return replace(files, calibration=path)
 
 
-def test_an_unfit_set_is_refused_before_anything_is_built(unnormalised: Files, tmp_path: Path) -> None:
+INTEGERS = ("--precisions", "fp32,int8", "--runtimes", "onnxruntime")
+
+
+def test_an_unfit_set_ends_a_study_that_asks_for_nothing_else(unnormalised: Files, tmp_path: Path) -> None:
     output = tmp_path / "STUDY"
-    ran = call_assay(*study_arguments(unnormalised, output), "--json")
+    ran = call_assay(*study_arguments(unnormalised, output), *INTEGERS, "--json")
     assert ran.status == 4
     error = json.loads(ran.out)["error"]
     assert error["exit"] == 4
@@ -32,18 +36,43 @@ def test_an_unfit_set_is_refused_before_anything_is_built(unnormalised: Files, t
     assert "quantization noise" in error["message"]
     assert "--accept-unfit" in error["hint"]
     assert list((output / "artifacts").iterdir()) == []
-    accepted = study_arguments(unnormalised, output)
-    ran = call_assay(*accepted, "--accept-unfit", "--precisions", "fp32,int8", "--runtimes", "onnxruntime", "--json")
+
+
+def test_an_unfit_set_refuses_the_forms_that_need_it_until_it_is_accepted(unnormalised: Files, tmp_path: Path) -> None:
+    precisions = ("--precisions", "fp32,fp16,int8", "--runtimes", "onnxruntime")
+    arguments = (*study_arguments(unnormalised, tmp_path / "STUDY"), *precisions)
+    refused = show_outcome(arguments)
+    assert {trial["status"] for trial in refused["trials"] if trial["precision"] == "int8"} == {"refused"}
+    assert {trial["precision"] for trial in refused["trials"] if trial["status"] == "ok"} >= {"fp32"}
+    assert all(trial["status"] != "refused" for trial in refused["trials"] if trial["precision"] != "int8")
+    reasons = [why for name, why in refused["decision"]["reasons"].items() if ".int8" in name]
+    assert reasons
+    assert all("refused: its ranges would come from calibration items that are unfit" in why for why in reasons)
+    assert refused["decision"]["sentence"].endswith("INT8 from calibration items was refused, since these are unfit.")
+    assert "--accept-unfit" in " ".join(refused["warnings"])
+    assert refused["fitness"]["verdict"] == "unfit"
+    report = (tmp_path / "STUDY" / "report.md").read_text()
+    assert "refused: its ranges would come" in report
+    accepted = show_outcome((*arguments, "--accept-unfit"))
+    assert "ok" in {trial["status"] for trial in accepted["trials"] if trial["precision"] == "int8"}
+    assert "unfit" in " ".join(accepted["warnings"])
+    again = show_outcome(arguments)
+    assert {trial["status"] for trial in again["trials"] if trial["precision"] == "int8"} == {"refused"}
+
+
+def show_outcome(arguments: tuple[str | Path, ...]) -> dict[str, Any]:
+    """The document of a study that came to a decision."""
+    ran = call_assay(*arguments, "--json")
     assert ran.status in {0, 10, 11}, ran.err
-    assert "unfit" in " ".join(json.loads(ran.out)["warnings"])
-    assert json.loads(ran.out)["fitness"]["verdict"] == "unfit"
+    document: dict[str, Any] = json.loads(ran.out)
+    return document
 
 
 def test_the_items_are_held_against_production_where_a_sample_is_named(files: Files, tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     np.savez(tmp_path / "production.npz", image=(40 * rng.normal(0, 1, (64, 3, 12, 12))).astype(np.float32))
     arguments = study_arguments(files, tmp_path / "STUDY")
-    ran = call_assay(*arguments, "--production", tmp_path / "production.npz")
+    ran = call_assay(*arguments, *INTEGERS, "--production", tmp_path / "production.npz")
     assert ran.status == 4
     assert "unfit" in ran.err
 

@@ -134,6 +134,15 @@ def test_what_was_studied_is_not_studied_again(made: tuple[Path, Made]) -> None:
     assert again.page == before.page
 
 
+def test_again_measures_anew(made: tuple[Path, Made]) -> None:
+    root, _ = made
+    kept = root.parent / "work" / "good" / "STUDY" / "left-by-hand"
+    kept.touch()
+    again = make_table(root, "good", "--again")
+    assert again.rows["good"]["status"] == "chosen"
+    assert not kept.exists()
+
+
 def test_an_example_that_is_none_is_named(made: tuple[Path, Made]) -> None:
     command = [sys.executable, str(ROOT / "bench" / "workloads.py"), "--root", str(made[0]), "nothing"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -9,19 +9,21 @@ from contextlib import contextmanager
 
 import msgspec
 
-STDOUT, STDERR = 1, 2
+from assay.studies.standard_output import STDOUT, flush_standard_output
+
+STDERR = 2
 
 
 @contextmanager
 def stdout_kept() -> Iterator[None]:
     """Send to standard error what libraries print on standard output of their own, past Python: a solver, a runtime."""
-    sys.stdout.flush()
+    flush_standard_output()
     kept = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)
     try:
         yield
     finally:
-        sys.stdout.flush()
+        flush_standard_output()
         os.dup2(kept, STDOUT)
         os.close(kept)
 

@@ -28,6 +28,9 @@ def run(folder: Path, source: str, destination: Path, preprocess: bool, as_json:
     for trial, reason in outcome.failures.items():
         click.echo(f"passed over {trial}: {reason}", err=True)
     click.echo(f"ran {outcome.items} items through {outcome.trial} into {destination}")
+    for output, offsets in outcome.offsets.items():
+        whose = "item i" if outcome.call_items == 1 else f"call i of {outcome.call_items} items"
+        click.echo(f"rows of {output!r} that {whose} gave: from {offsets}[i] to {offsets}[i + 1]")
     if outcome.thresholds:
         told = ", ".join(f"{value:.6g}" for value in outcome.thresholds)
         click.echo(f"the array 'positive' says what scores above {told}: the threshold of {outcome.trial}")

@@ -35,7 +35,7 @@ def split_names(_context: click.Context, _parameter: click.Parameter, value: str
 )
 @click.option("--evaluation", metavar="DATA", help="Labelled items that quality is measured on.")
 @click.option("--production", metavar="DATA", help="Sample of what is served, to judge the calibration items by.")
-@click.option("--accept-unfit", is_flag=True, default=None, help="Go on with calibration items judged unfit.")
+@click.option("--accept-unfit", is_flag=True, default=None, help="Build INT8 from calibration items judged unfit, too.")
 @click.option("--tolerance", metavar="TEXT", help="Tolerated drop: 'top1: 0.5pp', 'top1: 0.005' or 'top1: 1%'.")
 @click.option("--confidence", type=float, help="One-sided confidence of every bound (default 0.95).")
 @click.option("--minimize", metavar="NAME", help="latency, memory, size or cost (default latency).")
@@ -90,7 +90,8 @@ def study(subject: Path, as_json: bool, **flags: object) -> int:  # noqa: FBT001
     again resumes an interrupted study, and does nothing where all is done.
 
     Exit status: 0 chosen, 10 nothing meets the requirements, 11 the data cannot tell, 2 wrong input,
-    3 the reference cannot run, 4 the calibration items are unfit, 5 the folder cannot be written.
+    3 the reference cannot run, 4 the calibration items are unfit and nothing is asked for that needs none,
+    5 the folder cannot be written.
     """
     asked = compose_request(collect_keys(subject, flags))
     console = Console(stderr=True)

@@ -53,7 +53,7 @@ class Fitness:
     """Verdict on a calibration set, before anything is built.
 
     Attributes:
-        verdict: fit, doubtful (use it, but know why) or unfit (a study refuses it).
+        verdict: fit, doubtful (use it, but know why) or unfit (a study builds nothing from it).
         score: 0 (useless) to 1 (as good as the other set itself).
         shift_p: p-value of the test that both sets are drawn alike, over all features of single items at once.
         reasons: in words, the gravest first; empty for a fit set.

@@ -240,7 +240,9 @@ class Requirements:
             RequestError: naming the contradiction.
         """
         if not LEAST_CONFIDENCE <= self.confidence < 1:
-            raise RequestError(f"confidence {self.confidence} is out of range", "give a value such as 0.95")
+            raise RequestError(
+                f"confidence {self.confidence} is out of range", "give 0.5 or more and less than 1, such as 0.95"
+            )
         if self.objective is Objective.COST and self.price_per_hour is None:
             raise RequestError("the objective 'cost' needs a price", "give --price-per-hour, or --prices and --machine")
         if self.price_per_hour is not None and not 0 < self.price_per_hour < math.inf:

@@ -29,6 +29,8 @@ class TrialStatus(StrEnum):
     UNSUPPORTED = "unsupported"
     BUILT = "built"
     """For a device that is not here: there is an artifact, and nothing of it was measured."""
+    REFUSED = "refused"
+    """Nothing was built, since what it would be built from is known to do harm."""
 
 
 @dataclass(frozen=True, slots=True)

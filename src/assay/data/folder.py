@@ -34,6 +34,7 @@ class FolderReader:
     """
 
     def __init__(self, source: DataSource, signature: Signature) -> None:
+        images = list_images(Path(source.path))
         if source.preprocess is None:
             message = f"{source.path} is a folder of images, and no preprocessing is declared"
             raise RequestError(message, "declare preprocess: resize, crop, layout, scale, mean, std")
@@ -44,7 +45,7 @@ class FolderReader:
         self._preprocess = source.preprocess
         self._threads = source.threads
         self._folder = Path(source.path)
-        self._images = list_images(self._folder)
+        self._images = images
         self._input = inputs[0]
         self._columns = read_folder_columns(self._folder, self._images, source.columns)
 

@@ -12,7 +12,7 @@ from assay.decide.field import Field
 from assay.decide.outcome import ItemPlanner, settle
 from assay.decide.reasons import explain
 from assay.decide.resolve import plan_items as approximate_items
-from assay.decide.sentence import phrase
+from assay.decide.sentence import mention_refused, phrase
 
 
 def conclude(
@@ -41,7 +41,7 @@ def conclude(
         status=outcome.status,
         chosen=None if chosen is None else chosen.trial.id,
         fallbacks=fallbacks,
-        sentence=phrase(field, outcome),
+        sentence=phrase(field, outcome) + mention_refused(trials),
         best=outcome.leader.trial.id if outcome.status is not DecisionStatus.CHOSEN else None,
         front=field.front(),
         reasons=explain(field, outcome, trials, fallbacks),

@@ -22,6 +22,8 @@ from assay.decide.risks import NoiseModel
 TIME_LIMIT_S = 2.0
 GAP = 5e-4
 """Relative distance to the optimum at which the solver may stop: far below what a clock can tell."""
+CHATTER = b"HighsMipSolverData::"
+"""Start of the lines that HiGHS 1.12 prints on standard output whatever its options say (its issue 2783)."""
 QUIETER = 1e-3
 """Part of the whole time by which the noisiest plan is dearer, so that of equally fast plans the quietest is taken."""
 

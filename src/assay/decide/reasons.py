@@ -19,6 +19,7 @@ MISSING = {
     TrialStatus.FAILED: "failed",
     TrialStatus.UNSUPPORTED: "not supported",
     TrialStatus.BUILT: "built, not measured",
+    TrialStatus.REFUSED: "refused",
 }
 
 

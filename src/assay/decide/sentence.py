@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from assay.core.decision import DecisionStatus
 from assay.core.precision import Precision
 from assay.core.requirements import Objective, ToleranceKind
-from assay.core.trial import Quality
+from assay.core.trial import Quality, Trial, TrialStatus
 from assay.decide import words
 from assay.decide.assess import Assessment, is_model_itself
 from assay.decide.field import Field
@@ -23,6 +25,14 @@ def phrase(field: Field, outcome: Outcome) -> str:
     if is_model_itself(outcome.leader.trial):
         return _phrase_whole(field, outcome)
     return _phrase_reduced(field, outcome)
+
+
+def mention_refused(trials: Sequence[Trial]) -> str:
+    """A further sentence on what nothing was built of; empty where nothing was refused."""
+    formats = sorted({t.candidate.plan.precision.upper() for t in trials if t.status is TrialStatus.REFUSED})
+    if not formats:
+        return ""
+    return f" {' and '.join(formats)} from calibration items was refused, since these are unfit."
 
 
 def _phrase_reduced(field: Field, outcome: Outcome) -> str:

@@ -53,6 +53,7 @@ STANDING_STYLES = {
     Standing.FAILS: "red",
     Standing.MISSING: "dim",
     Standing.BUILT: "dim",
+    Standing.REFUSED: "yellow",
 }
 
 

@@ -30,6 +30,11 @@ class Standing(StrEnum):
     FAILS = "misses"
     MISSING = "no result"
     BUILT = "built only"
+    REFUSED = "refused"
+
+
+UNMEASURED = {TrialStatus.BUILT: Standing.BUILT, TrialStatus.REFUSED: Standing.REFUSED}
+"""Standings of trials without evidence that did not fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +126,7 @@ def _make_row(number: int, trial: Trial, requirements: Requirements, decision: D
     reason = decision.reasons.get(trial.id, trial.reason)
     reason = "; ".join(part for part in (reason, describe_guilty(trial, told=reason)) if part)
     if assessment is None:
-        built = trial.status is TrialStatus.BUILT
-        return Row(number, trial, Standing.BUILT if built else Standing.MISSING, reason)
+        return Row(number, trial, UNMEASURED.get(trial.status, Standing.MISSING), reason)
     standing = {
         Verdict.MEETS: Standing.MEETS,
         Verdict.UNDECIDED: Standing.UNDECIDED,

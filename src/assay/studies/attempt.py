@@ -19,6 +19,7 @@ from assay.graph.realise import list_refused, realise
 from assay.graph.save import save_model
 from assay.studies.building import Built, build_artifact, probe_artifact
 from assay.studies.isolation import Limits
+from assay.studies.judging import needs_items
 from assay.studies.scoring import ItemScorer, name_scores
 from assay.studies.worker import Probe
 from assay.studies.workspace import Workspace
@@ -29,7 +30,7 @@ class Attempt:
     """What is known of a candidate before the artifacts are timed together.
 
     Attributes:
-        reason: why it failed or is unsupported.
+        reason: why it failed, is unsupported or was refused.
         address: of the artifact in the store, empty where nothing was built.
         probe: what the first opening showed.
         limits: that it failed under; more may be enough.
@@ -49,9 +50,13 @@ class Attempt:
 def attempt_candidate(space: Workspace, candidate: Candidate) -> Attempt:
     """Try a candidate, or read how it went; a runtime's failure is its result.
 
+    What is refused is not stored: another run may accept it.
+
     Raises:
         StoreError: the store cannot be written; nothing that was finished is lost.
     """
+    if space.refusal and needs_items(candidate.plan):
+        return Attempt(candidate, TrialStatus.REFUSED, space.refusal)
     stored = read_attempt(space, candidate)
     if stored is not None and is_whole(space, stored):
         space.progress.say(f"{candidate.id}: known from an earlier run")

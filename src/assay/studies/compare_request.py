@@ -58,7 +58,9 @@ class CompareRequest:
             RequestError: naming the value.
         """
         if not LEAST_CONFIDENCE <= self.confidence < 1:
-            raise RequestError(f"confidence {self.confidence:g} is out of range", "give a value such as 0.95")
+            raise RequestError(
+                f"confidence {self.confidence:g} is out of range", "give 0.5 or more and less than 1, such as 0.95"
+            )
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if not 1 <= self.threads <= cores:
             raise RequestError(f"threads = {self.threads}, but this machine has {cores}", f"give 1 to {cores}")

@@ -29,7 +29,7 @@ from assay.studies.contenders import Contender, open_contender
 from assay.studies.files import make_folder
 from assay.studies.loaded import LoadedRelease
 from assay.studies.opening import REMEMBERED_BYTES, find_versions
-from assay.studies.own_labels import find_label, hold_labels
+from assay.studies.own_labels import find_label, hold_labels, named_data
 from assay.studies.pair_scoring import Items, SideScorer
 from assay.studies.pair_thresholds import ThresholdedPair
 from assay.studies.planning import Supposed, plan_quality, plan_study
@@ -162,8 +162,9 @@ def open_both(
     datasets = open_data(request.evaluation, sides, find_label(task))
     tasks = [fit_task(task, request.settings, side.session.signature) for side in sides]
     for side, dataset, fitted in zip(sides, datasets, tasks, strict=True):
-        hold_labels(dataset, fitted, side.session.signature)
-        check_task(side.session, dataset, fitted, metric)
+        hold_labels(dataset, fitted, side.session.signature, request.evaluation.path)
+        with named_data(request.evaluation.path):
+            check_task(side.session, dataset, fitted, metric)
     return sides, datasets, tasks
 
 

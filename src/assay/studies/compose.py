@@ -179,7 +179,7 @@ def choose_repairs(names: tuple[str, ...] | None) -> tuple[Repair, ...]:
     """
     if names is None:
         return tuple(Repair)
-    chosen = () if names == (NONE,) else choose("repair", names, Repair)
+    chosen = () if names in {(), (NONE,)} else choose("repair", names, Repair)
     return tuple(repair for repair in Repair if repair in chosen)
 
 
@@ -193,12 +193,14 @@ def choose(what: str, names: Iterable[str] | None, kind: type[Choice]) -> tuple[
 
 
 def choose_names(what: str, names: Iterable[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Names out of those known.
+    """Names out of those known; none where they are not given.
 
     Raises:
-        RequestError: a name is unknown; the hint has the nearest.
+        RequestError: they are given, and there is none; or a name is unknown, and the hint has the nearest.
     """
     chosen = tuple(names or ())
+    if names is not None and not chosen:
+        raise RequestError(f"no {what} is named", f"name one or more of {', '.join(known)}, or leave it out")
     for name in chosen:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

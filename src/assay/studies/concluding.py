@@ -20,6 +20,7 @@ from assay.studies.detected import describe_detected
 from assay.studies.files import measure_folder
 from assay.studies.flags import find_flags, share_asked
 from assay.studies.guarding import guard_trial
+from assay.studies.judging import HINT
 from assay.studies.one_class import describe_classes
 from assay.studies.ranks import describe_ranks
 from assay.studies.record import RECORD_SCHEMA, DataProvenance, StudyRecord
@@ -191,11 +192,16 @@ def measure_footprint(space: Workspace, address: str, probe: Probe) -> Footprint
     )
 
 
-def list_doubts(fitness: Fitness | None) -> list[str]:
-    """Why the calibration items are not to be trusted; nothing for fit ones."""
+def list_doubts(fitness: Fitness | None, trials: Sequence[Trial]) -> list[str]:
+    """Why the calibration items are not to be trusted, and what was refused for it; nothing for fit ones."""
     if fitness is None or fitness.verdict is Verdict.FIT:
         return []
-    return [f"the calibration items are {fitness.verdict}: {' '.join(fitness.reasons)}"]
+    said = f"the calibration items are {fitness.verdict}: {' '.join(fitness.reasons)}"
+    refused = sum(trial.status is TrialStatus.REFUSED for trial in trials)
+    if refused:
+        forms = "1 form that needs them was" if refused == 1 else f"{refused} forms that need them were"
+        said += f" {forms} refused; {HINT}"
+    return [said]
 
 
 def collect_versions(space: Workspace) -> dict[str, str]:
@@ -208,7 +214,7 @@ def collect_versions(space: Workspace) -> dict[str, str]:
 
 def collect_warnings(space: Workspace, trials: Sequence[Trial]) -> tuple[str, ...]:
     """What the reader must know before trusting the decision."""
-    warnings = list_doubts(space.fitness)
+    warnings = list_doubts(space.fitness, trials)
     warnings += [f"{name} is not available: {reason}" for name, reason in space.missing.items()]
     warnings += [one.sentence for one in space.elsewhere]
     for trial in trials:

@@ -11,11 +11,12 @@ import numpy as np
 from assay.core.mixing import CostTable, Mix
 from assay.core.plan import Candidate
 from assay.core.precision import Precision
-from assay.decide.knapsack import Knapsack, solve
+from assay.decide.knapsack import CHATTER, Knapsack, solve
 from assay.decide.mixed import Draft, Exam, Toll, smooth_loss
 from assay.decide.moves import list_moves
 from assay.decide.prospects import find_doubt
 from assay.studies.mixed_form import MeasuredForm, MixedForm, SettingScore
+from assay.studies.standard_output import drop_lines
 from assay.studies.workspace import Workspace
 
 DRAFTING_SHARE = 0.1
@@ -161,7 +162,8 @@ class Drafter:
 
     def _solve(self, budget: float) -> Mix | None:
         """The fastest mix within a budget of noise, of those that the runtime can realise."""
-        found = [mix for family in self._families if (mix := solve(self.sack, budget, family)) is not None]
+        with drop_lines(CHATTER):
+            found = [mix for family in self._families if (mix := solve(self.sack, budget, family)) is not None]
         ordered = sorted(found, key=self.sack.predict_ms)
         return next((mix for mix in ordered if self._form.compose(mix) is not None), None)
 

@@ -1,4 +1,8 @@
-"""Outputs of several calls put together: rows of items behind each other, what has no rows one entry per call."""
+"""Outputs of several calls put together: rows of items behind each other, what has no rows one entry per call.
+
+Outputs of an open size that is not that of the items come with offsets, as the variable-size lists of Apache Arrow do
+("Arrow Columnar Format", variable-size list layout): entry i lies from ``offsets[i]`` to ``offsets[i + 1]``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,8 @@ def join_calls(
 
     An output with a row for every item keeps its rows, ``[n, ...]``. One of a fixed size, such as a mean over the
     call or a transposed table, gets an axis of the calls in front, ``[calls, ...]``. One of an open size that is not
-    that of the items, such as the boxes that were found, lies behind each other as it comes.
+    that of the items, such as the boxes that were found, lies behind each other, and ``find_offsets`` tells what is
+    whose. Calls of one item each are put in the order of the items; what belongs to calls of several stays as it comes.
 
     Args:
         calls: outputs by name, of at least one call.
@@ -27,6 +32,7 @@ def join_calls(
     """
     specs = {spec.name: spec for spec in signature.outputs}
     joined: dict[str, Array] = {}
+    calls, order = order_calls(calls, sizes, order)
     for name in calls[0]:
         parts = [call[name] for call in calls]
         rows = has_rows(parts, sizes)
@@ -35,6 +41,40 @@ def join_calls(
         whole = join_rows(parts)
         joined[name] = whole[order] if rows and order is not None else whole
     return joined
+
+
+def order_calls(
+    calls: Sequence[Outputs], sizes: Sequence[int], order: NDArray[np.int64] | None
+) -> tuple[Sequence[Outputs], NDArray[np.int64] | None]:
+    """Calls in the order of the items where each has one item, and what is left to put in order."""
+    if order is None or any(size != 1 for size in sizes):
+        return calls, order
+    return [calls[place] for place in order], None
+
+
+def find_offsets(
+    calls: Sequence[Outputs], sizes: Sequence[int], signature: Signature, order: NDArray[np.int64] | None = None
+) -> dict[str, NDArray[np.int64]]:
+    """Where the rows of each call begin, of the outputs of an open size that is not that of the items.
+
+    Args:
+        calls: outputs by name, of at least one call.
+        sizes: items of each call.
+        signature: of the model.
+        order: as in ``join_calls``.
+
+    Returns:
+        ``[calls + 1]`` by output: rows ``offsets[i]`` to ``offsets[i + 1]`` are those of call i, which is item i where
+        each call has one.
+    """
+    specs = {spec.name: spec for spec in signature.outputs}
+    calls, _ = order_calls(calls, sizes, order)
+    offsets = {}
+    for name in calls[0]:
+        parts = [call[name] for call in calls]
+        if not has_rows(parts, sizes) and not is_whole(parts[0], specs.get(name)):
+            offsets[name] = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
+    return offsets
 
 
 def has_rows(parts: Sequence[Array], sizes: Sequence[int]) -> bool:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
 
 from assay.backends.table import make_target
 from assay.calibrate.fitness.harm import is_judged
-from assay.calibrate.fitness.judge import SHIFT_P, judge
+from assay.calibrate.fitness.judge import judge
 from assay.core.calibration import Calibration
 from assay.core.errors import MeasurementError
 from assay.core.fitness import Fitness, Verdict
-from assay.core.plan import IntegerDialect, Scheme
-from assay.core.precision import IntegerFormat, RangeMethod
+from assay.core.plan import IntegerDialect, Plan, Scheme
+from assay.core.precision import IntegerFormat, Precision, RangeMethod
 from assay.core.session import Dataset
 from assay.data.subset import every
 from assay.decide.propose import ModelTraits
@@ -99,19 +100,47 @@ def judge_study(model: ObservedModel, traits: ModelTraits, calibrator: Calibrato
     return fitness
 
 
+HINT = "give items like those that are served, or --accept-unfit to go on with these"
+
+
 def refuse_unfit(fitness: Fitness | None, *, accepted: bool) -> None:
-    """Refuse to build from calibration items that are known to do harm.
+    """Refuse a study that asks for nothing but what calibration items make, where these are known to do harm.
 
     Raises:
         MeasurementError: they are unfit, and the request does not accept that; with the reasons.
     """
+    if find_refusal(fitness, accepted=accepted) and fitness is not None:
+        message = "the calibration items are unfit for what they are held against. " + " ".join(fitness.reasons)
+        raise MeasurementError(message, HINT)
+
+
+def find_refusal(fitness: Fitness | None, *, accepted: bool) -> str:
+    """Why no form may be built from the calibration items; empty where they may be used.
+
+    Args:
+        fitness: of the items; None where they were not judged.
+        accepted: the request goes on with unfit ones.
+    """
     if fitness is None or fitness.verdict is not Verdict.UNFIT or accepted:
-        return
-    message = "the calibration items are unfit for what they are held against. " + " ".join(fitness.reasons)
-    alike = fitness.shift_p > SHIFT_P and not fitness.items
-    wanted = (
-        "items like those that are served"
-        if not alike
-        else "more items, for nothing shows that these are of another kind"
-    )
-    raise MeasurementError(message, f"give {wanted}, or --accept-unfit to go on with these")
+        return ""
+    return f"its ranges would come from calibration items that are unfit. {fitness.reasons[0]}"
+
+
+def needs_items(plan: Plan) -> bool:
+    """Whether a plan's codes hang on calibration items: static ranges, or channels moved by how loud they are.
+
+    Wider floats do not: of the statistics they read only which layers would overflow.
+    """
+    ranged = plan.scheme is not None or plan.floats is not None
+    return ranged or (plan.weights is not None and plan.weights.smooth)
+
+
+def asks_only_calibrated(precisions: Collection[Precision], traits: ModelTraits) -> bool:
+    """Whether nothing is left of a request beside FP32 where the calibration items may not be used.
+
+    Args:
+        precisions: that the user allows.
+        traits: of the model; one with large matrix products has forms in integers that need no items.
+    """
+    integers = set() if traits.has_products else {Precision.INT8, Precision.INT4}
+    return not set(precisions) - {Precision.FP32, Precision.FP8} - integers

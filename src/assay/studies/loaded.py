@@ -68,7 +68,13 @@ class LoadedRelease:
     @property
     def call_items(self) -> int:
         """Most items of one call of the artifact that runs."""
-        return self._fixed_batch() or self._current.target.batch
+        return self.fixed_batch or self._current.target.batch
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """Items per call where the model fixes them."""
+        fixed = [s.shape[0] for s in self.signature.inputs if s.shape and isinstance(s.shape[0], int)]
+        return fixed[0] if fixed else None
 
     def run(self, feeds: Feeds) -> Mapping[str, Array]:
         """Outputs by name for inputs by name; any number of items on the first axis.
@@ -81,7 +87,7 @@ class LoadedRelease:
             RunFailed: every artifact of the chain failed.
         """
         check_feeds(self.signature, feeds)
-        fixed = self._fixed_batch()
+        fixed = self.fixed_batch
         parts: list[Outputs] = []
         sizes: list[int] = []
         for batch in split(feeds, self.call_items):
@@ -115,11 +121,6 @@ class LoadedRelease:
     ) -> None:
         """Close."""
         self.close()
-
-    def _fixed_batch(self) -> int | None:
-        """Items per call where the model fixes them."""
-        fixed = [s.shape[0] for s in self.signature.inputs if s.shape and isinstance(s.shape[0], int)]
-        return fixed[0] if fixed else None
 
     def _run_batch(self, feeds: Feeds) -> Mapping[str, Array]:
         while True:

@@ -150,7 +150,9 @@ def refuse_contradictions(request: LoadRequest) -> None:
         hint = "give --scenario server, --driver own and a constraint such as 'p99 <= 10ms at 99%'"
         raise RequestError("--find-rate needs a server, our own driver and one percentile's bound", hint)
     if not request.seconds > 0 or request.workers < 1 or not LEAST_CONFIDENCE <= request.confidence < 1:
-        raise RequestError("seconds, workers or confidence is out of range", "give --seconds 10 --confidence 0.95")
+        said = f"seconds {request.seconds:g}, workers {request.workers} or confidence {request.confidence:g}"
+        hint = "seconds are positive, workers 1 or more, the confidence 0.5 or more and less than 1"
+        raise RequestError(f"{said} is out of range", hint)
     if request.workers > 1 and (not serving or request.driver is Driver.LOADGEN):
         raise RequestError("several workers need a server and our own driver", "leave --workers out")
     if request.machine is not None and request.prices is None:

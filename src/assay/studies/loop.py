@@ -22,6 +22,7 @@ from assay.studies.certifying import compare_search
 from assay.studies.concluding import conclude_study, find_reference
 from assay.studies.generating import add_generation, measure_generation
 from assay.studies.guarding import guard_attempt, list_guilty
+from assay.studies.judging import needs_items
 from assay.studies.mixing import search_mixed
 from assay.studies.opening import open_workspace
 from assay.studies.positives import refuse_few_positives
@@ -71,6 +72,9 @@ def find_finished(space: Workspace) -> StudyRecord | None:
     if not all(is_settled(space, trial) for trial in known.trials):
         space.progress.say("what failed under other limits is tried again")
         return None
+    if not all(is_refused_alike(space, trial) for trial in known.trials):
+        space.progress.say("what calibration items may be used for has changed: trying what that changes")
+        return None
     request = space.request
     asked = (request.requirements, space.title, request.sequential, request.mixed, request.threshold)
     if (known.requirements, known.title, known.sequential, known.mixed_budget, known.threshold) == asked:
@@ -87,6 +91,11 @@ def is_settled(space: Workspace, trial: Trial) -> bool:
         return True
     stored = read_attempt(space, trial.candidate)
     return stored is not None and is_whole(space, stored)
+
+
+def is_refused_alike(space: Workspace, trial: Trial) -> bool:
+    """Whether a trial that needs calibration items was refused as it would be now; others never are."""
+    return not needs_items(trial.candidate.plan) or (trial.status is TrialStatus.REFUSED) == bool(space.refusal)
 
 
 def check_calibration(space: Workspace) -> None:

@@ -24,10 +24,10 @@ from assay.studies.calibrating import Calibrator, Pool
 from assay.studies.decoding import Speaker, find_speaker
 from assay.studies.elsewhere import find_runtimes
 from assay.studies.holding import check_device
-from assay.studies.judging import judge_study, refuse_unfit
+from assay.studies.judging import asks_only_calibrated, find_refusal, judge_study, refuse_unfit
 from assay.studies.kept_tokenizer import keep_tokenizer
 from assay.studies.original import Check, find_running
-from assay.studies.own_labels import find_label, hold_labels
+from assay.studies.own_labels import find_label, hold_labels, named_data
 from assay.studies.progress import Progress
 from assay.studies.request import StudyRequest
 from assay.studies.sample import take_sample
@@ -157,7 +157,7 @@ def open_evaluation(request: StudyRequest, subject: Subject, task: Task) -> Data
         DataError: the data cannot be read, or do not fit the model or the task.
     """
     found = open_dataset(request.evaluation, subject.signature, find_label(task))
-    hold_labels(found, task, subject.signature)
+    hold_labels(found, task, subject.signature, request.evaluation.path)
     return remember(found, REMEMBERED_BYTES)
 
 
@@ -173,7 +173,8 @@ def choose_reference(
     known = store.read("reference", str)
     if known is not None:
         return known
-    found = find_running(names, request.model, subject, check, progress)
+    with named_data(request.evaluation.path):
+        found = find_running(names, request.model, subject, check, progress)
     store.write("reference", found)
     return found
 
@@ -217,12 +218,15 @@ def judge_request(
     """Verdict on the calibration items, by a sample of production or by the evaluation items.
 
     Raises:
-        MeasurementError: they are unfit, and the request does not accept that.
+        MeasurementError: they are unfit, the request does not accept that, and asks for nothing that needs none.
         BackendError: the runtime cannot observe the model.
     """
     others = open_production(request, subject) or open_apart(request, subject, evaluation)
     fitness = judge_study(model, subject.traits, calibrator, others)
-    refuse_unfit(fitness, accepted=request.accept_unfit)
+    if asks_only_calibrated(request.precisions, subject.traits):
+        refuse_unfit(fitness, accepted=request.accept_unfit)
+    elif find_refusal(fitness, accepted=request.accept_unfit):
+        calibrator.progress.say("the calibration items are unfit: what needs them is refused, the rest goes on")
     return fitness
 
 

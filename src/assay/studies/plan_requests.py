@@ -51,7 +51,9 @@ class PlanRequest:
             RequestError: naming the value.
         """
         if not LEAST_CONFIDENCE <= self.confidence < 1:
-            raise RequestError(f"confidence {self.confidence:g} is out of range", "give a value such as 0.95")
+            raise RequestError(
+                f"confidence {self.confidence:g} is out of range", "give 0.5 or more and less than 1, such as 0.95"
+            )
         if not 0 < self.power < 1:
             raise RequestError(f"power {self.power:g} is not between 0 and 1", "give a value such as 0.8")
         if not 0 < self.margin < 1:
@@ -110,7 +112,9 @@ def compose_plan(  # noqa: PLR0913 - one argument per option
     if candidates < 1:
         raise RequestError(f"{candidates} candidates are none", "give 1 or more")
     if not LEAST_CONFIDENCE <= confidence < 1:
-        raise RequestError(f"confidence {confidence:g} is out of range", "give a value such as 0.95")
+        raise RequestError(
+            f"confidence {confidence:g} is out of range", "give 0.5 or more and less than 1, such as 0.95"
+        )
     name, asked = parse_tolerance(metric, tolerance)
     found = None if pilot is None else read_pilot(pilot, name, confidence)
     supposed = suppose(name, found, flips, loss, deviation)

@@ -44,7 +44,7 @@ class StudyRequest:
             ranges need to converge.
         production: a sample of what the model will be served, which the calibration items are judged against; the
             evaluation items where None.
-        accept_unfit: go on with calibration items that are judged unfit.
+        accept_unfit: build INT8 from calibration items that are judged unfit, too.
         sequential: certify only until the items tell; all items where False.
         accept_unresolvable: go on with too few items for the tolerance.
         latency_seconds: budget of the interleaved latency measurement.

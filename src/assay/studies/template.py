@@ -34,7 +34,7 @@ threads = 1                     # compute threads of the deployment
 # mixed_plans = 8               # most mixed plans that are built where INT8 strains the tolerance; 0 for none
 # mixed_seconds = 600           # no mixed plan is begun after this time
 
-# accept_unfit = true           # go on with calibration items that are judged unfit
+# accept_unfit = true           # build INT8 from calibration items that are judged unfit, too
 # accept_unresolvable = true    # go on with too few items for the tolerance
 # sequential = false            # certify on all items, instead of until the items tell
 # threshold = "max-f1"          # what counts as positive: a number, "max-f1", "recall >= 0.9" or "precision >= 0.95";

@@ -16,6 +16,7 @@ from assay.studies.calibrating import Calibrator
 from assay.studies.cores import count_cores
 from assay.studies.decoding import Speaker
 from assay.studies.elsewhere import Elsewhere
+from assay.studies.judging import find_refusal
 from assay.studies.progress import Progress
 from assay.studies.request import StudyRequest
 from assay.studies.scoring_batch import SCORING_BATCH, take_longest
@@ -73,6 +74,11 @@ class Workspace:
     def held(self) -> bool:
         """Whether what is timed is one step of a language model, whose cache stays in the runtime."""
         return self.speaker is not None and self.speaker.decoder is not None
+
+    @property
+    def refusal(self) -> str:
+        """Why no form may be built from the calibration items; empty where they may be used."""
+        return find_refusal(self.fitness, accepted=self.request.accept_unfit)
 
     @property
     def shapes(self) -> tuple[ShapeRange, ...]:

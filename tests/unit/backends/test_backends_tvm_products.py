@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
-from tvm_models import convert_half, evaluate, need_tvm, parse, quantized_conv
+from tvm_models import compile_and_run, convert_half, evaluate, need_tvm, parse, quantized_conv
 
-from assay.backends.tvm.compilation import Compiled, compile_model
-from assay.backends.tvm.engine import Engine
 from assay.backends.tvm.machine import Machine, describe_x86, find_machine
 from assay.core.precision import Precision
-from assay.core.tensor import Signature, TensorSpec
 
 CONVOLUTIONS = {
     "dense": ((16, 8, 3, 3), "pads = [1,1,1,1]"),
@@ -32,19 +28,6 @@ def machine(request: pytest.FixtureRequest) -> Machine:
     if here.architecture != "x86_64" or here.lanes < 8:
         pytest.skip("this processor cannot stand for an older one")
     return describe_x86(frozenset({"avx2", "fma"}))
-
-
-def compile_and_run(
-    model: onnx.ModelProto, feeds: dict[str, np.ndarray], machine: Machine
-) -> tuple[np.ndarray, Compiled]:
-    compiled = compile_model(model, {name: array.shape for name, array in feeds.items()}, machine, 1)
-    specs = tuple(TensorSpec(name, array.dtype.name, array.shape) for name, array in feeds.items())
-    engine = Engine(
-        compiled.executable,
-        Signature(specs, (TensorSpec("y", "float32", None),)),
-        tuple(array.shape for array in feeds.values()),
-    )
-    return np.asarray(engine.run(feeds)["y"]), compiled
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int8"])

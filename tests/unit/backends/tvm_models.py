@@ -12,10 +12,14 @@ import pytest
 from onnx import numpy_helper, parser
 
 from assay.backends.table import load_backend
+from assay.backends.tvm.compilation import Compiled, compile_model
+from assay.backends.tvm.engine import Engine
+from assay.backends.tvm.machine import Machine
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.session import Session
 from assay.core.target import Target
+from assay.core.tensor import Signature, TensorSpec
 
 
 def need_tvm() -> None:
@@ -47,6 +51,20 @@ def open_built(model: onnx.ModelProto, folder: Path, precision: Precision = Prec
 def evaluate(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
     """The first output by ONNX's own evaluator."""
     return np.asarray(onnx.reference.ReferenceEvaluator(model).run(None, dict(feeds))[0])
+
+
+def compile_and_run(
+    model: onnx.ModelProto, feeds: dict[str, np.ndarray], machine: Machine
+) -> tuple[np.ndarray, Compiled]:
+    """The only output ``y``, computed on this processor with the code for a machine, and what was compiled."""
+    compiled = compile_model(model, {name: array.shape for name, array in feeds.items()}, machine, 1)
+    specs = tuple(TensorSpec(name, array.dtype.name, array.shape) for name, array in feeds.items())
+    engine = Engine(
+        compiled.executable,
+        Signature(specs, (TensorSpec("y", "float32", None),)),
+        tuple(array.shape for array in feeds.values()),
+    )
+    return np.asarray(engine.run(feeds)["y"]), compiled
 
 
 def quantized_conv(rng: np.random.Generator, kind: str, shape: tuple[int, ...], text: str) -> onnx.ModelProto:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from assay.core.tensor import Array, Signature, TensorSpec
-from assay.studies.joining import join_calls
+from assay.studies.joining import find_offsets, join_calls
 
 SIGNATURE = Signature(
     inputs=(TensorSpec("x", "float32", ("n", 2)),),
@@ -59,3 +59,20 @@ def test_a_single_item_a_call_keeps_its_row_where_the_file_fixes_it() -> None:
     fixed = Signature(inputs=SIGNATURE.inputs, outputs=(TensorSpec("scores", "float32", (1, 3)),))
     calls = [{"scores": call(start, 1, 0)["scores"]} for start in range(3)]
     assert join_calls(calls, [1, 1, 1], fixed)["scores"].shape == (3, 3)
+
+
+def test_calls_of_one_item_are_put_in_its_place_with_all_that_they_gave() -> None:
+    calls = [call(start, 1, found) for start, found in enumerate((3, 0, 2))]
+    order = np.array([2, 0, 1])
+    ordered = join_calls(calls, [1, 1, 1], SIGNATURE, order)
+    offsets = find_offsets(calls, [1, 1, 1], SIGNATURE, order)
+    assert {name: values.tolist() for name, values in offsets.items()} == {"found": [0, 2, 5, 5]}
+    np.testing.assert_array_equal(ordered["found"][:, 0], [2, 2, 0, 0, 0])
+    np.testing.assert_array_equal(ordered["mean"], [calls[place]["mean"] for place in order])
+    np.testing.assert_array_equal(ordered["scores"][:, 0], [2, 0, 1])
+
+
+def test_offsets_of_calls_of_several_items_are_those_of_the_calls() -> None:
+    calls = [call(0, 2, 3), call(2, 2, 0), call(4, 1, 4)]
+    assert find_offsets(calls, [2, 2, 1], SIGNATURE)["found"].tolist() == [0, 3, 3, 7]
+    assert find_offsets([call(0, 2, 2)], [2], SIGNATURE) == {}

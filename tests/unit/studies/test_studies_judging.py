@@ -14,12 +14,22 @@ from study_samples import write_model
 from assay.backends.table import load_backend
 from assay.core.errors import MeasurementError
 from assay.core.estimate import Estimate
-from assay.core.fitness import Fitness, ItemBlame, Verdict
+from assay.core.fitness import Fitness, Verdict
+from assay.core.plan import FloatDialect, FloatScheme, IntegerDialect, Plan, Scheme, WeightScheme
+from assay.core.precision import IntegerFormat, Placement, Precision, RangeMethod, WeightStyle
 from assay.core.session import Dataset
 from assay.data.open import open_dataset
 from assay.data.source import DataSource
+from assay.decide.propose import ModelTraits
 from assay.studies.calibrating import Calibrator, Pool
-from assay.studies.judging import draw_sample, judge_study, refuse_unfit
+from assay.studies.judging import (
+    asks_only_calibrated,
+    draw_sample,
+    find_refusal,
+    judge_study,
+    needs_items,
+    refuse_unfit,
+)
 from assay.studies.progress import Silent
 from assay.studies.set_statistics import ObservedModel
 from assay.studies.store import StudyStore
@@ -115,19 +125,29 @@ def test_a_verdict_needs_no_bounds_to_refuse() -> None:
         refuse_unfit(fitness, accepted=False)
 
 
-@pytest.mark.parametrize(
-    ("shift_p", "items", "wanted"),
-    [
-        (0.5, (), "more items"),
-        (0.0005, (), "items like those that are served"),
-        (0.5, (ItemBlame(3, "is far out"),), "items like those that are served"),
-    ],
-)
-def test_a_refusal_asks_for_more_items_where_these_are_of_the_right_kind(
-    shift_p: float, items: tuple[ItemBlame, ...], wanted: str
-) -> None:
+def test_only_unfit_items_that_nobody_accepts_are_refused() -> None:
     nothing = Estimate(0.0, None, None, 0.95, 10, "1")
-    fitness = Fitness(Verdict.UNFIT, nothing, shift_p, ("It is wrong.",), (), items, 10, 10, 10)
-    with pytest.raises(MeasurementError) as caught:
-        refuse_unfit(fitness, accepted=False)
-    assert caught.value.hint.startswith(f"give {wanted}")
+    fitness = Fitness(Verdict.UNFIT, nothing, 0.5, ("It is wrong.", "It is odd."), (), (), 10, 10, 10)
+    assert find_refusal(fitness, accepted=False).endswith("calibration items that are unfit. It is wrong.")
+    assert find_refusal(fitness, accepted=True) == ""
+    assert find_refusal(replace(fitness, verdict=Verdict.DOUBTFUL), accepted=False) == ""
+    assert find_refusal(None, accepted=False) == ""
+
+
+def test_integers_with_ranges_or_moved_channels_need_items_and_floats_none() -> None:
+    scheme = Scheme(IntegerDialect(IntegerFormat.U8, symmetric=False), Placement.CHAIN, RangeMethod.MSE)
+    stored = WeightScheme(WeightStyle.WEIGHTS)
+    assert needs_items(Plan(Precision.INT8, scheme=scheme))
+    assert needs_items(Plan(Precision.INT8, weights=replace(stored, smooth=True)))
+    assert needs_items(Plan(Precision.FP8, floats=FloatScheme(FloatDialect(), RangeMethod.MSE)))
+    assert not any(needs_items(plan) for plan in (Plan(Precision.FP16), Plan(Precision.INT8, weights=stored)))
+
+
+def test_what_is_left_without_calibration_items() -> None:
+    convolutions, products = ModelTraits(has_convolutions=True), ModelTraits(has_convolutions=True, has_products=True)
+    integers = (Precision.FP32, Precision.INT8)
+    assert asks_only_calibrated(integers, convolutions)
+    assert not asks_only_calibrated(integers, products)
+    assert asks_only_calibrated((*integers, Precision.FP8), convolutions)
+    assert asks_only_calibrated((Precision.FP8,), products)
+    assert not asks_only_calibrated((*integers, Precision.BF16), convolutions)

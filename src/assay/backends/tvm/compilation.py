@@ -16,6 +16,7 @@ from assay.backends.tvm.lowering import MAIN, Lowering
 from assay.backends.tvm.machine import Machine
 from assay.backends.tvm.plain_schedules import schedule_plain
 from assay.backends.tvm.products import Product, count_call_macs, describe_float
+from assay.backends.tvm.row_schedules import schedule_rows
 from assay.backends.tvm.schedules import list_product_tiles, schedule_product
 from assay.backends.tvm.tiles import Tile
 from assay.backends.tvm.vendor import load_compiler
@@ -118,7 +119,7 @@ def schedule_function(function: Any, machine: Machine, choose: Chooser | None = 
         if found is not None:
             return _sole_function(found).without_attr("global_symbol")  # all have the same one there
     attempts: list[Callable[[], Any]] = [partial(schedule_product, function, machine, tile) for tile in tiles[:1]]
-    attempts.append(lambda: schedule_plain(function, machine))
+    attempts += [partial(schedule_rows, function, machine), partial(schedule_plain, function, machine)]
     for attempt in attempts:
         try:
             return _sole_function(attempt().mod)

@@ -10,8 +10,6 @@ from assay.backends.tvm.vendor import load_compiler
 Expr = Any
 """An expression of Relax, which has no types; likewise its builder and the tensors of its expressions."""
 LIMITS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
-LARGEST_CODE = 2.0**22
-"""Quotients beyond are clipped before they become integers: far outside of all codes, and exact in FP32."""
 
 
 def make_rules() -> Mapping[str, Callable[[Expr, Expr], Expr]]:
@@ -40,14 +38,18 @@ def _quantize(builder: Expr, call: Expr) -> Expr:
     def compute(data: Expr, scale: Expr, zero: Expr) -> Expr:
         def quantize(*at: Expr) -> Expr:
             quotient = data[at].astype("float32") / _pick(scale, at, axis).astype("float32")
-            code = tirx.nearbyint(tirx.max(tirx.min(quotient, LARGEST_CODE), -LARGEST_CODE))
-            moved = code + _pick(zero, at, axis).astype("float32")
+            moved = _round(quotient) + _pick(zero, at, axis).astype("float32")
             bounded = tirx.max(tirx.min(moved, tirx.const(float(high), "float32")), tirx.const(float(low), "float32"))
             return bounded.astype("int32").astype(kind)
 
         return te.compute(data.shape, quantize, name="quantize")
 
     return builder.call_te(compute, *call.args, primfunc_name_hint="quantize")
+
+
+def _round(value: Expr) -> Expr:
+    """The nearest integer, halves to even, as a float; TVM takes its own ``nearbyint`` apart into single elements."""
+    return load_compiler("tirx").call_llvm_pure_intrin("float32", "llvm.nearbyint", value)
 
 
 def _dequantize(builder: Expr, call: Expr) -> Expr:

@@ -70,10 +70,10 @@ def _schedule_spatial(schedule: Schedule, block: Block, machine: Machine) -> Non
     if extent(schedule, last) % machine.lanes == 0:
         last, lane = schedule.split(last, [None, machine.lanes])
         schedule.vectorize(lane)
-    _share(schedule, [*outer, last], machine.lanes)
+    share_loops(schedule, [*outer, last], machine.lanes)
 
 
-def _share(schedule: Schedule, loops: Sequence[Loop], inner: int) -> None:
+def share_loops(schedule: Schedule, loops: Sequence[Loop], inner: int) -> None:
     """Divide loops among threads, where they are long enough.
 
     Args:
@@ -98,9 +98,9 @@ def _schedule_reduction(schedule: Schedule, block: Block, machine: Machine) -> N
         last, lane = schedule.split(own[-1], [None, machine.lanes])
         schedule.reorder(*own[:-1], last, *reduced, lane)
         schedule.vectorize(lane)
-        _share(schedule, [*own[:-1], last], machine.lanes * steps)
+        share_loops(schedule, [*own[:-1], last], machine.lanes * steps)
         initial = schedule.decompose_reduction(block, reduced[0])
         schedule.vectorize(schedule.get_loops(initial)[-1])
         return
     if own:
-        _share(schedule, own, steps)
+        share_loops(schedule, own, steps)

@@ -27,6 +27,13 @@ WEIGHT_NOISE = (4 / 127) ** 2 / 12
 weights costs whose largest, at four standard deviations, takes code 127. Without it, a tensor that eight bits hold
 almost exactly would count as spoilt by noise that no output shows."""
 
+UNFIT_DB = float(20 * np.log10(2.0))
+"""Excess noise over all tensors that is one of the eight bits: 6.02 dB."""
+
+LOST_DB = 2 * UNFIT_DB
+"""Excess noise of a single tensor that is two bits. The sum over all tensors cannot know that one matters more than
+others, as the input does."""
+
 LARGEST_DB = 200.0
 """Where excess noise is cut: a range of zero width makes it unbounded."""
 

@@ -7,12 +7,13 @@ anything is built, and the inputs of today with the calibration set later on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from assay.calibrate.fitness import reasons
-from assay.calibrate.fitness.harm import TensorHarm, estimate_total, measure_harm
+from assay.calibrate.fitness.chance import find_chance
+from assay.calibrate.fitness.harm import LOST_DB, UNFIT_DB, TensorHarm, estimate_total, measure_harm
 from assay.calibrate.fitness.outlying import Outlier, find_outliers
 from assay.calibrate.fitness.shift import Shift, find_shift
 from assay.calibrate.fitness.size import ENOUGH, count_distinct
@@ -22,19 +23,17 @@ from assay.core.estimate import Estimate
 from assay.core.fitness import Fitness, ItemBlame, Verdict
 from assay.core.plan import Scheme
 
-UNFIT_DB = 20 * np.log10(2.0)
-"""Excess noise that makes a set unfit where it is shown, and doubtful where it cannot be ruled out: 6.02 dB, one of
-the eight bits."""
-
 DOUBTFUL_DB = 10 * np.log10(2.0)
 """Excess noise that makes a set doubtful where it is shown: 3.01 dB, the noise has doubled."""
 
-LOST_DB = 2 * UNFIT_DB
-"""Excess noise of a single tensor that makes a set unfit where it is shown: two bits. The sum over all tensors cannot
-know that one matters more than others, as the input does."""
-
 SHIFT_P = 0.001
 """p-value at which the two sets count as drawn differently: one false alarm in a thousand honest sets."""
+
+CHANCE_P = 0.01
+"""p-value at which so much harm counts as no chance of small sets."""
+
+FOREIGN_P = 0.001
+"""Chance, by the sample's tail, at which a single item so far out counts as none of its kind."""
 
 LARGEST_REPEAT = 0.5
 """An item is blamed where so large a share of the set consists of its copies."""
@@ -42,7 +41,12 @@ LARGEST_REPEAT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Everything that the verdict stands on."""
+    """Everything that the verdict stands on.
+
+    Attributes:
+        chance: p-value of the harm against that of sets drawn alike; None where no harm is shown, or where the shift
+            or a foreign item already tells that the sets are not.
+    """
 
     excess: Estimate
     harms: tuple[TensorHarm, ...]
@@ -51,6 +55,19 @@ class Findings:
     shift: Shift
     distinct: int
     sample_distinct: int
+    chance: float | None = None
+
+    @property
+    def harmful(self) -> bool:
+        """Whether the ranges are shown to spoil the sample."""
+        return _is_spoilt(self.excess) or bool(self.lost)
+
+    @property
+    def differs(self) -> bool:
+        """Whether the sets are shown to be drawn differently: otherwise harm is the chance of small sets."""
+        foreign = any(outlier.chance <= FOREIGN_P for outlier in self.outliers)
+        chance = 1.0 if self.chance is None else self.chance
+        return self.shift.p <= SHIFT_P or foreign or chance <= CHANCE_P
 
 
 def judge(calibration: Calibration, sample: Calibration, scheme: Scheme, rng: np.random.Generator) -> Fitness:
@@ -77,11 +94,13 @@ def judge(calibration: Calibration, sample: Calibration, scheme: Scheme, rng: np
         excess=estimate_total(harms, sample.items),
         harms=harms,
         lost=tuple(harm for harm in harms if _is_lost(harm)),
-        outliers=find_outliers(first, harms),
+        outliers=find_outliers(first, second, harms),
         shift=find_shift(first, second, rng),
         distinct=count_distinct(first, calibration.items),
         sample_distinct=count_distinct(second, sample.items),
     )
+    if findings.harmful and not findings.differs:
+        findings = replace(findings, chance=find_chance(calibration, sample, harms, scheme, rng))
     sentences = _explain(findings, calibration, sample)
     return Fitness(
         verdict=_conclude(findings, sentences),
@@ -139,6 +158,8 @@ def _explain(findings: Findings, calibration: Calibration, sample: Calibration) 
         said.append(reasons.describe_harm(excess, findings.harms))
     if findings.lost and not _is_spoilt(excess):
         said.append(reasons.describe_lost(findings.lost))
+    if findings.chance is not None:
+        said.append(reasons.describe_chance(findings.chance, differs=findings.differs))
     if findings.shift.p <= SHIFT_P:
         said.append(reasons.describe_shift(findings.shift))
     if findings.distinct < ENOUGH:
@@ -149,7 +170,7 @@ def _explain(findings: Findings, calibration: Calibration, sample: Calibration) 
 
 
 def _conclude(findings: Findings, sentences: Sequence[str]) -> Verdict:
-    if _is_spoilt(findings.excess) or findings.lost:
+    if findings.harmful and findings.differs:
         return Verdict.UNFIT
     return Verdict.DOUBTFUL if sentences else Verdict.FIT
 

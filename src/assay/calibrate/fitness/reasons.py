@@ -50,6 +50,16 @@ def _describe_lost(harm: TensorHarm) -> str:
     )
 
 
+def describe_chance(p: float, *, differs: bool) -> str:
+    """Whether sets drawn alike do as much harm."""
+    if differs:
+        return f"no chance of small sets: no random split of the items of both did so much harm (p = {p:.2g})"
+    return (
+        f"so much may be the chance of small sets: items drawn alike do as much harm (p = {p:.2g} over random splits "
+        f"of the items of both); more calibration items bring it down"
+    )
+
+
 def describe_outliers(outliers: Sequence[Outlier], tensors: int) -> str:
     """Outlying items, named."""
     named = "; ".join(f"item {one.position} {describe_outlier(one, tensors)}" for one in outliers[:NAMED])

@@ -67,7 +67,7 @@ PRECISION_MARKERS = {
     Precision.FP16: "^",
     Precision.BF16: "D",
     Precision.INT8: "o",
-    Precision.FP8: "p",
+    Precision.FP8: "*",
     Precision.INT4: "v",
 }
 """Shape of a precision, so that colour never tells it alone."""
