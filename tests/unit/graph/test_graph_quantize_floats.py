@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -9,8 +12,24 @@ import pytest
 from graph_samples import run
 from numpy.lib.stride_tricks import sliding_window_view
 from onnx.reference import ReferenceEvaluator
-from quantize_samples import ATTENTION, ATTENTION_SHAPES, HEADER, S8S8, calibrate, draw, make, measure_sqnr, solve
+from quantize_samples import (
+    ATTENTION,
+    ATTENTION_SHAPES,
+    GATED,
+    GATED_SHAPES,
+    HEADER,
+    RESIDUAL,
+    RESIDUAL_SHAPES,
+    S8S8,
+    calibrate,
+    draw,
+    make,
+    measure_sqnr,
+    solve,
+)
+from tensorrt_samples import BACKEND, builds, target
 
+from assay.backends.tensorrt.plans import FLOAT_DIALECT
 from assay.calibrate.ranges import solve_float_ranges
 from assay.core.calibration import Calibration, TensorRange
 from assay.core.errors import ModelError, UnsupportedPlan
@@ -21,11 +40,13 @@ from assay.graph.float_scales import HALF_SCALE, encode_floats, find_scale, roun
 from assay.graph.quantize import insert_qdq
 from assay.graph.quantize_floats import FLOATS_OPSET
 from assay.graph.realise import needed_tensors, realise
+from assay.graph.save import save_model
 
 Doubles = np.ndarray
 ITEMS = 256
 """That ranges come from."""
 FP8 = Plan(Precision.FP8, floats=FloatScheme(FloatDialect(), RangeMethod.MIN_MAX))
+LISTED = Plan(Precision.FP8, floats=FloatScheme(FLOAT_DIALECT, RangeMethod.MIN_MAX))
 TYPED = Plan(Precision.FP8, rest=Precision.FP16, cast=CastStyle.TYPED, floats=FP8.floats)
 INT8 = Scheme(S8S8, Placement.OPERANDS, RangeMethod.MIN_MAX)
 CONVNET = (
@@ -206,8 +227,7 @@ def test_deconvolutions_are_left_to_dialects_that_list_them() -> None:
     text = HEADER + "g (float[N, 4, 5, 5] x) => (float[N, 6, 6, 6] y) { y = ConvTranspose(x, w, b) }"
     model = make(text, {"w": (4, 6, 2, 2), "b": (6,)})
     assert not list_pairs(realise_plan(model))
-    listed = Plan(Precision.FP8, floats=FloatScheme(FloatDialect(frozenset({"ConvTranspose"})), RangeMethod.MIN_MAX))
-    quantized, feeds = realise_plan(model, listed), draw(model)
+    quantized, feeds = realise_plan(model, LISTED), draw(model)
     assert quantized.graph.initializers["w_scale"].shape == [6]
     assert measure_sqnr(run(model, feeds)[0], run(quantized, feeds)[0]) > 25
 
@@ -221,6 +241,23 @@ def test_a_rest_in_fp16_is_typed_up_to_the_quantizers() -> None:
     assert {node.outputs[0].dtype for node in products} == {ir.DataType.FLOAT16}
     feeds = draw(model, seed=9)
     assert measure_sqnr(run(model, feeds)[0], run(typed, feeds)[0]) > 22
+
+
+@builds
+@pytest.mark.parametrize(
+    ("text", "shapes"), [(RESIDUAL, RESIDUAL_SHAPES), (GATED, GATED_SHAPES), (ATTENTION, ATTENTION_SHAPES)]
+)
+@pytest.mark.parametrize("plan", [LISTED, replace(LISTED, rest=Precision.FP16, cast=CastStyle.TYPED)])
+def test_tensorrt_builds_what_is_written(
+    tmp_path: Path, text: str, shapes: dict[str, tuple[int, ...]], plan: Plan
+) -> None:
+    model = make(text, shapes)
+    calibration = calibrate(model, draw(model), observable_tensors(model))
+    assert plan.floats is not None
+    path = tmp_path / "model.onnx"
+    save_model(realise(model, plan, calibration, solve_float_ranges(calibration, plan.floats)), path)
+    BACKEND.build(path, tmp_path, plan, target("sm89"))
+    assert list(tmp_path.glob("sm89-*.engine"))
 
 
 def test_kept_nodes_and_tensors_without_a_scale_stay_in_floats() -> None:

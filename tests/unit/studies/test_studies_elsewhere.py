@@ -128,7 +128,7 @@ def test_a_study_builds_8_bit_floats_where_a_gpu_has_them_and_says_where_none_ha
     assert refused["reason"].endswith("a GPU of compute capability 8.6 has no fp8")
     assert "would compute 8-bit floats in fp32" in trials["onnxruntime.fp8-mse"]["reason"]
     page = (files.folder / "out" / "report.md").read_text(encoding="utf-8")
-    assert "FP8 tensorrt for sm89 | built only" in page
+    assert "FP8 tensorrt for sm89 mse | built only" in page
 
 
 @pytest.mark.slow
