@@ -86,6 +86,29 @@ def test_wrong_data_is_named(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "status", "named"),
+    [
+        (("nope",), 2, "see `assay --help`"),
+        (("calibration", "nope"), 2, "see `assay calibration --help`"),
+        (("calibration", "show", "--nope"), 2, "see `assay calibration show --help`"),
+        (("init", "model.onnx"), 2, "model.onnx does not end in .toml"),
+    ],
+)
+def test_a_command_line_that_is_none_is_told_where_help_is(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    status: int,
+    named: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    left, _, err = call(capsys, monkeypatch, *arguments)
+    assert (left, named in err) == (status, True), err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("option", "value", "named"),
     [
         ("--runtimes", "", "no runtime is named"),

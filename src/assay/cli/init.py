@@ -18,6 +18,8 @@ from assay.studies.template import STUDY_TEMPLATE
 @click.option("--json", "as_json", is_flag=True, help="Print the path as JSON.")
 def init(path: Path, force: bool, as_json: bool) -> None:  # noqa: FBT001 - flags of the command line
     """Write a commented study file (study.toml) to fill in."""
+    if path.suffix != ".toml":
+        raise RequestError(f"{path} does not end in .toml, by which `assay study` knows a study file", "rename it")
     if path.exists() and not force:
         raise RequestError(f"{path} exists", "choose another name, or replace it with --force")
     write_bytes(path, STUDY_TEMPLATE.encode())

@@ -44,10 +44,12 @@ def main() -> None:
     """Run the program; every error that Assay raises ends in one message and its own exit status."""
     asked_json = "--json" in sys.argv
     try:
-        status = program.main(standalone_mode=False)
+        status = program.main(prog_name="assay", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.ClickException as error:
-        fail(error.format_message(), f"see `assay {' '.join(sys.argv[1:2])} --help`", error.exit_code, asked_json)
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        command = "assay" if context is None else context.command_path
+        fail(error.format_message(), f"see `{command} --help`", error.exit_code, asked_json)
     except AssayError as error:
         fail(error.message, error.hint, error.exit_code, asked_json)
     except (KeyboardInterrupt, click.Abort):

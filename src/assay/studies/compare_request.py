@@ -65,7 +65,7 @@ class CompareRequest:
         if not 1 <= self.threads <= cores:
             raise RequestError(f"threads = {self.threads}, but this machine has {cores}", f"give 1 to {cores}")
         for runtime in self.runtimes:
-            choose_names("runtime", () if runtime is None else (runtime,), list_backends())
+            choose_names("runtime", None if runtime is None else (runtime,), list_backends())
 
 
 def compose_compare_request(  # noqa: PLR0913 - one argument per option

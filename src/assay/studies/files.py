@@ -34,6 +34,7 @@ def explain_os_error(error: OSError, path: Path, action: str) -> StoreError:
         errno.EPERM: "permission is missing: choose a folder that you may write to",
         errno.EROFS: "the file system is read-only: choose another folder",
         errno.ENOTDIR: "a part of the path is a file: choose another folder",
+        errno.EISDIR: "a folder has that name: choose another file",
         errno.EEXIST: "a file of that name is in the way: choose another folder",
     }
     hint = hints.get(error.errno or 0, "check the path and its permissions")
@@ -108,6 +109,20 @@ def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
             sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def check_destination(path: Path) -> None:
+    """Refuse a file that could not be written later, before what it is to hold is worked for; writes nothing.
+
+    Raises:
+        StoreError: its folder is missing or read-only, or a folder has its name.
+    """
+    with store_errors(path, "write"):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        # A file that is gone as soon as it is closed asks the file system itself, which knows more than modes do.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
 
 
 def pack_arrays(file: IO[bytes] | Path, arrays: Mapping[str, Array]) -> None:

@@ -14,7 +14,7 @@ from assay.core.session import Dataset
 from assay.core.tensor import Array, Outputs, Signature
 from assay.data.open import open_dataset
 from assay.data.source import DataSource
-from assay.studies.files import write_arrays
+from assay.studies.files import check_destination, write_arrays
 from assay.studies.joining import find_offsets, join_calls
 from assay.studies.kept_tokenizer import find_tokenizer
 from assay.studies.loaded import LoadedRelease, split
@@ -91,10 +91,12 @@ def run_file(folder: Path, source: str, destination: Path, preprocess: bool, pro
         DataError: the items do not fit the model.
         RequestError: the study declared no preprocessing, or the destination is no ``.npz``.
         RunFailed: every artifact of the chain failed.
-        StoreError: the folder is no release, or the output cannot be written.
+        StoreError: the folder is no release, or the output cannot be written; before anything runs, where that can be
+            known.
     """
     if destination.suffix != ".npz":
         raise RequestError(f"{destination} does not end in .npz", "outputs are written as an .npz file")
+    check_destination(destination)
     with LoadedRelease(folder) as release:
         declared = find_tokenizer(release.manifest.preprocess, folder)
         if preprocess and declared is None:

@@ -48,3 +48,9 @@ def quantize_upstream(values: np.ndarray) -> np.ndarray:
 
 def test_tvms_own_quantization_rounds_halves_to_even() -> None:
     np.testing.assert_array_equal(quantize_upstream(np.float32([0.5, 1.5, 2.5, 3.5])), [0, 2, 2, 4])
+
+
+@pytest.mark.xfail(reason="its nearbyint is taken apart into single elements", strict=True)
+def test_tvms_own_rounding_has_vectors() -> None:
+    load_compiler("tirx")
+    assert load_compiler("ir").Op.get("tirx.nearbyint").get_attr("TVectorizable")

@@ -11,7 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from study_samples import run_assay
 
-from assay.studies.running import name_offsets
+from assay.core.errors import StoreError
+from assay.studies.progress import Silent
+from assay.studies.running import name_offsets, run_file
 
 ITEMS = 41
 
@@ -71,6 +73,17 @@ def test_rows_of_an_open_output_are_those_of_their_item(tmp_path: Path, batch: i
     for item in range(ITEMS):
         own = hits[offsets[item] : offsets[item + 1]]
         np.testing.assert_array_equal(own[:, 1], np.flatnonzero(logits[item] > 0))
+
+
+@pytest.mark.parametrize("taken", ["missing/out.npz", "folder.npz"])
+def test_outputs_that_could_not_be_written_are_refused_before_anything_runs(tmp_path: Path, taken: str) -> None:
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(StoreError, match="cannot write"):
+        run_file(tmp_path / "no release", "items.npz", tmp_path / taken, preprocess=False, progress=Silent())
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.npz"]
+    with pytest.raises(StoreError, match="is not a release"):
+        run_file(tmp_path / "no release", "items.npz", tmp_path / "out.npz", preprocess=False, progress=Silent())
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.npz"]
 
 
 def test_an_output_named_like_offsets_is_left_as_it_is() -> None:

@@ -120,9 +120,26 @@ def _softmax(builder: Expr, call: Expr) -> Expr:
     if str(call.args[0].ty.dtype) != "float32":
         return _default("relax.nn.softmax")(builder, call)
     axis = int(call.attrs.axis)
-    return builder.call_te(
-        lambda data: load_compiler("topi").nn.fast_softmax(data, axis), call.args[0], primfunc_name_hint="softmax"
-    )
+    return builder.call_te(lambda data: _compute_softmax(data, axis), call.args[0], primfunc_name_hint="softmax")
+
+
+def _compute_softmax(data: Expr, axis: int) -> Expr:
+    """``exp(x - max) / sum``, with one division for each sum."""
+    te, topi, place = load_compiler("te"), load_compiler("topi"), axis % len(data.shape)
+    outer = [size for index, size in enumerate(data.shape) if index != place]
+
+    def reduce(kind: Expr, tensor: Expr, name: str) -> Expr:
+        step = te.reduce_axis((0, data.shape[place]), name="step")
+        return te.compute(outer, lambda *at: kind(tensor[(*at[:place], step, *at[place:])], axis=step), name=name)
+
+    def rest(at: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        return (*at[:place], *at[place + 1 :])
+
+    largest = reduce(te.max, data, "softmax_max")
+    powers = topi.fast_exp(te.compute(data.shape, lambda *at: data[at] - largest[rest(at)], name="softmax_difference"))
+    total = reduce(te.sum, powers, "softmax_sum")
+    factor = te.compute(outer, lambda *at: 1.0 / total[at], name="softmax_factor")
+    return te.compute(data.shape, lambda *at: powers[at] * factor[rest(at)], name="softmax")
 
 
 def _take(builder: Expr, call: Expr) -> Expr:

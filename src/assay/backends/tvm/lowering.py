@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from assay.backends.tvm.constants import Constants, Quantized, element_type, op_name, static_shape
+from assay.backends.tvm.hoisting import list_bindings
 from assay.backends.tvm.layouts import IMAGE_RANK, LAST_AXIS, TO_LAST, call_with_channels_last
 from assay.backends.tvm.machine import Machine
 from assay.backends.tvm.products import Product, count_call_macs, describe_float
@@ -43,17 +44,16 @@ class Lowering:
         self._relax: Any = load_compiler("relax")
         self._values: dict[Expr, Value] = {}
         self._codes: dict[tuple[Expr, str], Value] = {}
-        definitions = {b.var: b.value for block in function.body.blocks for b in block.bindings}
-        self.constants = Constants(definitions)
+        self._bindings = list_bindings(function)
+        self.constants = Constants({binding.var: binding.value for binding in self._bindings})
 
     def run(self) -> Expr:
         """The module with the rewritten function."""
         function, builder = self._function, self.builder
         with builder.function(MAIN, list(function.params)):
             with builder.dataflow():
-                for block in function.body.blocks:
-                    for binding in block.bindings:
-                        self._bind(binding)
+                for binding in self._bindings:
+                    self._bind(binding)
                 output = builder.emit_output(self._substitute(function.body.body))
             builder.emit_func_output(output)
         return builder.get()

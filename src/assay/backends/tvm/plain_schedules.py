@@ -10,6 +10,8 @@ from assay.backends.tvm.vendor import load_compiler
 
 SMALL = 16384
 """Elements below which waking threads takes longer than the work."""
+COPIED = 4
+"""Vectors of elements that the inner loops of a copy hold at least."""
 Schedule = Any
 """TVM's schedule object; it and its handles of blocks and loops have no types."""
 Block = Any
@@ -65,12 +67,39 @@ def _schedule_spatial(schedule: Schedule, block: Block, machine: Machine) -> Non
     if not loops:
         return
     if extent(schedule, loops[-1]) % machine.lanes:
+        if not _keeps_places(schedule, block):
+            _schedule_copy(schedule, loops, machine.lanes)
+            return
         loops = [schedule.fuse(*loops)]
     *outer, last = loops
     if extent(schedule, last) % machine.lanes == 0:
         last, lane = schedule.split(last, [None, machine.lanes])
         schedule.vectorize(lane)
     share_loops(schedule, [*outer, last], machine.lanes)
+
+
+def _keeps_places(schedule: Schedule, block: Block) -> bool:
+    """Whether a block reads, of every tensor with as many axes as it has, the element that it writes."""
+    found = schedule.get(block)
+    variables = [axis.var for axis in found.iter_vars]
+    return all(
+        not read.region
+        or (
+            len(read.region) == len(variables)
+            and all(step.min.same_as(variable) for step, variable in zip(read.region, variables, strict=True))
+        )
+        for read in found.reads
+    )
+
+
+def _schedule_copy(schedule: Schedule, loops: Sequence[Loop], lanes: int) -> None:
+    """Leave the innermost loops as they are to LLVM, which sees there how memory is walked; share the others."""
+    inner, steps = len(loops), 1
+    while inner > 1 and steps < COPIED * lanes:
+        inner -= 1
+        steps *= extent(schedule, loops[inner])
+    if inner and steps > 1:
+        share_loops(schedule, loops[:inner], steps)
 
 
 def share_loops(schedule: Schedule, loops: Sequence[Loop], inner: int) -> None:
@@ -94,7 +123,7 @@ def _schedule_reduction(schedule: Schedule, block: Block, machine: Machine) -> N
     steps = 1
     for loop in reduced:
         steps *= extent(schedule, loop)
-    if own and extent(schedule, own[-1]) % machine.lanes == 0:
+    if own and extent(schedule, own[-1]) % machine.lanes == 0 and _walks_evenly(schedule, block, spatial - 1):
         last, lane = schedule.split(own[-1], [None, machine.lanes])
         schedule.reorder(*own[:-1], last, *reduced, lane)
         schedule.vectorize(lane)
@@ -104,3 +133,10 @@ def _schedule_reduction(schedule: Schedule, block: Block, machine: Machine) -> N
         return
     if own:
         share_loops(schedule, own, steps)
+
+
+def _walks_evenly(schedule: Schedule, block: Block, axis: int) -> bool:
+    """Whether neighbours along an axis of a block are read at places of even distance."""
+    found, detect = schedule.get(block), load_compiler("sym").detect_linear_equation
+    variable = found.iter_vars[axis].var
+    return all(len(detect(step.min, [variable])) > 0 for read in found.reads for step in read.region)

@@ -24,6 +24,8 @@ from assay.backends.tvm.vendor import load_compiler
 
 REDUCED = 2
 """TVM's number for an axis that a block reduces."""
+JOINED = 4
+"""Parts that are left when those of a vector are joined, before the last sum or maximum of single numbers."""
 
 
 def schedule_rows(function: Any, machine: Machine) -> Schedule:  # noqa: ANN401 - TVM's has no types
@@ -101,11 +103,15 @@ def _count_rows(schedule: Schedule, blocks: Sequence[Block], reductions: Sequenc
 
 
 def _split_reduction(schedule: Schedule, block: Block, lanes: int) -> tuple[Block, ...]:
-    """Reduce in as many parts as a vector has lanes, and then those: both blocks; else the block itself."""
+    """Reduce in as many parts as a vector has lanes, and then those: all blocks; else the block itself."""
     if is_spatial(schedule, block):
         return (block,)
-    _, lane = schedule.split(schedule.get_loops(block)[-1], [None, lanes])
-    return schedule.rfactor(lane, count_spatial(schedule, block)), block
+    spatial = count_spatial(schedule, block)
+    parts = []
+    for size in (lanes, JOINED) if lanes > JOINED else (lanes,):
+        _, lane = schedule.split(schedule.get_loops(block)[-1], [None, size])
+        parts.append(schedule.rfactor(lane, spatial))
+    return (*parts, block)
 
 
 def _count_steps(schedule: Schedule, block: Block) -> int:
@@ -125,7 +131,10 @@ def _schedule_step(schedule: Schedule, block: Block, lanes: int) -> None:
         reduced = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == REDUCED]
         loops = [loop for loop, kind in zip(loops, kinds, strict=True) if kind != REDUCED]
     wide = [loop for loop in loops if extent(schedule, loop) > 1]
-    if not wide or extent(schedule, wide[-1]) % lanes:
+    if not wide:
+        return
+    lanes = JOINED if reduced and extent(schedule, wide[-1]) == JOINED else lanes
+    if extent(schedule, wide[-1]) % lanes:
         return
     _, lane = schedule.split(wide[-1], [None, lanes])
     if reduced:
