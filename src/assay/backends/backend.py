@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from assay.core.plan import IntegerDialect, Plan, WeightScheme
+from assay.core.plan import FloatDialect, IntegerDialect, Plan, WeightScheme
 from assay.core.precision import CastStyle, Precision
 from assay.core.session import Session
 from assay.core.target import Target
@@ -118,4 +118,13 @@ class WeightBackend(Protocol):
             precision: of the weights, INT8 or INT4; for others the answer is empty.
             target: device and threads.
         """
+        ...
+
+
+@runtime_checkable
+class FloatBackend(Protocol):
+    """A runtime that multiplies 8-bit floats; not every one has to."""
+
+    def float_dialect(self, target: Target) -> FloatDialect | None:
+        """The form of FP8 graph that it executes on the target; None where the device has no 8-bit floats."""
         ...

@@ -57,7 +57,10 @@ def split_names(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option("--runtimes", callback=split_names, metavar="A,B", help="Default onnxruntime,openvino.")
 @click.option("--build-for", callback=split_names, metavar="A,B", help="Devices not here to build for, such as sm75.")
 @click.option(
-    "--precisions", callback=split_names, metavar="A,B", help="Out of fp32,bf16,fp16,int8,int4 (default all but int4)."
+    "--precisions",
+    callback=split_names,
+    metavar="A,B",
+    help="Out of fp32,bf16,fp16,int8,fp8,int4 (default the first four).",
 )
 @click.option(
     "--ranges",

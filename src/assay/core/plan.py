@@ -91,17 +91,45 @@ class WeightScheme:
 
 
 @dataclass(frozen=True, slots=True)
+class FloatDialect:
+    """One form of quantize/dequantize graph that a runtime multiplies in 8-bit floats.
+
+    Activations have one scale, weights one per output channel; zero points are 0 and biases stay as they are. Pairs
+    stand on the operands of products alone.
+
+    Attributes:
+        operators: ONNX operators beside Conv, MatMul and Gemm that the runtime multiplies so.
+    """
+
+    operators: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class FloatScheme:
+    """How an FP8 plan quantizes.
+
+    Attributes:
+        dialect: of the runtime.
+        ranges: of activations and weights: MIN_MAX, or MSE by the steps of e4m3.
+    """
+
+    dialect: FloatDialect
+    ranges: RangeMethod
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Number formats for a whole model; knows no runtime.
 
     Attributes:
         precision: format of the operators that do the arithmetic (Conv, MatMul, Gemm); of their stored weights, where
             the plan has a scheme of weights.
-        rest: format of everything else in an INT8 plan (FP32, or BF16/FP16 where the runtime has them).
+        rest: format of everything else in an INT8 or FP8 plan (FP32, or BF16/FP16 where the runtime has them).
         scheme: set for INT8 plans whose ranges come from calibration.
         weights: set for INT8 and INT4 plans that quantize no more than weights before the first call.
-        cast: set for FP16 and BF16 plans, and for plans with integers whose 16-bit rest is typed in the graph.
+        cast: set for FP16 and BF16 plans, and for plans that quantize and whose 16-bit rest is typed in the graph.
         overrides: node name -> format that differs from ``precision``.
+        floats: set for FP8 plans.
     """
 
     precision: Precision
@@ -110,11 +138,12 @@ class Plan:
     cast: CastStyle | None = None
     overrides: tuple[tuple[str, Precision], ...] = field(default=())
     weights: WeightScheme | None = None
+    floats: FloatScheme | None = None
 
     @property
     def quantizes(self) -> bool:
-        """Whether it has integers of any kind."""
-        return self.precision in {Precision.INT8, Precision.INT4}
+        """Whether it has values of 8 bits or fewer, which need scales: integers of any kind, or 8-bit floats."""
+        return self.precision in {Precision.INT8, Precision.FP8, Precision.INT4}
 
     @property
     def name(self) -> str:
@@ -126,6 +155,8 @@ class Plan:
             parts += ["tables"] if scheme.tables else []
         if self.weights is not None:
             parts.append(self.weights.name)
+        if self.floats is not None:
+            parts.append(str(self.floats.ranges).replace("-", ""))
         if self.quantizes and self.rest is not Precision.FP32:
             parts.append(str(self.rest))
         if self.overrides:

@@ -15,6 +15,9 @@ class Precision(StrEnum):
     BF16 = "bf16"
     FP16 = "fp16"
     INT8 = "int8"
+    FP8 = "fp8"
+    """E4M3 without infinities, 4 exponent and 3 fraction bits, under a scale (Micikevicius et al. 2022)."""
+
     INT4 = "int4"
     """For stored weights alone: nothing multiplies in it."""
 
@@ -27,26 +30,32 @@ class Precision(StrEnum):
             Precision.BF16: 16,
             Precision.FP16: 16,
             Precision.INT8: 8,
+            Precision.FP8: 8,
             Precision.INT4: 4,
         }[self]
 
     @property
     def largest(self) -> float:
-        """Largest finite magnitude (IEEE 754-2019; bfloat16: 8 exponent and 7 fraction bits; TF32: 8 and 10)."""
+        """Largest finite magnitude.
+
+        Sources: IEEE 754-2019; bfloat16 has 8 exponent and 7 fraction bits, TF32 8 and 10; Micikevicius et al. 2022,
+        "FP8 formats for deep learning", table 1.
+        """
         return {
             Precision.FP32: 3.4028234663852886e38,
             Precision.TF32: 3.4011621342146535e38,
             Precision.BF16: 3.3895313892515355e38,
             Precision.FP16: 65504.0,
             Precision.INT8: 127.0,
+            Precision.FP8: 448.0,
             Precision.INT4: 7.0,
         }[self]
 
 
 ARITHMETIC = tuple(precision for precision in Precision if precision is not Precision.INT4)
 """Formats that a product can be computed in."""
-STANDARD_PRECISIONS = tuple(precision for precision in ARITHMETIC if precision is not Precision.TF32)
-"""Formats that are tried where none are named: 4 bits lose too much of most models, and few devices have TF32."""
+STANDARD_PRECISIONS = tuple(precision for precision in ARITHMETIC if precision not in {Precision.TF32, Precision.FP8})
+"""Formats that are tried where none are named: 4 bits lose too much of most models, few devices have TF32 or FP8."""
 
 
 class IntegerFormat(StrEnum):

@@ -10,11 +10,13 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from assay.core.plan import Candidate, IntegerDialect, Plan, Scheme, WeightScheme
+from assay.core.plan import Candidate, FloatDialect, FloatScheme, IntegerDialect, Plan, Scheme, WeightScheme
 from assay.core.precision import CastStyle, Placement, Precision, RangeMethod, Repair, WeightStyle
 
 HALF_PRECISIONS = (Precision.FP16, Precision.BF16)
 WEIGHT_PRECISIONS = (Precision.INT8, Precision.INT4)
+FLOAT_RANGES = (RangeMethod.MSE, RangeMethod.MIN_MAX)
+"""Range methods of 8-bit floats, the one that is tried first at the front."""
 MOST_MENDS = 3
 """Times that guilty nodes are taken out of a form: a fault may hide another one behind it."""
 STANDARD_REPAIRS = (Repair.BIAS,)
@@ -31,6 +33,7 @@ class Capabilities:
         rests: formats for what an INT8 plan leaves in floats, the one expected fastest first.
         casts: how it wants FP16 and BF16 plans written; typed where it does not say.
         weights: of INT8 and INT4, schemes without calibration that it executes, the one expected fastest first.
+        floats: form of FP8 that it executes; None where it has none.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Capabilities:
     rests: tuple[Precision, ...] = (Precision.FP32,)
     casts: Mapping[Precision, CastStyle] = field(default_factory=dict)
     weights: Mapping[Precision, tuple[WeightScheme, ...]] = field(default_factory=dict)
+    floats: FloatDialect | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +105,13 @@ def propose(
     """Candidates to try next, in a fixed order; empty when nothing remains.
 
     The first round has, for each runtime, FP32, TF32, FP16, BF16, weights in integers where they are most of the
-    model, and INT8 in every dialect, each with the rest that is expected fastest. Later rounds take each runtime's
+    model, FP8, and INT8 in every dialect, each with the rest that is expected fastest; FP8 is proposed where it is
+    named, also to a runtime without it, which says why. Later rounds take each runtime's
     fastest INT8 form and vary the range method and the rest, and, where it is the fastest of all runtimes, the
     placement, until nothing new follows; where that form strains the tolerance, all repairs together are tried on it.
-    Of weights in integers the fastest form gets the other rests; where the fastest of a style strains the tolerance,
-    it gets a scale for each block of inputs, and loud channels of activations moved into its weights. A form with
-    broken outputs is tried again with the guilty nodes in floats.
+    Of weights in integers and of FP8 the fastest form gets the other rests; where the fastest of a style of weights
+    strains the tolerance, it gets a scale for each block of inputs, and loud channels of activations moved into its
+    weights. A form with broken outputs is tried again with the guilty nodes in floats.
 
     Args:
         capabilities: one per runtime, in the order of the trials.
@@ -129,6 +134,7 @@ def propose(
     if not hurried:
         later += [candidate for runtime in capabilities for candidate in _vary_weights(runtime, allowed, tried)]
         later += [candidate for runtime in capabilities for candidate in _refine_weights(runtime.name, traits, tried)]
+        later += [candidate for runtime in capabilities for candidate in _vary_floats(runtime, allowed, ranges, tried)]
     if not ranges or Precision.INT8 not in allowed:
         return _unseen(later, known)
     fastest = _fastest(tried)
@@ -169,6 +175,8 @@ def _opening(
             yield Candidate(runtime.name, Plan(precision, cast=cast))
     if traits.has_products:
         yield from _open_weights(runtime, traits, allowed)
+    if Precision.FP8 in allowed and ranges:
+        yield _open_floats(runtime, allowed, ranges)
     if Precision.INT8 not in allowed or not ranges:
         return
     rest = next((rest for rest in runtime.rests if rest in allowed), Precision.FP32)
@@ -188,6 +196,42 @@ def _with_rest(plan: Plan, rest: Precision, runtime: Capabilities) -> Plan:
     """A plan with integers with another rest, typed where the runtime wants 16-bit floats so."""
     typed = rest in HALF_PRECISIONS and runtime.casts.get(rest) is CastStyle.TYPED
     return replace(plan, rest=rest, cast=CastStyle.TYPED if typed else None)
+
+
+def _open_floats(runtime: Capabilities, allowed: frozenset[Precision], ranges: Sequence[RangeMethod]) -> Candidate:
+    """FP8 on one runtime, with the rest that is expected fastest."""
+    rest = next((rest for rest in runtime.rests if rest in allowed), Precision.FP32)
+    scheme = FloatScheme(runtime.floats or FloatDialect(), _float_ranges(ranges)[0])
+    return Candidate(runtime.name, _with_rest(Plan(Precision.FP8, floats=scheme), rest, runtime))
+
+
+def _float_ranges(ranges: Sequence[RangeMethod]) -> tuple[RangeMethod, ...]:
+    """Range methods of 8-bit floats among those that the user allows; MIN_MAX where he allows only others."""
+    return tuple(method for method in FLOAT_RANGES if method in ranges) or (RangeMethod.MIN_MAX,)
+
+
+def _vary_floats(
+    runtime: Capabilities, allowed: frozenset[Precision], ranges: Sequence[RangeMethod], tried: Sequence[Screened]
+) -> Iterator[Candidate]:
+    """The fastest FP8 form of one runtime with other ranges and other rests."""
+    ran = [
+        (one.latency_ms, one.candidate.id, one.candidate.plan)
+        for one in tried
+        if one.candidate.runtime == runtime.name
+        and one.candidate.plan.floats is not None
+        and one.latency_ms is not None
+        and math.isfinite(one.latency_ms)
+        and not one.candidate.plan.overrides
+    ]
+    if not ran:
+        return
+    plan = min(ran, key=lambda one: one[:2])[2]
+    for method in _float_ranges(ranges):
+        if plan.floats is not None:
+            yield Candidate(runtime.name, replace(plan, floats=replace(plan.floats, ranges=method)))
+    for rest in runtime.rests:
+        if rest in allowed:
+            yield Candidate(runtime.name, _with_rest(plan, rest, runtime))
 
 
 def _open_weights(runtime: Capabilities, traits: ModelTraits, allowed: frozenset[Precision]) -> Iterator[Candidate]:

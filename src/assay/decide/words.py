@@ -104,23 +104,21 @@ def name_shortly(candidate: Candidate) -> str:
 
 
 def describe_form(candidate: Candidate) -> str:
-    """The form of a plan with integers, such as ``u8s8, chain, mse``; empty for the others.
+    """The form of a plan that quantizes, such as ``u8s8, chain, mse``, or ``mse`` of FP8; empty for the others.
 
     A lone repair is the one that every form of a study has, and goes without saying.
     """
     plan = candidate.plan
     if plan.weights is not None:
         return ", ".join(_describe_weights(plan, plan.weights))
+    if plan.floats is not None:
+        return ", ".join([str(plan.floats.ranges), *_describe_rest(plan)])
     if plan.scheme is None:
         return ""
     parts = [plan.scheme.dialect.name, str(plan.scheme.placement), str(plan.scheme.ranges)]
     parts += [str(repair) for repair in plan.scheme.repairs if len(plan.scheme.repairs) > 1]
     parts += ["tables"] if plan.scheme.tables else []
-    if plan.rest is not Precision.FP32:
-        parts.append(f"rest in {plan.rest.upper()}")
-    if plan.overrides:
-        parts.append(_describe_kept(plan))
-    return ", ".join(parts)
+    return ", ".join(parts + _describe_rest(plan))
 
 
 def _describe_weights(plan: Plan, scheme: WeightScheme) -> list[str]:
@@ -131,7 +129,12 @@ def _describe_weights(plan: Plan, scheme: WeightScheme) -> list[str]:
     parts += [f"blocks of {scheme.block}"] if scheme.block else []
     parts += ["smooth"] if scheme.smooth else []
     parts += ["tables"] if scheme.tables else []
-    parts += [f"rest in {plan.rest.upper()}"] if plan.rest is not Precision.FP32 else []
+    return parts + _describe_rest(plan)
+
+
+def _describe_rest(plan: Plan) -> list[str]:
+    """What a plan does not quantize: the rest's format, and nodes that are kept, where there is something to say."""
+    parts = [f"rest in {plan.rest.upper()}"] if plan.rest is not Precision.FP32 else []
     return parts + ([_describe_kept(plan)] if plan.overrides else [])
 
 

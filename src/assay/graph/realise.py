@@ -16,6 +16,7 @@ from assay.graph.cast_nodes import judge_nodes, list_narrow, raise_for_nodes, re
 from assay.graph.cast_rest import cast_rest, raise_for_rest, types_rest
 from assay.graph.expose import observable_tensors
 from assay.graph.quantize import insert_qdq, list_quantized
+from assay.graph.quantize_floats import insert_floats, list_floats, raise_for_floats
 from assay.graph.quantize_products import quantize_products
 from assay.graph.quantize_tables import quantize_tables
 from assay.graph.repair_weights import WeightRepairs
@@ -25,8 +26,8 @@ from assay.graph.rounded import RoundedWeights
 def needed_tensors(prepared: ir.Model, plan: Plan) -> frozenset[str]:
     """Names of the tensors whose statistics the plan needs.
 
-    INT8 needs those that carry quantize/dequantize pairs, FP16 all floats (for the overflow check), FP32 and BF16
-    none; a node that an INT8 plan keeps in FP16, its own.
+    INT8 and FP8 need those that carry quantize/dequantize pairs, FP16 all floats (for the overflow check), FP32 and
+    BF16 none; a node that an INT8 plan keeps in FP16, its own.
     """
     if types_rest(plan) and plan.rest is Precision.FP16:
         return frozenset(observable_tensors(prepared))
@@ -34,6 +35,8 @@ def needed_tensors(prepared: ir.Model, plan: Plan) -> frozenset[str]:
         checked = {name for name, kept in list_narrow(plan).items() if kept is Precision.FP16}
         touched = {str(v.name) for n in prepared.graph if n.name in checked for v in (*n.inputs, *n.outputs) if v}
         return list_quantized(prepared, plan.scheme, list_kept(plan)) | (touched & {*observable_tensors(prepared)})
+    if plan.precision is Precision.FP8 and plan.floats is not None:
+        return list_floats(prepared, plan.floats, list_kept(plan))
     if plan.precision is Precision.FP16:
         return frozenset(observable_tensors(prepared))
     return frozenset()
@@ -89,7 +92,7 @@ def realise(
         plan: what to make of it.
         calibration: statistics of ``needed_tensors``; without them FP16 is not checked for overflow, nor INT8 for
             tensors that are not finite. Of a scheme's repairs, BIAS needs their channels (or moments).
-        ranges: solved ranges of ``needed_tensors``, for INT8 plans.
+        ranges: solved ranges of ``needed_tensors``, for INT8 and FP8 plans.
         moments: node name -> moments of its input, of ``list_moment_layers``, for schemes with ROUND.
         rounded: what was rounded for other plans, read and added to.
 
@@ -118,9 +121,32 @@ def realise(
         type_nodes(quantized, narrow, verdicts)
         quantized = quantize_tables(quantized, kept) if plan.scheme.tables else quantized
         return _type_rest(quantized, plan, calibration)
+    if plan.precision is Precision.FP8:
+        return _type_rest(_quantize_floats(prepared, plan, calibration, ranges), plan, calibration)
     if plan.cast is None:
         raise UnsupportedPlan(f"plan {plan.name!r} does not say how it is cast", "set its cast style")
     return cast_floats(prepared, plan.precision, plan.cast, _list_largest(calibration), kept)
+
+
+def _quantize_floats(
+    prepared: ir.Model, plan: Plan, calibration: Calibration | None, ranges: Mapping[str, TensorRange] | None
+) -> ir.Model:
+    """The model of an FP8 plan before its rest is typed.
+
+    Raises:
+        UnsupportedPlan: the plan has no scheme or no ranges, or keeps a node in another format than its rest.
+        ModelError: a tensor has no range; names it.
+    """
+    if plan.floats is None or ranges is None:
+        missing = "scheme" if plan.floats is None else "solved ranges"
+        raise UnsupportedPlan(f"plan {plan.name!r} quantizes without {missing}", "calibrate first")
+    strange = next((node for node, kept in plan.overrides if kept not in {plan.precision, plan.rest}), None)
+    if strange is not None:
+        message = f"plan {plan.name!r} keeps node {strange!r} in another format than its rest"
+        raise UnsupportedPlan(message, f"keep it in {plan.rest}")
+    kept = list_kept(plan) | (list_nonfinite(prepared, calibration) if calibration is not None else frozenset())
+    newer = raise_for_floats(raise_for_rest(prepared, plan), plan)
+    return insert_floats(newer, plan.floats, ranges, kept)
 
 
 def _type_rest(quantized: ir.Model, plan: Plan, calibration: Calibration | None) -> ir.Model:

@@ -78,7 +78,7 @@ def speedup_bounds(evidence: Evidence) -> str:
 def executed_cell(evidence: Evidence) -> str:
     """What ran, such as ``INT8 98%, FP32 2%``, or ``FP32 100%, weights stored in INT8``."""
     shares = evidence.audit.shares()
-    order = (Precision.INT8, Precision.BF16, Precision.FP16, Precision.TF32, Precision.FP32)
+    order = (Precision.INT8, Precision.FP8, Precision.BF16, Precision.FP16, Precision.TF32, Precision.FP32)
     parts = [f"{p.upper()} {format_share(shares[p])}" for p in order if shares[p] >= LEAST_SHARE]
     held = " and ".join(p.upper() for p, share in evidence.audit.stored_shares().items() if share >= LEAST_SHARE)
     return ", ".join(parts + ([f"weights stored in {held}"] if held else [])) or "nothing multiplies"

@@ -116,6 +116,7 @@ class ExecutedDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     fp32: float
     stored: dict[str, float] = msgspec.field(default_factory=dict)
     tf32: float | None = None
+    fp8: float | None = None
 
 
 class TrialDocument(msgspec.Struct, frozen=True):
@@ -347,10 +348,9 @@ def _show_latency(latency: Latency) -> LatencyDocument:
 
 def _show_executed(audit: ExecutionAudit) -> ExecutedDocument:
     """Shares of the arithmetic."""
-    shares = audit.shares()
-    stored = {str(precision): share for precision, share in audit.stored_shares().items()}
-    int8, bf16, fp16, fp32 = (shares[kind] for kind in (Precision.INT8, Precision.BF16, Precision.FP16, Precision.FP32))
-    return ExecutedDocument(int8, bf16, fp16, fp32, stored, shares[Precision.TF32] or None)
+    share, stored = audit.shares(), {str(held): part for held, part in audit.stored_shares().items()}
+    int8, bf16, fp16, fp32 = (share[kind] for kind in (Precision.INT8, Precision.BF16, Precision.FP16, Precision.FP32))
+    return ExecutedDocument(int8, bf16, fp16, fp32, stored, share[Precision.TF32] or None, share[Precision.FP8] or None)
 
 
 def show_fitness(fitness: Fitness) -> FitnessDocument:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from assay.calibrate.ranges import solve_ranges
+from assay.calibrate.ranges import solve_float_ranges, solve_ranges
 from assay.core.errors import BackendError, BuildFailed, UnsupportedPlan
 from assay.core.fault import Fault
 from assay.core.plan import Candidate, Plan
@@ -134,8 +134,12 @@ def realise_plan(space: Workspace, plan: Plan) -> ir.Model:
         return realise(space.subject.prepared, plan)
     if space.calibrator is None:
         if plan.quantizes:
-            raise UnsupportedPlan("INT8 needs calibration data", "give --calibration")
+            raise UnsupportedPlan(f"{plan.precision.upper()} needs calibration data", "give --calibration")
         return realise(space.subject.prepared, plan)
+    if plan.floats is not None:
+        observed = space.calibrator.observe()
+        ranges = solve_float_ranges(observed.calibration, plan.floats)
+        return realise(observed.model, plan, observed.calibration, ranges)
     if plan.scheme is None:
         observed = space.calibrator.observe((Repair.SMOOTH,) if plan.weights is not None else ())
         return realise(observed.model, plan, observed.calibration)

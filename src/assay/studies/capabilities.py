@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from assay.backends.backend import Backend, WeightBackend
+from assay.backends.backend import Backend, FloatBackend, WeightBackend
 from assay.core.plan import Candidate
 from assay.core.precision import Precision
 from assay.core.target import Target
@@ -31,6 +31,7 @@ def describe_runtime(backend: Backend, target: Target, precisions: tuple[Precisi
             for precision in WEIGHT_PRECISIONS
             if isinstance(backend, WeightBackend) and precision in precisions
         },
+        floats=backend.float_dialect(target) if isinstance(backend, FloatBackend) else None,
     )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 
-from assay.backends.backend import Backend, WeightBackend
+from assay.backends.backend import Backend, FloatBackend, WeightBackend
 from assay.backends.table import list_backends, load_backend, make_target
 from assay.core.errors import BackendUnavailable
-from assay.core.plan import Plan, Scheme
+from assay.core.plan import FloatDialect, FloatScheme, Plan, Scheme
 from assay.core.precision import Placement, Precision, RangeMethod
 from assay.core.target import Target
 from assay.measure.machine import Machine, MatrixUnit, describe_machine
@@ -131,6 +131,9 @@ def examine_format(backend: Backend, precision: Precision, target: Target) -> Fo
         plan = Plan(precision, scheme=Scheme(dialects[0], Placement.CHAIN, RangeMethod.MIN_MAX))
     elif precision is Precision.FP32:
         plan = Plan(precision)
+    elif precision is Precision.FP8:
+        floats = backend.float_dialect(target) if isinstance(backend, FloatBackend) else None
+        plan = Plan(precision, floats=FloatScheme(floats or FloatDialect(), RangeMethod.MIN_MAX))
     elif precision is Precision.INT4:
         schemes = backend.weight_schemes(precision, target) if isinstance(backend, WeightBackend) else ()
         if not schemes:

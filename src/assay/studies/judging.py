@@ -127,11 +127,12 @@ def find_refusal(fitness: Fitness | None, *, accepted: bool) -> str:
 
 
 def needs_items(plan: Plan) -> bool:
-    """Whether a plan's integers hang on calibration items: static ranges, or channels moved by how loud they are.
+    """Whether a plan's codes hang on calibration items: static ranges, or channels moved by how loud they are.
 
-    Float forms do not: of the statistics they read only which layers would overflow.
+    Wider floats do not: of the statistics they read only which layers would overflow.
     """
-    return plan.scheme is not None or (plan.weights is not None and plan.weights.smooth)
+    ranged = plan.scheme is not None or plan.floats is not None
+    return ranged or (plan.weights is not None and plan.weights.smooth)
 
 
 def asks_only_calibrated(precisions: Collection[Precision], traits: ModelTraits) -> bool:
@@ -142,4 +143,4 @@ def asks_only_calibrated(precisions: Collection[Precision], traits: ModelTraits)
         traits: of the model; one with large matrix products has forms in integers that need no items.
     """
     integers = set() if traits.has_products else {Precision.INT8, Precision.INT4}
-    return not set(precisions) - {Precision.FP32} - integers
+    return not set(precisions) - {Precision.FP32, Precision.FP8} - integers

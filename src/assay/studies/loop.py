@@ -101,9 +101,14 @@ def is_refused_alike(space: Workspace, trial: Trial) -> bool:
 def check_calibration(space: Workspace) -> None:
     """Refuse a study of INT8 that neither has calibration data nor a model whose weights alone are worth quantizing.
 
+    FP8 always needs the data.
+
     Raises:
-        RequestError: INT8 is asked for and cannot be tried.
+        RequestError: INT8 or FP8 is asked for and cannot be tried.
     """
+    if Precision.FP8 in space.request.precisions and space.request.calibration is None:
+        hint = "give --calibration, or leave fp8 out of --precisions"
+        raise RequestError("FP8 needs calibration data and none is named", hint)
     if Precision.INT8 not in space.request.precisions or space.request.calibration is not None:
         return
     if not space.subject.traits.has_products:

@@ -43,7 +43,7 @@ from assay.studies.workspace import Workspace
 
 REMEMBERED_BYTES = 512 << 20
 TOOLS = ("assay-precision", "numpy", "onnx", "onnx-ir")
-OBSERVED = (Precision.INT8, Precision.FP16)
+OBSERVED = (Precision.INT8, Precision.FP8, Precision.FP16)
 
 
 def open_workspace(request: StudyRequest, progress: Progress) -> Workspace:

@@ -29,7 +29,10 @@ def list_quick_times(attempts: Sequence[Attempt]) -> dict[str, float]:
 
 def describe_kind(candidate: Candidate) -> Candidate:
     """The candidate without what does not change the graph that is executed."""
-    scheme = candidate.plan.scheme
+    scheme, floats = candidate.plan.scheme, candidate.plan.floats
+    if floats is not None:
+        same = replace(floats, ranges=RangeMethod.MIN_MAX)
+        return replace(candidate, plan=replace(candidate.plan, floats=same))
     if scheme is None:
         return candidate
     plain = replace(scheme, ranges=RangeMethod.MIN_MAX, repairs=())

@@ -22,7 +22,7 @@ minimize = "latency"            # latency, memory, size or cost; or maximize = "
 
 runtimes = ["onnxruntime", "openvino"]
 # build_for = ["sm86"]           # devices not here that tensorrt, say, builds for: built, not measured
-precisions = ["fp32", "bf16", "fp16", "int8"]   # and int4: weights in 4 bits
+precisions = ["fp32", "bf16", "fp16", "int8"]   # and int4: weights in 4 bits; fp8: TensorRT
 ranges = ["mse", "min-max"]     # how INT8 clipping ranges are solved; also weighted-mse, percentile, moving-average,
                                 # entropy, and best: one of them all for each tensor
 repairs = ["equalise", "outliers", "smooth", "bias", "round"]   # what may be done to a model that INT8 damages

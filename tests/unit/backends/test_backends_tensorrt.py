@@ -12,23 +12,25 @@ import onnx
 import pytest
 from tensorrt_samples import BACKEND, HERE, builds, no_gpu, parse, runs, save, target
 
+from assay.backends.backend import FloatBackend
 from assay.backends.settings import SETTINGS_FILE
 from assay.backends.tensorrt import vendor
 from assay.backends.tensorrt.capability import Capability, parse_device, parse_index
 from assay.backends.tensorrt.cuda import CudaError, Gpu, call, list_gpus
 from assay.backends.tensorrt.errors import find_node, tidy
-from assay.backends.tensorrt.plans import DIALECT, refuse_plan
+from assay.backends.tensorrt.plans import DIALECT, FLOAT_DIALECT, refuse_plan
 from assay.backends.tensorrt.profiles import MOST_ITEMS, explain_outside, plan_shapes
 from assay.backends.tensorrt.settings import GRAPH_FILE, Settings
 from assay.backends.tensorrt.timing_cache import find_cache_file
 from assay.backends.tensorrt.vendor import Vendor, choose_vendor
 from assay.core.errors import BackendUnavailable, BuildFailed, RunFailed, UnsupportedPlan
-from assay.core.plan import IntegerDialect, Plan, Scheme, WeightScheme
+from assay.core.plan import FloatDialect, FloatScheme, IntegerDialect, Plan, Scheme, WeightScheme
 from assay.core.precision import CastStyle, IntegerFormat, Placement, Precision, RangeMethod, WeightStyle
 from assay.core.target import ShapeRange
 from assay.core.tensor import Signature, TensorSpec
 
-AMPERE, TURING = Capability(8, 6), Capability(7, 5)
+ADA, AMPERE, TURING = Capability(8, 9), Capability(8, 6), Capability(7, 5)
+EIGHTHS = FloatScheme(FLOAT_DIALECT, RangeMethod.MSE)
 FP32 = Plan(Precision.FP32)
 
 
@@ -247,6 +249,39 @@ def test_plans_are_refused_in_words(plan: Plan, words: str) -> None:
 def test_refused_plans_are_not_built(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedPlan, match="hint"):
         build(tmp_path, plan=Plan(Precision.FP16, cast=CastStyle.HINT))
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        (Plan(Precision.FP8), "only for products whose operands"),
+        (Plan(Precision.FP16, cast=CastStyle.TYPED, floats=EIGHTHS), "only for products whose operands"),
+        (Plan(Precision.FP8, rest=Precision.FP16, floats=EIGHTHS), "rest of an FP8 plan in fp16 only where the graph"),
+        (Plan(Precision.FP8, rest=Precision.INT8, floats=EIGHTHS), "what an FP8 plan leaves"),
+        (Plan(Precision.INT8, scheme=scheme(DIALECT), overrides=(("head", Precision.FP8),)), "'head' is to run in fp8"),
+        (
+            Plan(Precision.FP8, floats=FloatScheme(FloatDialect(frozenset({"Einsum"})), RangeMethod.MSE)),
+            "not tried for Einsum",
+        ),
+    ],
+)
+def test_plans_of_8_bit_floats_are_refused_in_words(plan: Plan, words: str) -> None:
+    assert words in refuse_plan(plan, ADA)
+
+
+def test_8_bit_floats_begin_with_ada() -> None:
+    plan = Plan(Precision.FP8, rest=Precision.FP16, cast=CastStyle.TYPED, floats=EIGHTHS)
+    for capability in (TURING, Capability(8, 0), AMPERE):
+        assert refuse_plan(plan, capability) == f"a GPU of compute capability {capability} has no fp8"
+    for capability in (ADA, Capability(9, 0), Capability(12, 0)):
+        assert not refuse_plan(plan, capability)
+
+
+@builds
+def test_the_dialect_of_8_bit_floats_is_for_devices_that_have_them() -> None:
+    assert isinstance(BACKEND, FloatBackend)
+    assert BACKEND.float_dialect(target("sm86")) is None
+    assert BACKEND.float_dialect(target("sm89")) == FLOAT_DIALECT
 
 
 def test_plans_that_the_parser_takes_are_not_refused() -> None:

@@ -11,10 +11,11 @@ import pytest
 from tensorrt_samples import BACKEND, builds, parse, save, target
 
 from assay.backends.tensorrt.engine import parse_model
+from assay.backends.tensorrt.plans import FLOAT_DIALECT
 from assay.backends.tensorrt.vendor import load_vendor
 from assay.core.errors import BuildFailed, UnsupportedPlan
-from assay.core.plan import Plan
-from assay.core.precision import CastStyle, Precision
+from assay.core.plan import FloatScheme, Plan
+from assay.core.precision import CastStyle, Precision, RangeMethod
 
 pytestmark = builds
 RNG = np.random.default_rng(7)
@@ -24,6 +25,7 @@ PAIR = """q = QuantizeLinear(x, s, z)
     d = DequantizeLinear(q, s, z)
     w = DequantizeLinear<axis = 1>(codes, scales, zeros)"""
 INT8 = Plan(Precision.INT8)
+FLOATS = FloatScheme(FLOAT_DIALECT, RangeMethod.MIN_MAX)
 
 
 def make_product(zero: np.generic, kind: str = "float", number: type = np.float32, opset: int = 21) -> onnx.ModelProto:
@@ -141,6 +143,65 @@ def test_weights_in_4_bits_are_built_from_ampere_on(tmp_path: Path, block: int) 
     build(model, tmp_path, Plan(Precision.FP16, cast=CastStyle.TYPED), "sm80")
     with pytest.raises(BuildFailed, match="int4"):
         build(model, tmp_path, Plan(Precision.FP16, cast=CastStyle.TYPED), "sm75")
+
+
+EIGHTH = ml_dtypes.float8_e4m3fn
+EIGHTHS = {
+    "MatMul": ("[N,64]", "[N,32]", (64, 32), 1, "y = MatMul(d, w)"),
+    "Gemm": ("[N,64]", "[N,32]", (32, 64), 0, "y = Gemm<transB = 1>(d, w, b)"),
+    "Conv": ("[N,64,8,8]", "[N,32,6,6]", (32, 64, 3, 3), 0, "y = Conv(d, w, b)"),
+    "depthwise": ("[N,32,8,8]", "[N,32,6,6]", (32, 1, 3, 3), 0, "y = Conv<group = 32>(d, w, b)"),
+    "ConvTranspose": ("[N,64,8,8]", "[N,32,9,9]", (64, 32, 2, 2), 1, "y = ConvTranspose(d, w, b)"),
+}
+"""Product -> shapes of what it takes and gives, of its weight, the axis of its channels, and its text."""
+
+
+def make_eighths(product: str, kind: str, number: type) -> onnx.ModelProto:
+    taken, given, shape, axis, text = EIGHTHS[product]
+    pair = (
+        f"q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) w = DequantizeLinear<axis = {axis}>(codes, scales)"
+    )
+    weights = {
+        "s": number(0.02), "z": np.zeros((), EIGHTH), "codes": (40 * RNG.standard_normal(shape)).astype(EIGHTH),
+        "scales": np.full(32, 0.02, number), **({"b": np.ones(32, number)} if "b)" in text else {}),
+    }  # fmt: skip
+    return parse(f"g ({kind}{taken} x) => ({kind}{given} y) {{ {pair} {text} }}", **weights)
+
+
+@pytest.mark.parametrize("product", EIGHTHS)
+@pytest.mark.parametrize("device", ["sm89", "sm120"])
+def test_products_of_8_bit_floats_with_a_scale_per_channel_are_built_from_ada_on(
+    tmp_path: Path, product: str, device: str
+) -> None:
+    plan = Plan(Precision.FP8, rest=Precision.FP16, cast=CastStyle.TYPED, floats=FLOATS)
+    assert list(build(make_eighths(product, "float16", np.float16), tmp_path, plan, device).glob("*.engine"))
+    build(make_eighths(product, "float", np.float32), tmp_path, Plan(Precision.FP8, floats=FLOATS), device)
+    with pytest.raises(BuildFailed, match="fp8_e4m3"):
+        build(make_eighths(product, "float", np.float32), tmp_path, Plan(Precision.FP32), "sm86")
+    with pytest.raises(UnsupportedPlan, match=r"compute capability 8\.6 has no fp8"):
+        build(make_eighths(product, "float", np.float32), tmp_path, Plan(Precision.FP8, floats=FLOATS), "sm86")
+
+
+def test_a_product_of_two_activations_takes_8_bit_floats(tmp_path: Path) -> None:
+    pairs = "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) r = QuantizeLinear(v, s, z)"
+    text = f"g (float[N,8,64] x, float[N,64,8] v) => (float[N,8,8] y) {{ {pairs} e = DequantizeLinear(r, s, z) "
+    model = parse(f"{text} y = MatMul(d, e) }}", s=np.float32(0.02), z=np.zeros((), EIGHTH))
+    build(model, tmp_path, Plan(Precision.FP8, floats=FLOATS), "sm89")
+
+
+def test_weights_in_8_bit_floats_take_half_of_fp16(tmp_path: Path) -> None:
+    text = "w = DequantizeLinear<axis = 1>(codes, scales) y = MatMul(d, w)"
+    pair = "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)"
+    weight, half = 40 * RNG.standard_normal((2048, 2048)), np.float16(0.02)
+    model = parse(
+        f"g (float16[N,2048] x) => (float16[N,2048] y) {{ {pair} {text} }}",
+        s=half, z=np.zeros((), EIGHTH), codes=weight.astype(EIGHTH), scales=np.full(2048, half),
+    )  # fmt: skip
+    plain = parse("g (float16[N,2048] x) => (float16[N,2048] y) { y = MatMul(x, w) }", w=weight.astype(np.float16))
+    plan = Plan(Precision.FP8, rest=Precision.FP16, cast=CastStyle.TYPED, floats=FLOATS)
+    eighths = next(build(model, tmp_path, plan, "sm89").glob("*.engine")).stat().st_size
+    halves = next(build(plain, tmp_path, Plan(Precision.FP16, cast=CastStyle.TYPED), "sm89").glob("*.engine"))
+    assert eighths < 0.6 * halves.stat().st_size
 
 
 def test_8_bit_floats_are_parsed_and_built_from_ada_on(tmp_path: Path) -> None:

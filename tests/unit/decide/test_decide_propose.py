@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from trial_samples import S8S8, U8S8
 
-from assay.core.plan import Candidate
+from assay.core.plan import Candidate, FloatDialect, FloatScheme
 from assay.core.precision import CastStyle, Placement, Precision, RangeMethod, Repair
 from assay.decide.propose import Capabilities, ModelTraits, Screened, propose
 
-ALL = tuple(precision for precision in Precision if precision is not Precision.TF32)
+ALL = tuple(precision for precision in Precision if precision not in {Precision.TF32, Precision.FP8})
 RANGES = (RangeMethod.MIN_MAX, RangeMethod.MSE)
 CONVNET = ModelTraits(has_convolutions=True)
 OPENVINO = Capabilities(
@@ -49,6 +49,26 @@ def test_first_round_has_every_form_of_every_runtime_in_order() -> None:
 def test_tf32_is_tried_where_it_is_named() -> None:
     first = propose([OPENVINO], CONVNET, (Precision.TF32,), RANGES, ())
     assert ids(first) == ["openvino.fp32", "openvino.tf32"]
+
+
+def test_fp8_is_tried_where_it_is_named_and_the_runtime_says_whether_it_has_it() -> None:
+    dialect = FloatDialect(frozenset({"ConvTranspose"}))
+    rtx = Capabilities("rtx", (S8S8,), (Precision.FP16, Precision.FP32), {Precision.FP16: CastStyle.TYPED}, {}, dialect)
+    named = (Precision.FP8, Precision.FP16)
+    first = propose([rtx, ONNXRUNTIME], CONVNET, named, RANGES, ())
+    assert ids(first) == [
+        "rtx.fp32", "rtx.fp16", "rtx.fp8-mse-fp16", "onnxruntime.fp32", "onnxruntime.fp16", "onnxruntime.fp8-mse",
+    ]  # fmt: skip
+    assert first[2].plan.floats == FloatScheme(dialect, RangeMethod.MSE)
+    assert first[2].plan.cast is CastStyle.TYPED
+    assert not any(c.plan.floats for c in propose([rtx], CONVNET, named, (), ())), "without data there are no ranges"
+    assert not any(c.plan.floats for c in propose([rtx], CONVNET, ALL, RANGES, ()))
+    later = propose([rtx], CONVNET, named, RANGES, screen(first[:3], {}))
+    assert ids(later) == ["rtx.fp8-minmax-fp16", "rtx.fp8-mse"]
+    assert later[1].plan.cast is None
+    only = propose([rtx], CONVNET, named, (RangeMethod.ENTROPY,), ())
+    assert "rtx.fp8-minmax-fp16" in ids(only)
+    assert not propose([rtx], CONVNET, named, RANGES, screen(first[:3], {first[2].id: None}))
 
 
 @pytest.mark.parametrize(

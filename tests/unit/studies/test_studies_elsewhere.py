@@ -113,6 +113,27 @@ def files(tmp_path: Path) -> StudyFiles:
 @pytest.mark.slow
 @builds
 @no_gpu
+def test_a_study_builds_8_bit_floats_where_a_gpu_has_them_and_says_where_none_has(files: StudyFiles) -> None:
+    extra = ("--runtimes", "onnxruntime,tensorrt", "--build-for", "sm86,sm89", "--ranges", "mse", "--mixed-plans", "0")
+    arguments = [*study_arguments(files, files.folder / "out"), *extra, "--precisions", "fp8", "--json"]
+    ran = run_assay(*arguments, limit_s=900)
+    assert ran.status == 0, ran.err
+    trials = {trial["id"]: trial for trial in ran.document["trials"]}  # type: ignore[attr-defined] # JSON
+    built = trials["tensorrt@sm89.fp8-mse"]
+    assert (built["status"], built["precision"]) == ("built", "fp8")
+    assert built["reason"].startswith("built, not measured: no GPU")
+    assert built["size_bytes"] > 10_000
+    refused = trials["tensorrt@sm86.fp8-mse"]
+    assert refused["status"] == "unsupported"
+    assert refused["reason"].endswith("a GPU of compute capability 8.6 has no fp8")
+    assert "would compute 8-bit floats in fp32" in trials["onnxruntime.fp8-mse"]["reason"]
+    page = (files.folder / "out" / "report.md").read_text(encoding="utf-8")
+    assert "FP8 tensorrt for sm89 mse | built only" in page
+
+
+@pytest.mark.slow
+@builds
+@no_gpu
 def test_a_study_builds_for_a_gpu_that_is_not_here(files: StudyFiles) -> None:
     output = files.folder / "out"
     extra = ("--runtimes", "onnxruntime,tensorrt", "--build-for", "sm75,sm86", "--ranges", "mse", "--mixed-plans", "0")

@@ -15,7 +15,7 @@ from assay.backends.table import load_backend
 from assay.core.errors import MeasurementError
 from assay.core.estimate import Estimate
 from assay.core.fitness import Fitness, Verdict
-from assay.core.plan import IntegerDialect, Plan, Scheme, WeightScheme
+from assay.core.plan import FloatDialect, FloatScheme, IntegerDialect, Plan, Scheme, WeightScheme
 from assay.core.precision import IntegerFormat, Placement, Precision, RangeMethod, WeightStyle
 from assay.core.session import Dataset
 from assay.data.open import open_dataset
@@ -139,6 +139,7 @@ def test_integers_with_ranges_or_moved_channels_need_items_and_floats_none() -> 
     stored = WeightScheme(WeightStyle.WEIGHTS)
     assert needs_items(Plan(Precision.INT8, scheme=scheme))
     assert needs_items(Plan(Precision.INT8, weights=replace(stored, smooth=True)))
+    assert needs_items(Plan(Precision.FP8, floats=FloatScheme(FloatDialect(), RangeMethod.MSE)))
     assert not any(needs_items(plan) for plan in (Plan(Precision.FP16), Plan(Precision.INT8, weights=stored)))
 
 
@@ -147,4 +148,6 @@ def test_what_is_left_without_calibration_items() -> None:
     integers = (Precision.FP32, Precision.INT8)
     assert asks_only_calibrated(integers, convolutions)
     assert not asks_only_calibrated(integers, products)
+    assert asks_only_calibrated((*integers, Precision.FP8), convolutions)
+    assert asks_only_calibrated((Precision.FP8,), products)
     assert not asks_only_calibrated((*integers, Precision.BF16), convolutions)

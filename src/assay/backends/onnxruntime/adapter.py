@@ -176,7 +176,10 @@ class OnnxRuntimeRtx(OnnxRuntimeBackend):
 
 
 def _refuse_floats(plan: Plan, target: Target, provider: Provider) -> str:
-    """Why a 16-bit float of the plan cannot be computed in; empty where it can, or there is none."""
+    """Why a float of 8 or 16 bits of the plan cannot be computed in; empty where it can, or there is none."""
+    if plan.precision is Precision.FP8:
+        reason = "is given calibrated INT8 alone" if provider.compiles else "would compute 8-bit floats in fp32"
+        return f"ONNX Runtime's {provider} provider {reason}"
     for precision in {plan.precision, *(kept for _, kept in plan.overrides)} & {Precision.FP16, Precision.BF16}:
         refused = refuse_reason(precision, target.device, provider)
         if refused:

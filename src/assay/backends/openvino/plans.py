@@ -16,8 +16,9 @@ def refuse_plan(plan: Plan, device: str, capabilities: frozenset[str]) -> str:
         device: of the target, for the words.
         capabilities: of the device, as OpenVINO spells them.
     """
-    if Precision.TF32 in {plan.precision, plan.rest}:
-        return f"OpenVINO has no TF32 on this {device}"
+    foreign = {plan.precision, plan.rest} & {Precision.TF32, Precision.FP8}
+    if foreign:
+        return f"OpenVINO has no {min(foreign).upper()} on this {device}"
     if plan.precision in INTEGERS and "INT8" not in capabilities:
         return f"OpenVINO has no INT8 kernels on this {device}"
     if plan.precision is Precision.INT4 and (plan.weights is None or plan.weights.style is WeightStyle.DYNAMIC):

@@ -57,8 +57,9 @@ class ReferenceBackend:
             return Support(supported=False, reason=f"the reference evaluator has no device {target.device!r}")
         if plan.cast is CastStyle.HINT:
             return Support(supported=False, reason="the reference evaluator computes in the types of the graph")
-        if plan.precision is Precision.TF32:
-            return Support(supported=False, reason="the reference evaluator has no TF32: it is a format of GPUs")
+        if plan.precision in {Precision.TF32, Precision.FP8}:
+            reason = f"the reference evaluator has no {plan.precision.upper()}: it is a format of GPUs"
+            return Support(supported=False, reason=reason)
         if plan.rest is not Precision.FP32:
             return Support(supported=False, reason=f"the reference evaluator leaves the rest in fp32, not {plan.rest}")
         for precision in {plan.precision, *(kept for _, kept in plan.overrides)} & {Precision.FP16, Precision.BF16}:

@@ -21,7 +21,7 @@ from assay.backends.tensorrt.settings import GRAPH_FILE, Settings
 from assay.backends.tensorrt.unsigned import find_unsigned
 from assay.backends.tensorrt.vendor import INSTALL, Vendor, load_vendor
 from assay.core.errors import BackendUnavailable, BuildFailed, UnsupportedPlan
-from assay.core.plan import IntegerDialect, Plan, WeightScheme
+from assay.core.plan import FloatDialect, IntegerDialect, Plan, WeightScheme
 from assay.core.precision import CastStyle, Precision
 from assay.core.session import Session
 from assay.core.target import Target
@@ -33,7 +33,7 @@ DIGITS = 12
 class TensorRtBackend:
     """TensorRT on a GPU of this machine, or TensorRT-RTX, which also builds for GPUs that are not here.
 
-    Networks are strongly typed: FP16 and BF16 are typed ONNX, INT8 is explicit Q/DQ.
+    Networks are strongly typed: FP16 and BF16 are typed ONNX, INT8 and FP8 are explicit Q/DQ.
 
     Args:
         workspace_bytes: scratch memory that a layer may take.
@@ -76,6 +76,11 @@ class TensorRtBackend:
     def weight_schemes(self, precision: Precision, target: Target) -> tuple[WeightScheme, ...]:
         """Weights in integers, multiplied in floats; in 4 bits from compute capability 8.0 on."""
         return plans.list_weight_schemes(precision, self._find_place(target).capability)
+
+    def float_dialect(self, target: Target) -> FloatDialect | None:
+        """8-bit floats (e4m3) on the operands of products, from compute capability 8.9 on."""
+        lacking = self._find_place(target).capability.lacks(Precision.FP8)
+        return None if lacking else plans.FLOAT_DIALECT
 
     def cast_style(self, precision: Precision, target: Target) -> CastStyle:
         """Graphs that are typed themselves."""

@@ -19,6 +19,7 @@ from assay.core.errors import RunFailed
 from assay.core.precision import Precision
 
 KERNELS = (
+    (re.compile(r"e4m3|e5m2|fp8|f8f8", re.IGNORECASE), Precision.FP8),
     (re.compile(r"i8i8|s8s8|int8|imma|igemm", re.IGNORECASE), Precision.INT8),
     (re.compile(r"tf32", re.IGNORECASE), Precision.TF32),
     (re.compile(r"bf16", re.IGNORECASE), Precision.BF16),
@@ -27,6 +28,7 @@ KERNELS = (
 )
 """Mark in a kernel's name -> what it multiplies, the first that fits."""
 FORMATS = (
+    (re.compile(r"e4m3|fp8|float8", re.IGNORECASE), Precision.FP8),
     (re.compile(r"int8", re.IGNORECASE), Precision.INT8),
     (re.compile(r"bf16|bfloat", re.IGNORECASE), Precision.BF16),
     (re.compile(r"half|fp16|float16", re.IGNORECASE), Precision.FP16),

@@ -36,6 +36,7 @@ FIRST = {
     Precision.TF32: Capability(8, 0),
     Precision.BF16: Capability(8, 0),
     Precision.INT4: Capability(8, 0),
+    Precision.FP8: Capability(8, 9),
 }
 """Format -> the first compute capability for which TensorRT takes it; those that are not here, all have."""
 

@@ -127,6 +127,8 @@ class TorchBackend:
         """Why a plan cannot be realised; empty where it can."""
         if plan.weights is not None or plan.precision is Precision.INT4:
             return "torch multiplies by stored weights in no format of its own here: use calibrated INT8"
+        if plan.precision is Precision.FP8:
+            return "torch multiplies no 8-bit floats of quantized graphs here: use calibrated INT8"
         if plan.cast is CastStyle.HINT:
             return "torch takes 16-bit floats as typed graphs, not as a hint"
         if plan.rest is Precision.TF32:

@@ -10,7 +10,7 @@ from assay.report.charts.strips import Strips
 from assay.report.rows import MeasuredRow, keep_measured, list_rows
 from assay.studies.record import StudyRecord
 
-ORDER = (Precision.INT8, Precision.BF16, Precision.FP16, Precision.TF32, Precision.FP32)
+ORDER = (Precision.INT8, Precision.FP8, Precision.BF16, Precision.FP16, Precision.TF32, Precision.FP32)
 THICKNESS = 0.62
 PADDING = 10.0
 

@@ -32,6 +32,8 @@ class Ink(StrEnum):
     ON_INT4 = "--on-int4"
     TF32 = "--tf32"
     ON_TF32 = "--on-tf32"
+    FP8 = "--fp8"
+    ON_FP8 = "--on-fp8"
 
     @property
     def placeholder(self) -> str:
@@ -45,6 +47,7 @@ PRECISION_INKS = {
     Precision.FP16: Ink.FP16,
     Precision.BF16: Ink.BF16,
     Precision.INT8: Ink.INT8,
+    Precision.FP8: Ink.FP8,
     Precision.INT4: Ink.INT4,
 }
 """Fill of a precision."""
@@ -54,6 +57,7 @@ TEXT_ON_PRECISION = {
     Precision.FP16: Ink.ON_FP16,
     Precision.BF16: Ink.ON_BF16,
     Precision.INT8: Ink.ON_INT8,
+    Precision.FP8: Ink.ON_FP8,
     Precision.INT4: Ink.ON_INT4,
 }
 """Text that is legible on the fill of a precision."""
@@ -63,6 +67,7 @@ PRECISION_MARKERS = {
     Precision.FP16: "^",
     Precision.BF16: "D",
     Precision.INT8: "o",
+    Precision.FP8: "*",
     Precision.INT4: "v",
 }
 """Shape of a precision, so that colour never tells it alone."""
