@@ -53,6 +53,14 @@ def test_a_set_of_another_scale_is_unfit_all_the_same(kind: str) -> None:
     assert assess(values[:100] / 255, values[100:]).verdict is Verdict.UNFIT
 
 
+def test_harm_of_a_single_item_is_no_chance_however_often_it_is_there() -> None:
+    values = draw(np.random.default_rng(2), "columns", 1 + 256)
+    fitness = assess(np.repeat(values[:1], 100, axis=0), values[1:])
+    assert fitness.distinct_items == 1
+    assert fitness.verdict is Verdict.UNFIT
+    assert not any("chance of small sets" in reason for reason in fitness.reasons)
+
+
 def test_harm_that_no_split_reaches_is_no_chance() -> None:
     values = draw(np.random.default_rng(1), "normal", 40 + 60)
     alike, wide, sample = (

@@ -35,6 +35,9 @@ CHANCE_P = 0.01
 FOREIGN_P = 0.001
 """Chance, by the sample's tail, at which a single item so far out counts as none of its kind."""
 
+FEW = 10
+"""Different items below which harm is no matter of chance: so few are no draw of anything, however they were drawn."""
+
 LARGEST_REPEAT = 0.5
 """An item is blamed where so large a share of the set consists of its copies."""
 
@@ -44,8 +47,8 @@ class Findings:
     """Everything that the verdict stands on.
 
     Attributes:
-        chance: p-value of the harm against that of sets drawn alike; None where no harm is shown, or where the shift
-            or a foreign item already tells that the sets are not.
+        chance: p-value of the harm against that of sets drawn alike; None where no harm is shown, or where the shift,
+            a foreign item or the number of items already tells that the sets are not.
     """
 
     excess: Estimate
@@ -64,10 +67,13 @@ class Findings:
 
     @property
     def differs(self) -> bool:
-        """Whether the sets are shown to be drawn differently: otherwise harm is the chance of small sets."""
+        """Whether the sets are shown to be drawn differently: otherwise harm is the chance of small sets.
+
+        One item, copied or not, is no draw, so a handful of items has no such excuse.
+        """
         foreign = any(outlier.chance <= FOREIGN_P for outlier in self.outliers)
         chance = 1.0 if self.chance is None else self.chance
-        return self.shift.p <= SHIFT_P or foreign or chance <= CHANCE_P
+        return self.shift.p <= SHIFT_P or foreign or chance <= CHANCE_P or self.distinct < FEW
 
 
 def judge(calibration: Calibration, sample: Calibration, scheme: Scheme, rng: np.random.Generator) -> Fitness:
