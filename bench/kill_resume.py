@@ -144,6 +144,7 @@ def start(command: list[str], said: Path) -> int:
     if number:
         return number
     status = 1
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell starts in the background
     try:
         file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, 1)
