@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import msgspec
 
-from assay.studies.standard_output import STDOUT, flush_standard_output
+from assay.studies.standard_output import send_standard_output
 
 STDERR = 2
 
@@ -17,15 +16,8 @@ STDERR = 2
 @contextmanager
 def stdout_kept() -> Iterator[None]:
     """Send to standard error what libraries print on standard output of their own, past Python: a solver, a runtime."""
-    flush_standard_output()
-    kept = os.dup(STDOUT)
-    os.dup2(STDERR, STDOUT)
-    try:
+    with send_standard_output(STDERR):
         yield
-    finally:
-        flush_standard_output()
-        os.dup2(kept, STDOUT)
-        os.close(kept)
 
 
 def print_json(value: object) -> None:

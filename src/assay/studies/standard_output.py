@@ -29,6 +29,27 @@ def flush_standard_output() -> None:
 
 
 @contextmanager
+def send_standard_output(number: int) -> Iterator[None]:
+    """Send to another open file what is written to standard output meanwhile, past Python, too.
+
+    Args:
+        number: descriptor of the file.
+
+    Raises:
+        OSError: there is no standard output.
+    """
+    flush_standard_output()
+    kept = os.dup(STDOUT)
+    os.dup2(number, STDOUT)
+    try:
+        yield
+    finally:
+        flush_standard_output()
+        os.dup2(kept, STDOUT)
+        os.close(kept)
+
+
+@contextmanager
 def drop_lines(start: bytes) -> Iterator[None]:
     """Drop lines with this start that anything in the process writes to standard output meanwhile, and no others.
 
@@ -37,20 +58,16 @@ def drop_lines(start: bytes) -> Iterator[None]:
     Args:
         start: of the lines that are dropped.
     """
+    try:
+        os.fstat(STDOUT)
+    except OSError:  # a process without standard output, such as a service
+        yield
+        return
     with _HELD, tempfile.TemporaryFile() as held:
-        flush_standard_output()
         try:
-            kept = os.dup(STDOUT)
-        except OSError:  # a process without standard output, such as a service
-            yield
-            return
-        os.dup2(held.fileno(), STDOUT)
-        try:
-            yield
+            with send_standard_output(held.fileno()):
+                yield
         finally:
-            flush_standard_output()
-            os.dup2(kept, STDOUT)
-            os.close(kept)
             held.seek(0)
             others = b"".join(line for line in held if not line.startswith(start))
             while others:
