@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from assay.core.calibration import TensorRange
 from assay.core.precision import Precision, RangeMethod
+from assay.graph.scales import SMALLEST_SCALE, search_limits
 
 E4M3 = np.dtype(ml_dtypes.float8_e4m3fn)
 LARGEST = Precision.FP8.largest
-SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
-"""Below it lie denormals, which a device may flush to zero: a division by zero."""
 HALF_SCALE = 2.0**-14
 """Smallest normal number of FP16, which scales are stored in where the rest of a plan is FP16."""
 LEAST_REACH = 2.0**-3
@@ -29,8 +28,6 @@ STRETCHES = 2.0 ** (np.arange(7, -9, -1) / 8)
 
 Those above 1 clip nothing: they move the steps, at a cost only for values thousands of times smaller.
 """
-BLOCK = 1 << 16
-"""Weights searched at once, so that the temporaries stay in the cache."""
 
 Codes = NDArray[Any]
 """Of ``E4M3``, which NumPy's types do not know."""
@@ -82,25 +79,15 @@ def encode_floats(weight: NDArray[np.float32], axis: int, method: RangeMethod) -
     """
     rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
     widest = np.abs(rows).max(axis=1, initial=0.0).astype(np.float64)
-    limits = widest if method is RangeMethod.MIN_MAX else _search_limits(rows, widest)
+    limits = widest if method is RangeMethod.MIN_MAX else search_limits(rows, widest, STRETCHES, _restore)
     scale = find_scales(limits)
     shape = [1] * weight.ndim
     shape[axis] = -1
     return EncodedFloats(round_codes(weight / scale.reshape(shape)), scale)
 
 
-def _search_limits(rows: NDArray[np.float32], widest: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Limit of least squared error for every ``[C, K]`` row, among stretched and shrunken largest magnitudes."""
-    found = widest.copy()
-    step = max(1, BLOCK // max(1, rows.shape[1]))
-    for start in range(0, len(rows), step):
-        block, limit = rows[start : start + step], widest[start : start + step]
-        best = np.full(len(block), np.inf)
-        for stretch in STRETCHES:
-            scale = find_scales(limit * stretch)[:, None]
-            error = block - scale * round_codes(block / scale).astype(np.float32)
-            cost = np.square(error, dtype=np.float64).sum(axis=1)
-            better = cost < best
-            best[better] = cost[better]
-            found[start : start + step][better] = (limit * stretch)[better]
-    return found
+def _restore(block: NDArray[np.float32], limits: NDArray[np.float64]) -> NDArray[np.float32]:
+    """What is left of ``[B, K]`` rows once they were encoded at ``[B]`` limits."""
+    scale = find_scales(limits)[:, None]
+    restored: NDArray[np.float32] = scale * round_codes(block / scale).astype(np.float32)
+    return restored

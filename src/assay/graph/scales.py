@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -171,18 +172,39 @@ def _search_scales(rows: NDArray[np.float32], widest: NDArray[np.float64], large
         widest: ``[C]``, scales that clip nothing.
         largest_code: codes lie in ``-largest_code..largest_code``.
     """
-    found = widest.copy()
+
+    def restore(block: NDArray[np.float32], limit: NDArray[np.float64]) -> NDArray[np.float32]:
+        scale = np.maximum(limit, SMALLEST_SCALE).astype(np.float32)[:, None]
+        restored: NDArray[np.float32] = scale * np.clip(np.rint(block / scale), -largest_code, largest_code)
+        return restored
+
+    return search_limits(rows, widest, WEIGHT_SHRINKS, restore)
+
+
+def search_limits(
+    rows: NDArray[np.float32],
+    widest: NDArray[np.float64],
+    factors: Iterable[float],
+    restore: Callable[[NDArray[np.float32], NDArray[np.float64]], NDArray[np.float32]],
+) -> NDArray[np.float64]:
+    """Limit of least squared error for every row, among multiples of its widest one.
+
+    Args:
+        rows: ``[C, K]``.
+        widest: ``[C]``, limits that clip nothing.
+        factors: that are tried, the preferred one of equals first.
+        restore: what is left of some rows, ``[B, K]``, once they were encoded at some limits, ``[B]``.
+    """
+    found, factors = widest.copy(), tuple(factors)
     step = max(1, BLOCK // max(1, rows.shape[1]))
     for start in range(0, len(rows), step):
         block, limit = rows[start : start + step], widest[start : start + step]
         best = np.full(len(block), np.inf)
-        for shrink in WEIGHT_SHRINKS:
-            scale = np.maximum(limit * shrink, SMALLEST_SCALE).astype(np.float32)[:, None]
-            error = block - scale * np.clip(np.rint(block / scale), -largest_code, largest_code)
-            cost = np.square(error, dtype=np.float64).sum(axis=1)
+        for factor in factors:
+            cost = np.square(block - restore(block, limit * factor), dtype=np.float64).sum(axis=1)
             better = cost < best
             best[better] = cost[better]
-            found[start : start + step][better] = (limit * shrink)[better]
+            found[start : start + step][better] = (limit * factor)[better]
     return found
 
 
