@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tvm_models import compile_and_run, convert_half, evaluate, need_tvm, parse, quantized_conv
+from tvm_models import choose_machine, compile_and_run, convert_half, evaluate, parse, quantized_conv
 
-from assay.backends.tvm.machine import Machine, describe_x86, find_machine
+from assay.backends.tvm.machine import Machine
 from assay.core.precision import Precision
 
 CONVOLUTIONS = {
@@ -21,13 +21,7 @@ CONVOLUTIONS = {
 
 @pytest.fixture(params=["here", "plain"])
 def machine(request: pytest.FixtureRequest) -> Machine:
-    need_tvm()
-    here = find_machine()
-    if request.param == "here":
-        return here
-    if here.architecture != "x86_64" or here.lanes < 8:
-        pytest.skip("this processor cannot stand for an older one")
-    return describe_x86(frozenset({"avx2", "fma"}))
+    return choose_machine(request.param)
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int8"])

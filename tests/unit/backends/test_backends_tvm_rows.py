@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tvm_models import compile_and_run, evaluate, need_tvm, parse
+from tvm_models import choose_machine, compile_and_run, evaluate, need_tvm, parse
 
 from assay.backends.tvm.compilation import import_model, lower_module
-from assay.backends.tvm.machine import Machine, describe_x86, find_machine
+from assay.backends.tvm.machine import Machine, describe_x86
 from assay.backends.tvm.row_schedules import schedule_rows
 from assay.backends.tvm.vendor import load_compiler
 
@@ -42,13 +42,7 @@ FUNCTIONS = {
 
 @pytest.fixture(params=["here", "plain"])
 def machine(request: pytest.FixtureRequest) -> Machine:
-    need_tvm()
-    here = find_machine()
-    if request.param == "here":
-        return here
-    if here.architecture != "x86_64" or here.lanes < 8:
-        pytest.skip("this processor cannot stand for an older one")
-    return describe_x86(frozenset({"avx2", "fma"}))
+    return choose_machine(request.param)
 
 
 @pytest.mark.parametrize("columns", [1, 40, 48])

@@ -14,7 +14,7 @@ from onnx import numpy_helper, parser
 from assay.backends.table import load_backend
 from assay.backends.tvm.compilation import Compiled, compile_model
 from assay.backends.tvm.engine import Engine
-from assay.backends.tvm.machine import Machine
+from assay.backends.tvm.machine import Machine, describe_x86, find_machine
 from assay.core.plan import Plan
 from assay.core.precision import Precision
 from assay.core.session import Session
@@ -27,6 +27,17 @@ def need_tvm() -> None:
     availability = load_backend("tvm").probe()
     if not availability.available:
         pytest.skip(f"tvm: {availability.missing}")
+
+
+def choose_machine(kind: str) -> Machine:
+    """The machine ``here``, or a ``plain`` one without integer dot products, which this one can stand for."""
+    need_tvm()
+    here = find_machine()
+    if kind == "here":
+        return here
+    if here.architecture != "x86_64" or here.lanes < 8:
+        pytest.skip("this processor cannot stand for an older one")
+    return describe_x86(frozenset({"avx2", "fma"}))
 
 
 def parse(text: str, opset: int = 21, **weights: np.ndarray) -> onnx.ModelProto:
