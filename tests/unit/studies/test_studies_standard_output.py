@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -26,19 +27,23 @@ with drop_lines(b"Solver::"):
 """
 
 
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+"""With it, nothing waits in a buffer, of Python or of the C library, and there is nothing to see."""
+
+
 def test_only_the_named_lines_are_dropped() -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=BUFFERED, check=True)
     lines = done.stdout.splitlines()
     assert (lines[0], lines[-1]) == ("before", "after")
     assert sorted(lines[1:-1]) == ["from Python", "from another library"]
 
 
 def test_a_process_without_standard_output_goes_on() -> None:
-    done = subprocess.run([sys.executable, "-c", CLOSED], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", CLOSED], capture_output=True, text=True, env=BUFFERED, check=True)
     assert done.stderr == "went on"
 
 
 def test_an_error_within_puts_standard_output_back() -> None:
     script = SCRIPT.replace('    print("from Python")\n', "    raise SystemExit(print('raised') or 3)\n")
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=BUFFERED, check=False)
     assert (done.returncode, done.stdout.splitlines()) == (3, ["before", "raised"])
